@@ -1,0 +1,302 @@
+// Package openapi signs and sends Alibaba Cloud RPC-style API calls: those
+// of STS and RAM, and of every other product with the same protocol.
+//
+// A [Client] keeps connections alive, bounds every wait and every answer,
+// follows no redirect, and repeats a failed call only where that cannot do
+// harm. Failures are [*Error] (the service refused) or [*NetworkError] (no
+// answer); neither holds keys, tokens, signatures, bodies or URLs.
+//
+// Calls are signed with ACS3-HMAC-SHA256. The signer is held to the vector
+// Alibaba Cloud publishes for it.
+package openapi
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"runtime"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	defaultConnectTimeout = 5 * time.Second
+	defaultTimeout        = 10 * time.Second
+	maxAnswer             = 64 << 10
+
+	// Shorter than the keep-alive of the gateways in front of the services,
+	// so that a call rarely meets a connection that was just closed.
+	idleTimeout = 25 * time.Second
+)
+
+// Options of a Client. The zero value is useful.
+type Options struct {
+	// HTTP replaces the client's own transport and its settings. Redirects
+	// are not followed and cookies are not kept whatever it says.
+	HTTP *http.Client
+
+	// CACertificate holds PEM certificates that replace the system's roots,
+	// for private endpoints. Not to be combined with HTTP.
+	CACertificate []byte
+
+	ConnectTimeout time.Duration // TCP, and TLS again; default 5 s
+	Timeout        time.Duration // one attempt; default 10 s
+
+	// MaxRetries is how often a failed attempt is repeated: 0 means 3, a
+	// negative number none, and more than 10 means 10.
+	MaxRetries int
+
+	UserAgent string      // default "AlibabaCloud (<os>; <arch>) alicreds"
+	OnRetry   func(Retry) // told about each repetition; must not block
+}
+
+// Client sends calls. It is safe for concurrent use; share one, because it
+// holds the connections.
+type Client struct {
+	http      *http.Client
+	timeout   time.Duration
+	retries   int
+	userAgent string
+	onRetry   func(Retry)
+}
+
+// New checks the options and makes a Client. It sends nothing.
+func New(o Options) (*Client, error) {
+	c := &Client{
+		timeout:   o.Timeout,
+		retries:   min(o.MaxRetries, maxRetries),
+		userAgent: o.UserAgent,
+		onRetry:   o.OnRetry,
+	}
+	if c.timeout <= 0 {
+		c.timeout = defaultTimeout
+	}
+	if o.MaxRetries == 0 {
+		c.retries = defaultRetries
+	}
+	if c.userAgent == "" {
+		c.userAgent = "AlibabaCloud (" + runtime.GOOS + "; " + runtime.GOARCH + ") alicreds"
+	}
+	if o.HTTP != nil {
+		if len(o.CACertificate) > 0 {
+			return nil, errors.New("openapi: set the CA certificate in the HTTP client, or leave the HTTP client out")
+		}
+		own := *o.HTTP
+		c.http = &own
+	} else {
+		transport, err := newTransport(o)
+		if err != nil {
+			return nil, err
+		}
+		c.http = &http.Client{Transport: transport}
+	}
+	c.http.Jar = nil
+	c.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return c, nil
+}
+
+func newTransport(o Options) (*http.Transport, error) {
+	connect := o.ConnectTimeout
+	if connect <= 0 {
+		connect = defaultConnectTimeout
+	}
+	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	if len(o.CACertificate) > 0 {
+		config.RootCAs = x509.NewCertPool()
+		if !config.RootCAs.AppendCertsFromPEM(o.CACertificate) {
+			return nil, errors.New("openapi: the CA certificate contains no PEM certificate")
+		}
+	}
+	return &http.Transport{
+		Proxy:                  proxyFromEnvironment,
+		DialContext:            (&net.Dialer{Timeout: connect, KeepAlive: 30 * time.Second}).DialContext,
+		TLSClientConfig:        config,
+		TLSHandshakeTimeout:    connect,
+		MaxIdleConns:           256,
+		MaxIdleConnsPerHost:    64,
+		IdleConnTimeout:        idleTimeout,
+		MaxResponseHeaderBytes: maxAnswer,
+	}, nil
+}
+
+// proxyFromEnvironment hides the proxy's address, and with it its password,
+// from the error about an address that cannot be parsed.
+func proxyFromEnvironment(r *http.Request) (*url.URL, error) {
+	proxy, err := http.ProxyFromEnvironment(r)
+	if err != nil {
+		return nil, errors.New("the proxy address in the environment is not a URL")
+	}
+	return proxy, nil
+}
+
+// CloseIdleConnections closes connections that no call uses at the moment.
+func (c *Client) CloseIdleConnections() { c.http.CloseIdleConnections() }
+
+// Request is one API call.
+type Request struct {
+	Endpoint string // "sts.aliyuncs.com" or "https://host:port"; see CheckEndpoint
+	Action   string // "AssumeRole"
+	Version  string // "2015-04-01"
+
+	// Params are the call's own parameters. A signed call carries them in
+	// the query of a POST, as Alibaba Cloud's own V3 SDKs do; an anonymous
+	// one in a form body, because they hold a token.
+	Params map[string]string
+	Keys   Keys
+
+	// Repeatable says that a second execution does no harm. Only such calls
+	// are repeated after a failure that may have taken effect.
+	Repeatable bool
+}
+
+// Do sends the call and decodes the JSON object of a good answer (HTTP 200)
+// into out, which may be nil. It repeats failed attempts as Options.MaxRetries
+// and Request.Repeatable allow, with a pause of up to 5 s in between, and
+// never starts a pause that would end after the context's deadline.
+func (c *Client) Do(ctx context.Context, r Request, out any) error {
+	target, err := parseEndpoint(r.Endpoint)
+	if err != nil {
+		return err
+	}
+	if err := r.check(); err != nil {
+		return err
+	}
+	for attempt := 1; ; attempt++ {
+		if err := ctx.Err(); err != nil {
+			return &NetworkError{Action: r.Action, Host: target.Host, Err: err}
+		}
+		hint, err := c.attempt(ctx, target, r, out)
+		if err == nil || ctx.Err() != nil || attempt > c.retries || !retryable(err, r.Repeatable) {
+			return err
+		}
+		pause := wait(attempt, hint)
+		if c.onRetry != nil {
+			c.onRetry(Retry{Action: r.Action, Attempt: attempt, Wait: pause, Err: err})
+		}
+		if slept, cause := sleep(ctx, pause); cause != nil {
+			return gaveUp(err, cause)
+		} else if !slept {
+			return err
+		}
+	}
+}
+
+func (r Request) check() error {
+	if identifier(r.Action) == "" || identifier(r.Version) == "" {
+		return errors.New("openapi: a request needs an Action and a Version")
+	}
+	return r.Keys.check()
+}
+
+// attempt sends once, with a nonce and date of its own. hint is the pause
+// that a throttled answer asks for.
+func (c *Client) attempt(ctx context.Context, target *url.URL, r Request, out any) (hint time.Duration, err error) {
+	limited, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+
+	// A transport that reports nothing counts as having sent. net/http may
+	// take another connection when it wrote nothing to the first.
+	var sent atomic.Bool
+	sent.Store(true)
+	traced := httptrace.WithClientTrace(limited, &httptrace.ClientTrace{
+		GetConn: func(string) { sent.Store(false) },
+		GotConn: func(httptrace.GotConnInfo) { sent.Store(true) },
+	})
+	failed := func(err error) error {
+		switch {
+		case ctx.Err() != nil:
+			err = ctx.Err()
+		case limited.Err() != nil:
+			err = timeoutError{after: c.timeout}
+		default:
+			err = withoutURL(err)
+		}
+		return &NetworkError{Action: r.Action, Host: target.Host, Sent: sent.Load(), Err: err}
+	}
+
+	request, err := c.request(traced, target, r)
+	if err != nil {
+		return 0, err
+	}
+	res, err := c.http.Do(request)
+	if err != nil {
+		return 0, failed(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
+	switch {
+	case err != nil:
+		return 0, failed(err)
+	case len(body) > maxAnswer:
+		return 0, unusable(r.Action, res, "the answer is larger than 64 KiB")
+	case res.StatusCode != http.StatusOK:
+		return timeLeft(res.Header), refusal(r.Action, res, body)
+	}
+	return 0, decode(r.Action, res, body, out)
+}
+
+func (c *Client) request(ctx context.Context, target *url.URL, r Request) (*http.Request, error) {
+	u := *target
+	var body []byte
+	header := http.Header{
+		"Accept":     {"application/json"},
+		"User-Agent": {c.userAgent},
+	}
+	if r.Keys.anonymous() {
+		u.RawQuery = encode(map[string]string{
+			"Action": r.Action, "Version": r.Version, "Format": "JSON", "Timestamp": timestamp(), "SignatureNonce": nonce(),
+		})
+		body = []byte(encode(r.Params))
+		header.Set("Content-Type", "application/x-www-form-urlencoded")
+	} else {
+		u.RawQuery = encode(r.Params)
+		header.Set("x-acs-action", r.Action)
+		header.Set("x-acs-version", r.Version)
+		header.Set("x-acs-date", timestamp())
+		header.Set("x-acs-signature-nonce", nonce())
+		sign(header, r.Keys, u.Host, u.RawQuery, nil)
+	}
+	var reader io.Reader
+	if body != nil {
+		reader = bytes.NewReader(body)
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, u.String(), reader)
+	if err != nil {
+		return nil, fmt.Errorf("openapi: %s: %w", r.Action, withoutURL(err))
+	}
+	request.Header = header
+	return request, nil
+}
+
+func decode(action string, res *http.Response, body []byte, out any) error {
+	if !bytes.HasPrefix(bytes.TrimSpace(body), []byte("{")) || !json.Valid(body) {
+		return unusable(action, res, "the answer is not a JSON object")
+	}
+	if out == nil {
+		return nil
+	}
+	if err := json.Unmarshal(body, out); err != nil {
+		var wrong *json.UnmarshalTypeError
+		if errors.As(err, &wrong) && identifier(wrong.Field) != "" {
+			return unusable(action, res, "the answer's field "+wrong.Field+" has the wrong type")
+		}
+		return unusable(action, res, "the answer has not the expected form")
+	}
+	return nil
+}
+
+// timeoutError is the end of one attempt, as opposed to that of the
+// caller's context.
+type timeoutError struct{ after time.Duration }
+
+func (e timeoutError) Error() string { return fmt.Sprintf("timed out after %s", e.after) }
+func (timeoutError) Timeout() bool   { return true }

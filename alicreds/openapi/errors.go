@@ -1,0 +1,227 @@
+package openapi
+
+import (
+	"bytes"
+	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"time"
+)
+
+// Error is the service's refusal, or an answer that could not be used. It
+// holds neither bodies nor URLs.
+type Error struct {
+	Action    string
+	Code      string // such as "EntityNotExist.Role"; empty when the answer carried none
+	Status    int    // HTTP status
+	RequestID string // what Alibaba Cloud's support asks for
+
+	// Message is the service's sentence, on one line and at most 256 bytes,
+	// for codes whose message is known to quote nothing secret; otherwise
+	// empty. SignatureDoesNotMatch, for one, quotes the string to sign.
+	Message string
+
+	reason string        // why an answer was unusable
+	skew   time.Duration // local clock minus service clock, for InvalidTimeStamp
+}
+
+// Error prints action, code, HTTP status and RequestId.
+func (e *Error) Error() string {
+	var b strings.Builder
+	b.WriteString(e.Action + ": ")
+	switch {
+	case e.Code != "":
+		b.WriteString(e.Code)
+	case e.reason != "":
+		b.WriteString(e.reason)
+	case e.Status == http.StatusFound:
+		b.WriteString("redirected, which means throttled")
+	default:
+		b.WriteString("the service refused without a code")
+	}
+	fmt.Fprintf(&b, " (HTTP %d", e.Status)
+	if e.RequestID != "" {
+		b.WriteString(", RequestId " + e.RequestID)
+	}
+	b.WriteString(")")
+	if e.Message != "" {
+		b.WriteString(": " + e.Message)
+	}
+	if e.skew != 0 {
+		direction := "ahead of"
+		if e.skew < 0 {
+			direction = "behind"
+		}
+		fmt.Fprintf(&b, ": the local clock is %s %s the service's, which allows 15m", e.skew.Abs().Round(time.Second), direction)
+	}
+	return b.String()
+}
+
+// Throttled tells whether the call was refused for its rate: HTTP 429,
+// HTTP 302 (which the STS FAQ documents as such) or a Throttling code.
+// A throttled call has had no effect.
+func (e *Error) Throttled() bool {
+	return e.Status == http.StatusTooManyRequests || e.Status == http.StatusFound ||
+		hasCode(e.Code, "Throttling") || e.Code == "Rejected.Throttling"
+}
+
+// Temporary tells whether the same call may succeed later.
+func (e *Error) Temporary() bool {
+	return e.Throttled() || e.Status >= 500 || e.Code == "ServiceUnavailable"
+}
+
+// NotExist tells whether the thing the call is about does not exist. Only
+// the code counts: a proxy answers 404 for reasons of its own.
+func (e *Error) NotExist() bool { return hasCode(e.Code, "EntityNotExist") }
+
+// hasCode matches a code and its refinements: "Throttling", "Throttling.User".
+func hasCode(code, family string) bool {
+	return code == family || strings.HasPrefix(code, family+".")
+}
+
+// NetworkError means that no answer arrived.
+type NetworkError struct {
+	Action string
+	Host   string
+	Sent   bool  // the request may have reached the service
+	Err    error // without URLs; context errors can be tested with errors.Is
+}
+
+// Error names the action, the host, and whether the call may have taken effect.
+func (e *NetworkError) Error() string {
+	if e.Sent {
+		return fmt.Sprintf("%s: no answer from %s: %v", e.Action, e.Host, e.Err)
+	}
+	return fmt.Sprintf("%s: cannot reach %s: %v", e.Action, e.Host, e.Err)
+}
+
+// Unwrap returns the cause.
+func (e *NetworkError) Unwrap() error { return e.Err }
+
+// Ambiguous tells whether the call may have taken effect although err was
+// returned: the request was sent and no usable answer came back. The
+// caller must look before it repeats or forgets such a call.
+func Ambiguous(err error) bool {
+	var network *NetworkError
+	if errors.As(err, &network) && network.Sent {
+		return true
+	}
+	var refused *Error
+	return errors.As(err, &refused) && !refused.Throttled() &&
+		(refused.Status >= 500 || refused.Status < 300 || refused.Code == "ServiceUnavailable")
+}
+
+// refusal reads an error answer: JSON, or the XML that gateways fall back to.
+func refusal(action string, res *http.Response, body []byte) *Error {
+	e := &Error{Action: action, Status: res.StatusCode}
+	var answer struct {
+		Code      string
+		Message   string
+		RequestID string `json:"RequestId" xml:"RequestId"`
+	}
+	if err := json.Unmarshal(body, &answer); err != nil && bytes.HasPrefix(bytes.TrimSpace(body), []byte("<")) {
+		if err := xml.Unmarshal(body, &answer); err != nil {
+			answer.Code, answer.Message = "", ""
+		}
+	}
+	e.Code = identifier(answer.Code)
+	e.RequestID = requestID(res, answer.RequestID)
+	if speaks(e.Code) {
+		e.Message = scrub(answer.Message)
+	}
+	if hasCode(e.Code, "InvalidTimeStamp") {
+		if date, err := http.ParseTime(res.Header.Get("Date")); err == nil {
+			e.skew = time.Since(date).Round(time.Second)
+		}
+	}
+	return e
+}
+
+// unusable is an answer that should have been a good one.
+func unusable(action string, res *http.Response, reason string) *Error {
+	return &Error{Action: action, Status: res.StatusCode, RequestID: requestID(res, ""), reason: reason}
+}
+
+func requestID(res *http.Response, fromBody string) string {
+	if id := identifier(fromBody); id != "" {
+		return id
+	}
+	return identifier(res.Header.Get("x-acs-request-id"))
+}
+
+// identifier drops what is not a code or a request id, so that a foreign
+// answer cannot write into logs.
+func identifier(s string) string {
+	if len(s) > 128 {
+		return ""
+	}
+	for i := range len(s) {
+		c := s[i]
+		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '.' || c == '-' || c == '_') {
+			return ""
+		}
+	}
+	return s
+}
+
+// speaks tells whether the messages of a code are known to quote names
+// and numbers only.
+func speaks(code string) bool {
+	for _, family := range []string{
+		"EntityNotExist", "EntityAlreadyExists", "EntityAlreadyExist", "DeleteConflict", "LimitExceeded",
+		"NoPermission", "InvalidParameter", "MalformedPolicyDocument", "Malformed",
+	} {
+		if hasCode(code, family) {
+			return true
+		}
+	}
+	return strings.HasPrefix(code, "Malformed")
+}
+
+// keyLike is what starts as AccessKeyIds, security tokens and JWTs do,
+// unbroken any other long run; looksRandom tells it from a name.
+var (
+	keyLike  = regexp.MustCompile(`\b(?:LTAI|STS\.|CAI[A-Z]|eyJ)[A-Za-z0-9+/=_.\-]*`)
+	unbroken = regexp.MustCompile(`[A-Za-z0-9+/=]{28,}`)
+)
+
+func looksRandom(s string) bool {
+	return strings.ContainsAny(s, "0123456789") && strings.ToLower(s) != s && strings.ToUpper(s) != s
+}
+
+const maxMessage = 256
+
+func scrub(message string) string {
+	if len(message) > 4*maxMessage {
+		message = message[:4*maxMessage]
+	}
+	message = strings.Join(strings.FieldsFunc(strings.ToValidUTF8(message, ""), func(r rune) bool {
+		return r <= ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 || r == 0x2028 || r == 0x2029
+	}), " ")
+	message = keyLike.ReplaceAllString(message, "[redacted]")
+	message = unbroken.ReplaceAllStringFunc(message, func(run string) string {
+		if looksRandom(run) {
+			return "[redacted]"
+		}
+		return run
+	})
+	if len(message) > maxMessage {
+		message = strings.ToValidUTF8(message[:maxMessage], "")
+	}
+	return message
+}
+
+// withoutURL strips the URL that net/http puts around its errors: the
+// query holds policies.
+func withoutURL(err error) error {
+	var u *url.Error
+	for errors.As(err, &u) {
+		err = u.Err
+	}
+	return err
+}

@@ -1,0 +1,162 @@
+package openapi_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
+)
+
+// answering serves one canned answer by TLS and returns a client for it.
+func answering(t *testing.T, h http.HandlerFunc) (endpoint string, c *openapi.Client) {
+	t.Helper()
+	server := httptest.NewTLSServer(h)
+	t.Cleanup(server.Close)
+	c, err := openapi.New(openapi.Options{HTTP: server.Client(), MaxRetries: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return server.URL, c
+}
+
+var fakeKeys = openapi.Keys{AccessKeyID: "LTAI5tFAKEFAKEFAKE", AccessKeySecret: "fake-secret-value", SecurityToken: "CAISfaketokenvalue"}
+
+func call(endpoint string) openapi.Request {
+	return openapi.Request{Endpoint: endpoint, Action: "GetRole", Version: "2015-05-01", Keys: fakeKeys, Params: map[string]string{"RoleName": "deploy"}}
+}
+
+func TestErrorAnswers(t *testing.T) {
+	t.Parallel()
+	type want struct {
+		code, message, requestID       string
+		throttled, temporary, notExist bool
+		ambiguous                      bool
+		text                           string
+	}
+	for name, tc := range map[string]struct {
+		status int
+		header map[string]string
+		body   string
+		want   want
+	}{
+		"json": {
+			404, nil, `{"RequestId":"6894B13B-1","HostId":"ram","Code":"EntityNotExist.Role","Message":"The role not exists: acs:ram::1234567890123456:role/deploy. "}`,
+			want{code: "EntityNotExist.Role", message: "The role not exists: acs:ram::1234567890123456:role/deploy.", requestID: "6894B13B-1", notExist: true,
+				text: "GetRole: EntityNotExist.Role (HTTP 404, RequestId 6894B13B-1): The role not exists: acs:ram::1234567890123456:role/deploy."},
+		},
+		"xml": {
+			403, nil, `<?xml version="1.0"?><Error><RequestId>R-1</RequestId><HostId>h</HostId><Code>NoPermission</Code><Message>no</Message></Error>`,
+			want{code: "NoPermission", message: "no", requestID: "R-1", text: "GetRole: NoPermission (HTTP 403, RequestId R-1): no"},
+		},
+		"html": {
+			404, map[string]string{"x-acs-request-id": "R-2"}, `<html><body>secret portal</body></html>`,
+			want{requestID: "R-2", text: "GetRole: the service refused without a code (HTTP 404, RequestId R-2)"},
+		},
+		"empty 404 is not NotExist": {404, nil, ``, want{text: "GetRole: the service refused without a code (HTTP 404)"}},
+		"signature": {
+			400, nil, `{"Code":"SignatureDoesNotMatch","Message":"server string to sign is:POST /?x-acs-security-token:CAISfaketokenvalue"}`,
+			want{code: "SignatureDoesNotMatch", text: "GetRole: SignatureDoesNotMatch (HTTP 400)"},
+		},
+		"message with a key, a token and a newline": {
+			400, nil, `{"Code":"InvalidParameter.X","Message":"key LTAI5tFAKEFAKEFAKE\ntoken CAISfaketokenvalue STS.NUfake abcDEF123abcDEF123abcDEF123abc \u2028end"}`,
+			want{code: "InvalidParameter.X", message: "key [redacted] token [redacted] [redacted] [redacted] end",
+				text: "GetRole: InvalidParameter.X (HTTP 400): key [redacted] token [redacted] [redacted] [redacted] end"},
+		},
+		"code that is no code": {400, nil, `{"Code":"a b\nc","RequestId":"x y","Message":"m"}`, want{text: "GetRole: the service refused without a code (HTTP 400)"}},
+		"codes of wrong type":  {400, nil, `{"Code":7}`, want{text: "GetRole: the service refused without a code (HTTP 400)"}},
+		"throttled by code":    {400, nil, `{"Code":"Throttling.User"}`, want{code: "Throttling.User", throttled: true, temporary: true, text: "GetRole: Throttling.User (HTTP 400)"}},
+		"throttled by 429":     {429, nil, ``, want{throttled: true, temporary: true, text: "GetRole: the service refused without a code (HTTP 429)"}},
+		"throttled by 302":     {302, map[string]string{"Location": "https://127.0.0.1:1/elsewhere"}, ``, want{throttled: true, temporary: true, text: "GetRole: redirected, which means throttled (HTTP 302)"}},
+		"other redirect":       {307, map[string]string{"Location": "https://127.0.0.1:1/elsewhere"}, ``, want{text: "GetRole: the service refused without a code (HTTP 307)"}},
+		"throttled by 503":     {503, nil, `{"Code":"Throttling"}`, want{code: "Throttling", throttled: true, temporary: true, text: "GetRole: Throttling (HTTP 503)"}},
+		"unavailable":          {503, nil, `{"Code":"ServiceUnavailable"}`, want{code: "ServiceUnavailable", temporary: true, ambiguous: true, text: "GetRole: ServiceUnavailable (HTTP 503)"}},
+		"internal error":       {500, nil, `{"Code":"InternalError"}`, want{code: "InternalError", temporary: true, ambiguous: true, text: "GetRole: InternalError (HTTP 500)"}},
+		"bad gateway":          {502, nil, `<html>`, want{temporary: true, ambiguous: true, text: "GetRole: the service refused without a code (HTTP 502)"}},
+		"not throttling":       {400, nil, `{"Code":"ThrottlingX"}`, want{code: "ThrottlingX", text: "GetRole: ThrottlingX (HTTP 400)"}},
+		"200 html":             {200, nil, `<html>sign in to the portal</html>`, want{ambiguous: true, text: "GetRole: the answer is not a JSON object (HTTP 200)"}},
+		"200 empty":            {200, nil, ``, want{ambiguous: true, text: "GetRole: the answer is not a JSON object (HTTP 200)"}},
+		"200 null":             {200, nil, `null`, want{ambiguous: true, text: "GetRole: the answer is not a JSON object (HTTP 200)"}},
+		"200 array":            {200, nil, `[]`, want{ambiguous: true, text: "GetRole: the answer is not a JSON object (HTTP 200)"}},
+		"200 cut":              {200, nil, `{"Role":`, want{ambiguous: true, text: "GetRole: the answer is not a JSON object (HTTP 200)"}},
+		"200 wrong type":       {200, nil, `{"Role":{"Name":7}}`, want{ambiguous: true, text: "GetRole: the answer's field Role.Name has the wrong type (HTTP 200)"}},
+		"200 too large":        {200, nil, `{"x":"` + strings.Repeat("x", 64<<10) + `"}`, want{ambiguous: true, text: "GetRole: the answer is larger than 64 KiB (HTTP 200)"}},
+		"204":                  {204, nil, ``, want{ambiguous: true, text: "GetRole: the service refused without a code (HTTP 204)"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			endpoint, c := answering(t, func(w http.ResponseWriter, r *http.Request) {
+				for k, v := range tc.header {
+					w.Header().Set(k, v)
+				}
+				w.WriteHeader(tc.status)
+				fmt.Fprint(w, tc.body)
+			})
+			var out struct{ Role struct{ Name string } }
+			err := c.Do(context.Background(), call(endpoint), &out)
+			var got *openapi.Error
+			if !errors.As(err, &got) {
+				t.Fatalf("Do = %v, want an *Error", err)
+			}
+			have := want{got.Code, got.Message, got.RequestID, got.Throttled(), got.Temporary(), got.NotExist(), openapi.Ambiguous(err), err.Error()}
+			if have != tc.want {
+				t.Errorf("got  %+v\nwant %+v", have, tc.want)
+			}
+			if got.Status != tc.status || got.Action != "GetRole" {
+				t.Errorf("got status %d, action %s", got.Status, got.Action)
+			}
+		})
+	}
+}
+
+func TestErrorMessageIsBounded(t *testing.T) {
+	t.Parallel()
+	endpoint, c := answering(t, func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(400)
+		fmt.Fprintf(w, `{"Code":"InvalidParameter","Message":"%s"}`, strings.Repeat("é ", 3000))
+	})
+	var got *openapi.Error
+	if err := c.Do(t.Context(), call(endpoint), nil); !errors.As(err, &got) || len(got.Message) > 256 || len(got.Message) < 250 {
+		t.Errorf("Do = %v", err)
+	}
+}
+
+func TestErrorTellsClockSkew(t *testing.T) {
+	t.Parallel()
+	for code, want := range map[string]string{
+		"InvalidTimeStamp.Expired": "the local clock is",
+		"NoPermission":             "",
+	} {
+		endpoint, c := answering(t, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Date", "Mon, 02 Jan 2006 15:04:05 GMT")
+			w.WriteHeader(400)
+			fmt.Fprintf(w, `{"Code":%q}`, code)
+		})
+		err := c.Do(t.Context(), call(endpoint), nil)
+		if got := strings.Contains(err.Error(), "ahead of the service's"); got != (want != "") {
+			t.Errorf("%s: %v", code, err)
+		}
+	}
+}
+
+func TestErrorsHoldNoSecretsAndNoURL(t *testing.T) {
+	t.Parallel()
+	endpoint, c := answering(t, func(w http.ResponseWriter, r *http.Request) { panic(http.ErrAbortHandler) })
+	r := call(endpoint)
+	r.Params["PolicyDocument"] = "hidden-policy"
+	err := c.Do(t.Context(), r, nil)
+	var network *openapi.NetworkError
+	if !errors.As(err, &network) || !network.Sent || network.Host == "" {
+		t.Fatalf("Do = %v, want a sent *NetworkError", err)
+	}
+	text := fmt.Sprintf("%v %+v %#v", err, err, err)
+	for _, secret := range []string{fakeKeys.AccessKeyID, fakeKeys.AccessKeySecret, fakeKeys.SecurityToken, "hidden-policy", "RoleName", "https://"} {
+		if strings.Contains(text, secret) {
+			t.Errorf("%q is printed in %s", secret, text)
+		}
+	}
+}

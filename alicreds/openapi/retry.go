@@ -1,0 +1,100 @@
+package openapi
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	defaultRetries = 3
+	maxRetries     = 10
+	baseWait       = 100 * time.Millisecond
+	maxWait        = 5 * time.Second
+)
+
+// Retry describes a repetition that is about to happen, for Options.OnRetry.
+type Retry struct {
+	Action  string
+	Attempt int           // the attempt that failed, from 1
+	Wait    time.Duration // before the next one
+	Err     error         // *Error or *NetworkError
+}
+
+// retryable decides about one failed attempt. What certainly had no effect
+// may be repeated by everyone, an ambiguous failure by repeatable calls only.
+func retryable(err error, repeatable bool) bool {
+	if Ambiguous(err) && !repeatable {
+		return false
+	}
+	var refused *Error
+	if errors.As(err, &refused) {
+		return refused.Temporary()
+	}
+	var network *NetworkError
+	return errors.As(err, &network) && !permanent(network.Err)
+}
+
+// permanent names the network failures that a repetition does not cure: a
+// certificate that is not trusted and a name that does not exist.
+func permanent(err error) bool {
+	var certificate *tls.CertificateVerificationError
+	if errors.As(err, &certificate) {
+		return true
+	}
+	var dns *net.DNSError
+	return errors.As(err, &dns) && dns.IsNotFound
+}
+
+// wait is the pause before the next attempt: full jitter over a doubling
+// range, and never less than the service asked for (within maxWait).
+func wait(attempt int, hint time.Duration) time.Duration {
+	limit := min(baseWait<<(attempt-1), maxWait)
+	return min(hint+rand.N(limit), maxWait)
+}
+
+// sleep returns false without waiting when the pause would outlast the
+// caller's deadline.
+func sleep(ctx context.Context, d time.Duration) (bool, error) {
+	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= d {
+		return false, nil
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true, nil
+	case <-ctx.Done():
+		return false, ctx.Err()
+	}
+}
+
+// gaveUp keeps both the reason to retry and the reason not to.
+func gaveUp(last, cause error) error {
+	return fmt.Errorf("%w (not repeated: %w)", last, cause)
+}
+
+// timeLeft reads the pause a throttled answer asks for: "TimeLeft" in the
+// lists k:v,k:v of two headers, in milliseconds. The larger counts.
+func timeLeft(h http.Header) time.Duration {
+	var longest time.Duration
+	for _, name := range []string{"x-ratelimit-user-api", "x-ratelimit-user"} {
+		for _, pair := range strings.Split(h.Get(name), ",") {
+			key, value, _ := strings.Cut(pair, ":")
+			if !strings.EqualFold(strings.TrimSpace(key), "TimeLeft") {
+				continue
+			}
+			if ms, err := strconv.ParseInt(strings.TrimSpace(value), 10, 32); err == nil && ms > 0 {
+				longest = max(longest, time.Duration(ms)*time.Millisecond)
+			}
+		}
+	}
+	return min(longest, maxWait)
+}
