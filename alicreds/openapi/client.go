@@ -117,7 +117,7 @@ func newTransport(o Options) (*http.Transport, error) {
 		}
 	}
 	return &http.Transport{
-		Proxy:                  proxyFromEnvironment,
+		Proxy:                  http.ProxyFromEnvironment,
 		DialContext:            (&net.Dialer{Timeout: connect, KeepAlive: 30 * time.Second}).DialContext,
 		TLSClientConfig:        config,
 		TLSHandshakeTimeout:    connect,
@@ -126,16 +126,6 @@ func newTransport(o Options) (*http.Transport, error) {
 		IdleConnTimeout:        idleTimeout,
 		MaxResponseHeaderBytes: maxAnswer,
 	}, nil
-}
-
-// proxyFromEnvironment hides the proxy's address, and with it its password,
-// from the error about an address that cannot be parsed.
-func proxyFromEnvironment(r *http.Request) (*url.URL, error) {
-	proxy, err := http.ProxyFromEnvironment(r)
-	if err != nil {
-		return nil, errors.New("the proxy address in the environment is not a URL")
-	}
-	return proxy, nil
 }
 
 // CloseIdleConnections closes connections that no call uses at the moment.

@@ -12,8 +12,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/http/httptrace"
-	"os"
-	"os/exec"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -226,27 +224,6 @@ func TestDoOnAStaleConnection(t *testing.T) {
 		})
 	}
 }
-
-// net/http reads the proxy from the environment once per process, so the
-// test runs itself again with a broken one.
-func TestDoHidesTheProxyPassword(t *testing.T) {
-	if os.Getenv("HTTPS_PROXY") == brokenProxy {
-		c, err := openapi.New(openapi.Options{MaxRetries: -1})
-		if err != nil {
-			t.Fatal(err)
-		}
-		fmt.Println(c.Do(t.Context(), call("sts.invalid"), nil))
-		return
-	}
-	again := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestDoHidesTheProxyPassword$")
-	again.Env = append(os.Environ(), "HTTPS_PROXY="+brokenProxy)
-	out, err := again.CombinedOutput()
-	if err != nil || !strings.Contains(string(out), "the proxy address in the environment is not a URL") || strings.Contains(string(out), "proxy-secret") {
-		t.Errorf("%v: %s", err, out)
-	}
-}
-
-const brokenProxy = "http://user:proxy-secret@127.0.0.1\x7f"
 
 // scripted is a transport in memory that reports to httptrace as
 // net/http's own does.
