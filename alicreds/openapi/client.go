@@ -67,6 +67,7 @@ type Client struct {
 	retries   int
 	userAgent string
 	onRetry   func(Retry)
+	outages   outages
 }
 
 // New checks the options and makes a Client. It sends nothing.
@@ -137,6 +138,12 @@ type Request struct {
 	Action   string // "AssumeRole"
 	Version  string // "2015-04-01"
 
+	// Fallbacks are endpoints of the same service, tried in turn when there
+	// is no answer from Endpoint. An answer, whatever it says, ends the
+	// search. An endpoint that could not be reached is tried last for a
+	// minute.
+	Fallbacks []string
+
 	// Params are the call's own parameters. A signed call carries them in
 	// the query of a POST, as Alibaba Cloud's own V3 SDKs do; an anonymous
 	// one in a form body, because they hold a token.
@@ -153,19 +160,39 @@ type Request struct {
 // and Request.Repeatable allow, with a pause of up to 5 s in between, and
 // never starts a pause that would end after the context's deadline.
 func (c *Client) Do(ctx context.Context, r Request, out any) error {
-	target, err := parseEndpoint(r.Endpoint)
+	targets, err := c.targets(r)
 	if err != nil {
 		return err
 	}
 	if err := r.check(); err != nil {
 		return err
 	}
-	for attempt := 1; ; attempt++ {
+	at, failures, doubtful := 0, []error(nil), false
+	for attempt := 1; ; {
+		target := targets[at]
 		if err := ctx.Err(); err != nil {
 			return &NetworkError{Action: r.Action, Host: target.Host, Err: err}
 		}
 		hint, err := c.attempt(ctx, target, r, out)
-		if err == nil || ctx.Err() != nil || attempt > c.retries || !retryable(err, r.Repeatable) {
+		if err == nil {
+			return nil
+		}
+		if doubtful {
+			err = earlierError{err}
+		}
+		doubtful = Ambiguous(err)
+		if ctx.Err() != nil || doubtful && !r.Repeatable {
+			return err
+		}
+		var network *NetworkError
+		if errors.As(err, &network) {
+			failures = append(failures, err)
+			if at++; at < len(targets) {
+				continue
+			}
+			at, err, failures = 0, errors.Join(failures...), nil
+		}
+		if attempt > c.retries || !retryable(err) {
 			return err
 		}
 		pause := wait(attempt, hint)
@@ -177,6 +204,7 @@ func (c *Client) Do(ctx context.Context, r Request, out any) error {
 		} else if !slept {
 			return err
 		}
+		attempt++
 	}
 }
 
@@ -219,9 +247,13 @@ func (c *Client) attempt(ctx context.Context, target *url.URL, r Request, out an
 	}
 	res, err := c.http.Do(request)
 	if err != nil {
+		if !sent.Load() && ctx.Err() == nil {
+			c.outages.add(target.Host)
+		}
 		return 0, failed(err)
 	}
 	defer res.Body.Close()
+	c.outages.remove(target.Host)
 	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
 	switch {
 	case err != nil:

@@ -457,3 +457,24 @@ func TestAttemptTimeout(t *testing.T) {
 		}
 	})
 }
+
+// A refusal says nothing about the attempt before it, of which no answer came.
+func TestAmbiguousIsRemembered(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		transport := &scripted{steps: []func(*http.Request) (*http.Response, error){
+			dropped, status(403, `{"Code":"NoPermission","RequestId":"R"}`),
+		}}
+		c, err := openapi.New(openapi.Options{HTTP: &http.Client{Transport: transport}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := call("sts.aliyuncs.com")
+		r.Repeatable = true
+		err = c.Do(t.Context(), r, nil)
+		var refused *openapi.Error
+		if !errors.As(err, &refused) || refused.Code != "NoPermission" || openapi.Ambiguous(refused) || !openapi.Ambiguous(err) {
+			t.Errorf("Do = %v, ambiguous %t, want the refusal and the doubt", err, openapi.Ambiguous(err))
+		}
+	})
+}

@@ -104,9 +104,12 @@ func (e *NetworkError) Error() string {
 func (e *NetworkError) Unwrap() error { return e.Err }
 
 // Ambiguous tells whether the call may have taken effect although err was
-// returned: the request was sent and no usable answer came back. The
-// caller must look before it repeats or forgets such a call.
+// returned: the request was sent and no usable answer came back, in the last
+// attempt or in one before it. The caller must look before it repeats or forgets such a call.
 func Ambiguous(err error) bool {
+	if errors.As(err, new(earlierError)) {
+		return true
+	}
 	var network *NetworkError
 	if errors.As(err, &network) && network.Sent {
 		return true
@@ -115,6 +118,12 @@ func Ambiguous(err error) bool {
 	return errors.As(err, &refused) && !refused.Throttled() &&
 		(refused.Status >= 500 || refused.Status < 300 || refused.Code == "ServiceUnavailable")
 }
+
+// earlierError is the last failure of a call of which an earlier attempt may
+// have taken effect.
+type earlierError struct{ error }
+
+func (e earlierError) Unwrap() error { return e.error }
 
 // refusal reads an error answer: JSON, or the XML that gateways fall back to.
 func refusal(action string, res *http.Response, body []byte) *Error {

@@ -25,25 +25,22 @@ type Retry struct {
 	Action  string
 	Attempt int           // the attempt that failed, from 1
 	Wait    time.Duration // before the next one
-	Err     error         // *Error or *NetworkError
+	Err     error         // *Error, or *NetworkError (one for each endpoint, joined)
 }
 
-// retryable decides about one failed attempt. What certainly had no effect
-// may be repeated by everyone, an ambiguous failure by repeatable calls only.
-func retryable(err error, repeatable bool) bool {
-	if Ambiguous(err) && !repeatable {
-		return false
-	}
+// retryable decides about a failed attempt whose repetition does no harm.
+func retryable(err error) bool {
 	var refused *Error
 	if errors.As(err, &refused) {
 		return refused.Temporary()
 	}
 	var network *NetworkError
-	return errors.As(err, &network) && !permanent(network.Err)
+	return errors.As(err, &network) && !permanent(err)
 }
 
 // permanent names the network failures that a repetition does not cure: a
-// certificate that is not trusted and a name that does not exist.
+// certificate that is not trusted and a name that does not exist. Of
+// several endpoints one is enough.
 func permanent(err error) bool {
 	var certificate *tls.CertificateVerificationError
 	if errors.As(err, &certificate) {
