@@ -171,7 +171,7 @@ func (c *Client) Do(ctx context.Context, r Request, out any) error {
 	for attempt := 1; ; {
 		target := targets[at]
 		if err := ctx.Err(); err != nil {
-			return &NetworkError{Action: r.Action, Host: target.Host, Err: err}
+			return &NetworkError{Action: r.Action, Host: target.Host, Sent: doubtful, Err: err}
 		}
 		hint, err := c.attempt(ctx, target, r, out)
 		if err == nil {

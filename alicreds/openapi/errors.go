@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -104,19 +105,23 @@ func (e *NetworkError) Error() string {
 func (e *NetworkError) Unwrap() error { return e.Err }
 
 // Ambiguous tells whether the call may have taken effect although err was
-// returned: the request was sent and no usable answer came back, in the last
-// attempt or in one before it. The caller must look before it repeats or forgets such a call.
+// returned: the request was sent and no usable answer came back, from any
+// attempt. The caller must look before it repeats or forgets such a call. Of
+// joined errors one is enough.
 func Ambiguous(err error) bool {
-	if errors.As(err, new(earlierError)) {
+	switch e := err.(type) { //nolint:errorlint // walks the tree itself, because errors.As stops at the first match
+	case nil:
+		return false
+	case earlierError:
 		return true
+	case *NetworkError:
+		return e.Sent
+	case *Error:
+		return !e.Throttled() && (e.Status >= 500 || e.Status < 300 || e.Code == "ServiceUnavailable")
+	case interface{ Unwrap() []error }:
+		return slices.ContainsFunc(e.Unwrap(), Ambiguous)
 	}
-	var network *NetworkError
-	if errors.As(err, &network) && network.Sent {
-		return true
-	}
-	var refused *Error
-	return errors.As(err, &refused) && !refused.Throttled() &&
-		(refused.Status >= 500 || refused.Status < 300 || refused.Code == "ServiceUnavailable")
+	return Ambiguous(errors.Unwrap(err))
 }
 
 // earlierError is the last failure of a call of which an earlier attempt may
