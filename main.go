@@ -1,0 +1,29 @@
+// Command vault-plugin-secrets-alicloud is a Vault secrets engine that hands
+// out short-lived Alibaba Cloud credentials. Vault starts it; started by hand
+// it only answers -version.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/vault/sdk/plugin"
+
+	"github.com/alicreds/vault-plugin-secrets-alicloud/backend"
+)
+
+func main() {
+	version := flag.Bool("version", false, "print the version and exit")
+	flag.Parse()
+	if *version {
+		fmt.Println(backend.Version())
+		return
+	}
+	err := plugin.ServeMultiplex(&plugin.ServeOpts{BackendFactoryFunc: backend.Factory})
+	if err != nil {
+		hclog.New(&hclog.LoggerOptions{Output: os.Stderr}).Error("plugin shutting down", "error", err)
+		os.Exit(1)
+	}
+}
