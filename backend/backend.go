@@ -1,0 +1,135 @@
+// Package backend is the Vault secrets engine for Alibaba Cloud.
+//
+// A read of creds/<role> issues short-lived, leased credentials: a session of a
+// RAM role (ram_role_arn), or a RAM user that is deleted when its lease ends
+// (ram_user). What is created in the cloud is named first, written to Vault's
+// write-ahead log second and created third; revocation of a lease and rollback
+// of an unfinished issue are one idempotent clean-up.
+//
+// The paths, and the files they are in, are listed in [Factory].
+package backend
+
+import (
+	"context"
+	"sync"
+
+	"github.com/hashicorp/vault/sdk/framework"
+	"github.com/hashicorp/vault/sdk/helper/consts"
+	"github.com/hashicorp/vault/sdk/logical"
+)
+
+// operationPrefix begins the operation names of generated clients, as it does
+// for the built-in engine.
+const operationPrefix = "ali-cloud"
+
+type backend struct {
+	*framework.Backend
+
+	uuid string // of the mount, for marking what it creates
+
+	configWrite sync.Mutex // held by writes of config, over their read and write
+
+	mu     sync.RWMutex // guards client; never held over a call to the cloud
+	client *cloud       // nil until needed, and after config has changed
+}
+
+// Factory makes the engine for one mount.
+func Factory(ctx context.Context, conf *logical.BackendConfig) (logical.Backend, error) {
+	minAge, err := walAge()
+	if err != nil {
+		return nil, err
+	}
+	b := &backend{}
+	b.Backend = &framework.Backend{
+		Help:        backendHelp,
+		BackendType: logical.TypeLogical,
+		Paths: []*framework.Path{
+			b.pathConfig(),               // path_config.go
+			b.pathConfigCallerIdentity(), // path_config_caller_identity.go
+			b.pathRole(),                 // path_roles.go
+			b.pathRoles(),                // path_roles.go
+			b.pathCreds(),                // path_creds.go
+		},
+		Secrets: []*framework.Secret{b.secret()}, // secret.go: renew, revoke
+		PathsSpecial: &logical.Paths{
+			SealWrapStorage: []string{configKey},
+			LocalStorage:    []string{framework.WALPrefix},
+		},
+		WALRollback:       b.rollback, // wal.go
+		WALRollbackMinAge: minAge,
+		Invalidate:        b.invalidate,
+		Clean:             func(context.Context) { b.resetCloud() },
+		RunningVersion:    version,
+	}
+	if conf != nil {
+		b.uuid = conf.BackendUUID
+	}
+	if err := b.Setup(ctx, conf); err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+// cloud returns the client for the stored config, nil where there is none. It
+// is made once per config and calls nothing.
+func (b *backend) cloud(ctx context.Context, s logical.Storage) (*cloud, error) {
+	b.mu.RLock()
+	client := b.client
+	b.mu.RUnlock()
+	if client != nil {
+		return client, nil
+	}
+	// The lock is held over the read, so that a reset that follows a write of
+	// config cannot come between the read and the keeping of what it made.
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.client != nil {
+		return b.client, nil
+	}
+	c, err := load[config](ctx, s, configKey)
+	if err != nil || c == nil {
+		return nil, err
+	}
+	if b.client, err = newCloud(c); err != nil {
+		b.client = nil
+		return nil, err
+	}
+	return b.client, nil
+}
+
+// resetCloud forgets the client; requests that hold it go on with it.
+func (b *backend) resetCloud() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.client != nil {
+		b.client.close()
+		b.client = nil
+	}
+}
+
+// invalidate is called on a node when another one changed the storage.
+func (b *backend) invalidate(_ context.Context, key string) {
+	if key == configKey {
+		b.resetCloud()
+	}
+}
+
+// readOnlyNode tells whether a write is bound to fail here, so that the request
+// can be forwarded before it has had an effect in the cloud.
+func (b *backend) readOnlyNode() bool {
+	state := b.System().ReplicationState()
+	return state.HasState(consts.ReplicationPerformanceStandby) || state.HasState(consts.ReplicationDRSecondary)
+}
+
+const backendHelp = `
+Issues short-lived, leased Alibaba Cloud credentials.
+
+    vault write alicloud/config access_key=LTAI... secret_key=...
+    vault write alicloud/role/deploy role_arn=acs:ram::1234567890123456:role/deploy ttl=1h
+    vault read  alicloud/creds/deploy
+
+Roles issue either sessions of a RAM role (role_arn), which end by themselves,
+or RAM users (remote_policies, inline_policies, ram_groups), which are deleted
+when their lease ends or is revoked. "vault path-help alicloud/role/name" and
+"vault path-help alicloud/config" tell more.
+`

@@ -1,0 +1,173 @@
+package backend
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
+)
+
+// visibleWithin is how long RAM may take to show everywhere what was created.
+// Alibaba Cloud says "a while"; tools in the field retry for seconds.
+const visibleWithin = 30 * time.Second
+
+// cleanUpRounds bounds how often what is left on a user is listed and removed.
+const cleanUpRounds = 4
+
+// issued is what was, or was about to be, created for one lease: the content of
+// a WAL entry, and of the lease itself. Its JSON form is the lease's, whose
+// first four keys are those of Vault's built-in engine. Lists may be null or
+// missing in a lease of that engine.
+type issued struct {
+	UserName       string         `json:"username"`
+	AccessKeyID    string         `json:"access_key_id"`
+	InlinePolicies []remotePolicy `json:"inline_policies"` // ours: deleted
+	RemotePolicies []remotePolicy `json:"remote_policies"` // not ours: detached
+	RAMGroups      []string       `json:"ram_groups"`
+	AccountID      string         `json:"account_id"`
+	CreatedAt      time.Time      `json:"created_at"`
+}
+
+// cleanUp removes the user and what was made with it. It is what revoke and
+// rollback both call, it may be called any number of times, and each step
+// counts what is already gone as done. It removes first what it knows of, and
+// lists and removes the rest where it knows too little (no AccessKey ID) or RAM
+// says that something is left.
+func (c *cloud) cleanUp(ctx context.Context, u issued) error {
+	if u.UserName == "" {
+		return errors.New("there is no user name to clean up after")
+	}
+	if u.AccessKeyID == "" {
+		ids, err := c.accessKeysOf(ctx, u.UserName)
+		if err != nil {
+			return err
+		}
+		err = c.strip(ctx, u.UserName, ids, slices.Concat(u.InlinePolicies, u.RemotePolicies), u.RAMGroups)
+		if err != nil {
+			return err
+		}
+	} else if err := c.strip(ctx, u.UserName, []string{u.AccessKeyID}, slices.Concat(u.InlinePolicies, u.RemotePolicies), u.RAMGroups); err != nil {
+		return err
+	}
+
+	var w wave
+	w.add(func() error { return c.removeUser(ctx, u) })
+	for _, p := range u.InlinePolicies {
+		w.add(func() error { return c.removePolicy(ctx, u, p.Name) })
+	}
+	return w.run()
+}
+
+// strip takes everything named from the user. It tries all of it before it
+// returns the first failure, so that one refusal leaves no more than it must.
+func (c *cloud) strip(ctx context.Context, user string, keys []string, policies []remotePolicy, groups []string) error {
+	var w wave
+	for _, id := range keys {
+		w.add(func() error { return c.deleteAccessKey(ctx, user, id) })
+	}
+	for _, p := range policies {
+		w.add(func() error { return c.detachPolicy(ctx, user, p) })
+	}
+	for _, group := range groups {
+		w.add(func() error { return c.removeFromGroup(ctx, user, group) })
+	}
+	return w.run()
+}
+
+// removeUser deletes the user. Where RAM says that the user still has
+// something, everything the user has is listed and removed, whoever added it:
+// the user is ours, and nothing of it may survive the lease.
+func (c *cloud) removeUser(ctx context.Context, u issued) error {
+	for round := 1; ; round++ {
+		err := c.deleteUser(ctx, u.UserName)
+		if hasCode(err, "EntityNotExist.User") {
+			return c.believeGone(ctx, u, "user "+u.UserName)
+		}
+		var refused *openapi.Error
+		if round == cleanUpRounds || !errors.As(err, &refused) || !strings.HasPrefix(refused.Code, "DeleteConflict.User") {
+			return err
+		}
+		if err := c.empty(ctx, u.UserName); err != nil {
+			return err
+		}
+		if round > 1 { // the removals may not be visible yet
+			if err := pause(ctx, time.Duration(round)*500*time.Millisecond); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// empty lists what the user has and removes it.
+func (c *cloud) empty(ctx context.Context, user string) error {
+	var keys, groups []string
+	var policies []remotePolicy
+	var w wave
+	w.add(func() (err error) { keys, err = c.accessKeysOf(ctx, user); return })
+	w.add(func() (err error) { policies, err = c.policiesOf(ctx, user); return })
+	w.add(func() (err error) { groups, err = c.groupsOf(ctx, user); return })
+	// Only an administrator adds these two, and the mount may lack the right to
+	// remove them: DeleteUser then goes on to say which of them is in the way.
+	w.add(func() error { return unless(c.deleteLoginProfile(ctx, user), "NoPermission") })
+	w.add(func() error { return unless(c.unbindMFADevice(ctx, user), "NoPermission") })
+	if err := w.run(); err != nil {
+		return err
+	}
+	return c.strip(ctx, user, keys, policies, groups)
+}
+
+// believeGone decides whether "does not exist" means that it is gone. It does
+// not right after the creation, which may not be visible yet, and not when the
+// mount has since been pointed at another account.
+func (c *cloud) believeGone(ctx context.Context, u issued, what string) error {
+	if age := time.Since(u.CreatedAt); age < visibleWithin {
+		return fmt.Errorf("the %s was created %s ago and may not be visible yet: clean-up is to be repeated", what, age.Round(time.Second))
+	}
+	if u.AccountID == "" {
+		return nil
+	}
+	account, err := c.account(ctx)
+	if err != nil {
+		return fmt.Errorf("the %s does not exist, but it could not be confirmed that this mount still works in account %s: %w", what, u.AccountID, err)
+	}
+	if account != u.AccountID {
+		return fmt.Errorf("the %s belongs to account %s, but this mount is now configured for account %s", what, u.AccountID, account)
+	}
+	return nil
+}
+
+// removePolicy deletes a policy that was made for one lease, whomever it has
+// been attached to since.
+func (c *cloud) removePolicy(ctx context.Context, u issued, name string) error {
+	for round := 1; ; round++ {
+		err := c.deletePolicy(ctx, name)
+		if hasCode(err, "EntityNotExist.Policy") {
+			return c.believeGone(ctx, u, "policy "+name)
+		}
+		var refused *openapi.Error
+		if round == cleanUpRounds || !errors.As(err, &refused) || !strings.HasPrefix(refused.Code, "DeleteConflict.Policy") {
+			return err
+		}
+		if err := c.detachEverywhere(ctx, name); err != nil {
+			return err
+		}
+		if round > 1 {
+			if err := pause(ctx, time.Duration(round)*500*time.Millisecond); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}

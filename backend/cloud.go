@@ -1,0 +1,309 @@
+package backend
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
+)
+
+const (
+	ramEndpoint = "ram.aliyuncs.com"
+	ramVersion  = "2015-05-01"
+)
+
+// cloud is STS and RAM as the configured principal. It is safe for concurrent
+// use, made once per configuration, and keeps its connections and keys.
+type cloud struct {
+	api *openapi.Client
+	own alicreds.Provider // the mount's own credentials, cached
+	sts alicreds.STSOptions
+	ram string
+
+	accountID atomic.Pointer[string]
+}
+
+// newCloud checks what validate leaves to alicreds and openapi. It calls nothing.
+func newCloud(c *config) (*cloud, error) {
+	retries := 0 // openapi's default, 3
+	if c.MaxRetries != nil {
+		if retries = *c.MaxRetries; retries == 0 {
+			retries = -1
+		}
+	}
+	api, err := openapi.New(openapi.Options{
+		CACertificate:  []byte(c.CACertificate),
+		ConnectTimeout: c.ConnectTimeout,
+		Timeout:        c.Timeout,
+		MaxRetries:     retries,
+		UserAgent:      "vault-plugin-secrets-alicloud/" + version,
+	})
+	if err != nil {
+		return nil, err
+	}
+	sts := alicreds.STSOptions{
+		Endpoint:          c.STSEndpoint,
+		FallbackEndpoints: c.STSFallbackEndpoints,
+		Region:            c.Region,
+		VPC:               c.Network == "vpc",
+		Client:            api,
+	}
+	own, err := c.provider(sts)
+	if err != nil {
+		return nil, err
+	}
+	ram := c.RAMEndpoint
+	if ram == "" {
+		ram = ramEndpoint
+	}
+	return &cloud{api: api, own: alicreds.NewCache(own, alicreds.CacheOptions{}), sts: sts, ram: ram}, nil
+}
+
+func (c *cloud) close() { c.api.CloseIdleConnections() }
+
+type identity struct {
+	alicreds.Identity
+	source string
+}
+
+func (c *cloud) callerIdentity(ctx context.Context) (identity, error) {
+	own, err := c.own.Retrieve(ctx)
+	if err != nil {
+		return identity{}, err
+	}
+	id, err := alicreds.CallerIdentity(ctx, own.Keys(), c.sts)
+	return identity{id, sourcePath(own.Source)}, err
+}
+
+// call sends a RAM call. repeatable says that executing it twice does no harm.
+func (c *cloud) call(ctx context.Context, repeatable bool, action string, params map[string]string, out any) error {
+	own, err := c.own.Retrieve(ctx)
+	if err != nil {
+		return err
+	}
+	return c.api.Do(ctx, openapi.Request{
+		Endpoint: c.ram, Action: action, Version: ramVersion, Params: params, Keys: own.Keys(), Repeatable: repeatable,
+	}, out)
+}
+
+// createUser creates a user under a random name of ours, so a user of that name
+// that already exists is what an earlier attempt of this call left.
+func (c *cloud) createUser(ctx context.Context, name, comments string) error {
+	err := c.call(ctx, true, "CreateUser", map[string]string{"UserName": name, "Comments": comments}, nil)
+	return unless(err, "EntityAlreadyExists.User")
+}
+
+// createPolicy is to createUser as policies are to users.
+func (c *cloud) createPolicy(ctx context.Context, name, document, description string) error {
+	err := c.call(ctx, true, "CreatePolicy", map[string]string{
+		"PolicyName": name, "PolicyDocument": document, "Description": description,
+	}, nil)
+	return unless(err, "EntityAlreadyExists.Policy")
+}
+
+type accessKey struct {
+	AccessKeyID     string `json:"AccessKeyId"`
+	AccessKeySecret string
+}
+
+// createAccessKey is never repeated after an ambiguous failure: RAM tells the
+// secret once, and would keep a key that nobody knows.
+func (c *cloud) createAccessKey(ctx context.Context, user string) (accessKey, error) {
+	var out struct{ AccessKey accessKey }
+	if err := c.call(ctx, false, "CreateAccessKey", map[string]string{"UserName": user}, &out); err != nil {
+		return accessKey{}, err
+	}
+	if out.AccessKey.AccessKeyID == "" || out.AccessKey.AccessKeySecret == "" {
+		return accessKey{}, errors.New("CreateAccessKey: the answer lacks the AccessKeyId or the AccessKeySecret")
+	}
+	return out.AccessKey, nil
+}
+
+func (c *cloud) attachPolicy(ctx context.Context, user string, p remotePolicy) error {
+	err := c.call(ctx, true, "AttachPolicyToUser", map[string]string{
+		"UserName": user, "PolicyName": p.Name, "PolicyType": p.Type,
+	}, nil)
+	return unless(err, "EntityAlreadyExists.User.Policy")
+}
+
+func (c *cloud) addToGroup(ctx context.Context, user, group string) error {
+	err := c.call(ctx, true, "AddUserToGroup", map[string]string{"UserName": user, "GroupName": group}, nil)
+	return unless(err, "EntityAlreadyExists.User.Group")
+}
+
+func (c *cloud) userExists(ctx context.Context, user string) error {
+	return c.call(ctx, true, "GetUser", map[string]string{"UserName": user}, nil)
+}
+
+// The removals below succeed when what they remove is already gone.
+
+func (c *cloud) deleteAccessKey(ctx context.Context, user, id string) error {
+	params := map[string]string{"UserName": user, "UserAccessKeyId": id}
+	err := gone(c.call(ctx, true, "DeleteAccessKey", params, nil))
+	var refused *openapi.Error
+	if !errors.As(err, &refused) || refused.Temporary() || refused.Code == "NoPermission" {
+		return err
+	}
+	// The console deletes disabled keys only; whether the API ever insists is
+	// not documented. Disabling first costs a call only where it does.
+	off := map[string]string{"UserName": user, "UserAccessKeyId": id, "Status": "Inactive"}
+	if c.call(ctx, true, "UpdateAccessKey", off, nil) != nil {
+		return err
+	}
+	return gone(c.call(ctx, true, "DeleteAccessKey", params, nil))
+}
+
+func (c *cloud) detachPolicy(ctx context.Context, user string, p remotePolicy) error {
+	return gone(c.call(ctx, true, "DetachPolicyFromUser", map[string]string{
+		"UserName": user, "PolicyName": p.Name, "PolicyType": p.Type,
+	}, nil))
+}
+
+func (c *cloud) removeFromGroup(ctx context.Context, user, group string) error {
+	return gone(c.call(ctx, true, "RemoveUserFromGroup", map[string]string{"UserName": user, "GroupName": group}, nil))
+}
+
+func (c *cloud) deleteLoginProfile(ctx context.Context, user string) error {
+	return gone(c.call(ctx, true, "DeleteLoginProfile", map[string]string{"UserName": user}, nil))
+}
+
+func (c *cloud) unbindMFADevice(ctx context.Context, user string) error {
+	return gone(c.call(ctx, true, "UnbindMFADevice", map[string]string{"UserName": user}, nil))
+}
+
+// deleteUser and deletePolicy do tell that there is none, because right after
+// the creation that is not yet to be believed.
+
+func (c *cloud) deleteUser(ctx context.Context, user string) error {
+	return c.call(ctx, true, "DeleteUser", map[string]string{"UserName": user}, nil)
+}
+
+func (c *cloud) deletePolicy(ctx context.Context, name string) error {
+	return c.call(ctx, true, "DeletePolicy", map[string]string{"PolicyName": name, "CascadingDelete": "true"}, nil)
+}
+
+// What a user holds. A user that does not exist holds nothing.
+
+func (c *cloud) accessKeysOf(ctx context.Context, user string) ([]string, error) {
+	var out struct {
+		AccessKeys struct{ AccessKey []accessKey }
+	}
+	err := gone(c.call(ctx, true, "ListAccessKeys", map[string]string{"UserName": user}, &out))
+	var ids []string
+	for _, k := range out.AccessKeys.AccessKey {
+		ids = append(ids, k.AccessKeyID)
+	}
+	return ids, err
+}
+
+func (c *cloud) policiesOf(ctx context.Context, user string) ([]remotePolicy, error) {
+	var out struct {
+		Policies struct {
+			Policy []struct{ PolicyName, PolicyType string }
+		}
+	}
+	err := gone(c.call(ctx, true, "ListPoliciesForUser", map[string]string{"UserName": user}, &out))
+	var policies []remotePolicy
+	for _, p := range out.Policies.Policy {
+		policies = append(policies, remotePolicy{Name: p.PolicyName, Type: p.PolicyType})
+	}
+	return policies, err
+}
+
+func (c *cloud) groupsOf(ctx context.Context, user string) ([]string, error) {
+	var out struct {
+		Groups struct{ Group []struct{ GroupName string } }
+	}
+	err := gone(c.call(ctx, true, "ListGroupsForUser", map[string]string{"UserName": user}, &out))
+	var groups []string
+	for _, g := range out.Groups.Group {
+		groups = append(groups, g.GroupName)
+	}
+	return groups, err
+}
+
+// detachEverywhere takes the custom policy from all users, groups and roles.
+func (c *cloud) detachEverywhere(ctx context.Context, policy string) error {
+	var out struct {
+		Users  struct{ User []struct{ UserName string } }
+		Groups struct{ Group []struct{ GroupName string } }
+		Roles  struct{ Role []struct{ RoleName string } }
+	}
+	params := map[string]string{"PolicyName": policy, "PolicyType": "Custom"}
+	if err := gone(c.call(ctx, true, "ListEntitiesForPolicy", params, &out)); err != nil {
+		return err
+	}
+	detach := func(action, field, name string) error {
+		return gone(c.call(ctx, true, action, map[string]string{field: name, "PolicyName": policy, "PolicyType": "Custom"}, nil))
+	}
+	var w wave
+	for _, u := range out.Users.User {
+		w.add(func() error { return detach("DetachPolicyFromUser", "UserName", u.UserName) })
+	}
+	for _, g := range out.Groups.Group {
+		w.add(func() error { return detach("DetachPolicyFromGroup", "GroupName", g.GroupName) })
+	}
+	for _, r := range out.Roles.Role {
+		w.add(func() error { return detach("DetachPolicyFromRole", "RoleName", r.RoleName) })
+	}
+	return w.run()
+}
+
+// account tells the account the mount works in; it asks once.
+func (c *cloud) account(ctx context.Context) (string, error) {
+	if id := c.accountID.Load(); id != nil {
+		return *id, nil
+	}
+	who, err := c.callerIdentity(ctx)
+	if err != nil {
+		return "", err
+	}
+	c.accountID.Store(&who.AccountID)
+	return who.AccountID, nil
+}
+
+// gone turns EntityNotExist, of whatever entity, into success.
+func gone(err error) error {
+	if notExist(err) {
+		return nil
+	}
+	return err
+}
+
+func notExist(err error) bool {
+	var refused *openapi.Error
+	return errors.As(err, &refused) && refused.NotExist()
+}
+
+// unless turns one code into success.
+func unless(err error, code string) error {
+	if hasCode(err, code) {
+		return nil
+	}
+	return err
+}
+
+func hasCode(err error, code string) bool {
+	var refused *openapi.Error
+	return errors.As(err, &refused) && refused.Code == code
+}
+
+// eventually repeats a call on what was created a moment ago for as long as RAM,
+// which is eventually consistent, answers that it does not exist.
+func eventually(ctx context.Context, code string, call func() error) error {
+	wait := 100 * time.Millisecond
+	for deadline := time.Now().Add(visibleWithin); ; wait = min(2*wait, 2*time.Second) {
+		err := call()
+		if !hasCode(err, code) || time.Now().After(deadline) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(wait):
+		}
+	}
+}

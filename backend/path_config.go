@@ -1,0 +1,386 @@
+package backend
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/framework"
+	"github.com/hashicorp/vault/sdk/logical"
+
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
+)
+
+const configKey = "config"
+
+// Credential types of the mount's own credentials.
+const (
+	typeAccessKey = "access_key"
+	typeSTS       = "sts"
+)
+
+// Bounds of the settings of API calls.
+const (
+	maxRetriesLimit = 10
+	maxTimeout      = time.Minute
+)
+
+// config is stored under "config", seal-wrapped. The first two keys are those
+// of Vault's built-in engine, which ignores the others.
+type config struct {
+	AccessKey string `json:"access_key"`
+	SecretKey string `json:"secret_key"`
+
+	CredentialType        string        `json:"credential_type,omitempty"`
+	SecurityToken         string        `json:"security_token,omitempty"`
+	RoleARN               string        `json:"role_arn,omitempty"`
+	RoleSessionName       string        `json:"role_session_name,omitempty"`
+	ExternalID            string        `json:"external_id,omitempty"`
+	Policy                string        `json:"policy,omitempty"`
+	RoleSessionExpiration time.Duration `json:"role_session_expiration,omitempty"`
+
+	Region               string        `json:"region,omitempty"`
+	Network              string        `json:"network,omitempty"`
+	STSEndpoint          string        `json:"sts_endpoint,omitempty"`
+	STSFallbackEndpoints []string      `json:"sts_fallback_endpoints,omitempty"`
+	RAMEndpoint          string        `json:"ram_endpoint,omitempty"`
+	CACertificate        string        `json:"ca_certificate,omitempty"`
+	MaxRetries           *int          `json:"max_retries,omitempty"`
+	ConnectTimeout       time.Duration `json:"connect_timeout,omitempty"`
+	Timeout              time.Duration `json:"timeout,omitempty"`
+}
+
+// credentialType is the type that was written, or what the keys make it: a
+// config of the built-in engine has keys and no type.
+func (c *config) credentialType() string {
+	if c.CredentialType != "" {
+		return c.CredentialType
+	}
+	return typeAccessKey
+}
+
+func (b *backend) pathConfig() *framework.Path {
+	return &framework.Path{
+		Pattern:      "config",
+		DisplayAttrs: &framework.DisplayAttributes{OperationPrefix: operationPrefix},
+		Fields:       configFields(),
+		// No existence check: a write must stay an update, because policies
+		// written for the built-in engine grant no more than that.
+		Operations: map[logical.Operation]framework.OperationHandler{
+			logical.UpdateOperation: &framework.PathOperation{
+				Callback:                    b.writeConfig,
+				Summary:                     "Configure the credentials the engine works with, and where its calls go.",
+				DisplayAttrs:                &framework.DisplayAttributes{OperationVerb: "configure"},
+				Responses:                   map[int][]framework.Response{http.StatusOK: {{Description: "Written, with warnings."}}, http.StatusNoContent: {{Description: http.StatusText(http.StatusNoContent)}}},
+				ForwardPerformanceStandby:   true,
+				ForwardPerformanceSecondary: true,
+			},
+			logical.ReadOperation: &framework.PathOperation{
+				Callback:     b.readConfig,
+				Summary:      "Read the configuration. Secrets are not part of it.",
+				DisplayAttrs: &framework.DisplayAttributes{OperationSuffix: "configuration"},
+				Responses: map[int][]framework.Response{http.StatusOK: {{
+					Description: http.StatusText(http.StatusOK), Fields: configResponse(),
+				}}},
+			},
+			logical.DeleteOperation: &framework.PathOperation{
+				Callback:                    b.deleteConfig,
+				Summary:                     "Delete the configuration. Until it is written again nothing can be issued, renewed or revoked.",
+				DisplayAttrs:                &framework.DisplayAttributes{OperationSuffix: "configuration"},
+				Responses:                   noContent(),
+				ForwardPerformanceStandby:   true,
+				ForwardPerformanceSecondary: true,
+			},
+		},
+		HelpSynopsis:    configHelpSynopsis,
+		HelpDescription: configHelpDescription,
+	}
+}
+
+func configFields() map[string]*framework.FieldSchema {
+	secret := &framework.DisplayAttributes{Sensitive: true}
+	return map[string]*framework.FieldSchema{
+		"credential_type": {
+			Type: framework.TypeString,
+			Description: `Where the engine's own credentials come from: "access_key" (the default), "sts" (access_key, secret_key ` +
+				`and security_token) or "ram_role_arn" (the role in role_arn, assumed with the keys given).`,
+			AllowedValues: []interface{}{typeAccessKey, typeSTS, typeRAMRoleARN},
+		},
+		"access_key":     {Type: framework.TypeString, Description: "AccessKey ID of a RAM user. The root account cannot assume roles."},
+		"secret_key":     {Type: framework.TypeString, Description: "AccessKey secret. Never read back.", DisplayAttrs: secret},
+		"security_token": {Type: framework.TypeString, Description: "Token of temporary keys (credential_type sts). Never read back.", DisplayAttrs: secret},
+		"role_arn": {
+			Type:        framework.TypeString,
+			Description: "ram_role_arn: the role this mount works as, acs:ram::<account>:role/<name>, in the same or another account.",
+		},
+		"role_session_name": {
+			Type:        framework.TypeString,
+			Description: "ram_role_arn: session name that ActionTrail shows for this mount, 2 to 64 letters, digits and . @ - _.",
+		},
+		"external_id": {Type: framework.TypeString, Description: "ram_role_arn: external id that the role's trust policy asks for."},
+		"policy":      {Type: framework.TypeString, Description: "ram_role_arn: session policy that narrows what this mount may do, at most 2048 characters."},
+		"role_session_expiration": {
+			Type:        framework.TypeDurationSecond,
+			Description: "ram_role_arn: length of the mount's own sessions, 900 to 43200 seconds; 0 means 3600. They are renewed by themselves.",
+		},
+		"region": {
+			Type:        framework.TypeString,
+			Description: `Region whose STS is called, such as "cn-beijing". RAM has one endpoint for all regions.`,
+		},
+		"network": {
+			Type:          framework.TypeString,
+			Description:   `"public" (the default), or "vpc" to call STS by the VPC name of the region.`,
+			AllowedValues: []interface{}{"public", "vpc"},
+		},
+		"sts_endpoint": {
+			Type:        framework.TypeString,
+			Description: "Host or https URL of STS; beats region and network. http only for a loopback address.",
+		},
+		"sts_fallback_endpoints": {
+			Type: framework.TypeCommaStringSlice,
+			Description: "Hosts or https URLs of STS, tried in this order when one cannot be reached; never after an answer. With " +
+				"neither region nor sts_endpoint: sts.us-east-1.aliyuncs.com after sts.aliyuncs.com.",
+		},
+		"ram_endpoint":   {Type: framework.TypeString, Description: "Host or https URL of RAM; default ram.aliyuncs.com."},
+		"ca_certificate": {Type: framework.TypeString, Description: "PEM certificates that replace the system's roots when the endpoints are verified."},
+		"max_retries": {
+			Type:        framework.TypeInt,
+			Description: "How often a failed call is repeated, 0 to 10; default 3. Calls that may have taken effect are repeated only where that is harmless.",
+		},
+		"connect_timeout": {Type: framework.TypeDurationSecond, Description: "Limit for connecting, 1 to 60 seconds; 0 means 5 seconds."},
+		"timeout":         {Type: framework.TypeDurationSecond, Description: "Limit for one attempt of a call, 1 to 60 seconds; 0 means 10 seconds."},
+		"verify": {
+			Type:        framework.TypeBool,
+			Description: "Ask GetCallerIdentity first and store nothing when it is refused. Not stored itself; default false.",
+		},
+	}
+}
+
+func configResponse() map[string]*framework.FieldSchema {
+	fields := configFields()
+	for _, hidden := range []string{"secret_key", "security_token", "verify"} {
+		delete(fields, hidden)
+	}
+	for _, seconds := range []string{"role_session_expiration", "connect_timeout", "timeout"} {
+		fields[seconds].Type = framework.TypeInt64
+	}
+	return fields
+}
+
+func (b *backend) readConfig(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {
+	c, err := load[config](ctx, req.Storage, configKey)
+	if err != nil || c == nil {
+		return nil, err
+	}
+	retries := 3
+	if c.MaxRetries != nil {
+		retries = *c.MaxRetries
+	}
+	network := c.Network
+	if network == "" {
+		network = "public"
+	}
+	return &logical.Response{Data: map[string]interface{}{
+		"access_key":              c.AccessKey,
+		"credential_type":         c.credentialType(),
+		"role_arn":                c.RoleARN,
+		"role_session_name":       c.RoleSessionName,
+		"external_id":             c.ExternalID,
+		"policy":                  c.Policy,
+		"role_session_expiration": int64(c.RoleSessionExpiration / time.Second),
+		"region":                  c.Region,
+		"network":                 network,
+		"sts_endpoint":            c.STSEndpoint,
+		"sts_fallback_endpoints":  slices.Concat([]string{}, c.STSFallbackEndpoints),
+		"ram_endpoint":            c.RAMEndpoint,
+		"ca_certificate":          c.CACertificate,
+		"max_retries":             retries,
+		"connect_timeout":         int64(c.ConnectTimeout / time.Second),
+		"timeout":                 int64(c.Timeout / time.Second),
+	}}, nil
+}
+
+func (b *backend) writeConfig(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
+	// One write at a time: two partial writes must not lose each other's fields.
+	b.configWrite.Lock()
+	defer b.configWrite.Unlock()
+
+	c, err := load[config](ctx, req.Storage, configKey)
+	if err != nil {
+		return nil, err
+	}
+	if c == nil {
+		c = &config{}
+	}
+	if err := c.update(data); err != nil {
+		return logical.ErrorResponse(err.Error()), nil
+	}
+	if err := c.validate(); err != nil {
+		return logical.ErrorResponse(err.Error()), nil
+	}
+	candidate, err := newCloud(c)
+	if err != nil {
+		return logical.ErrorResponse(err.Error()), nil
+	}
+	if data.Get("verify").(bool) {
+		ctx, cancel := context.WithTimeout(ctx, readTimeout)
+		defer cancel()
+		_, err := candidate.callerIdentity(ctx)
+		candidate.close()
+		if err != nil {
+			resp, err := answer("verify: nothing was stored, because GetCallerIdentity failed", err)
+			return resp, err
+		}
+	}
+	if err := save(ctx, req.Storage, configKey, c); err != nil {
+		return nil, err
+	}
+	b.resetCloud()
+	return nil, nil
+}
+
+// update takes the fields of a write; those that are not given keep their value.
+func (c *config) update(data *framework.FieldData) error {
+	_, newKey := data.GetOk("access_key")
+	_, newToken := data.GetOk("security_token")
+	for field, to := range map[string]*string{
+		"credential_type": &c.CredentialType, "access_key": &c.AccessKey, "secret_key": &c.SecretKey,
+		"security_token": &c.SecurityToken, "role_arn": &c.RoleARN, "role_session_name": &c.RoleSessionName,
+		"external_id": &c.ExternalID, "policy": &c.Policy, "region": &c.Region, "network": &c.Network,
+		"sts_endpoint": &c.STSEndpoint, "ram_endpoint": &c.RAMEndpoint, "ca_certificate": &c.CACertificate,
+	} {
+		if v, ok := data.GetOk(field); ok {
+			*to = strings.TrimSpace(v.(string))
+		}
+	}
+	for field, to := range map[string]*time.Duration{
+		"role_session_expiration": &c.RoleSessionExpiration, "connect_timeout": &c.ConnectTimeout, "timeout": &c.Timeout,
+	} {
+		if v, ok := data.GetOk(field); ok {
+			*to = time.Duration(v.(int)) * time.Second
+		}
+	}
+	if v, ok := data.GetOk("sts_fallback_endpoints"); ok {
+		c.STSFallbackEndpoints = v.([]string)
+	}
+	if v, ok := data.GetOk("max_retries"); ok {
+		n := v.(int)
+		c.MaxRetries = &n
+	}
+	if newKey && !newToken && c.SecurityToken != "" {
+		if c.credentialType() == typeSTS {
+			return errors.New("security_token is required with a new access_key when credential_type is sts: a token belongs to its key")
+		}
+		c.SecurityToken = ""
+	}
+	return nil
+}
+
+func (c *config) validate() error {
+	switch t := c.credentialType(); t {
+	case typeAccessKey, typeSTS, typeRAMRoleARN:
+	default:
+		return fmt.Errorf("credential_type %q is not known: use access_key, sts or ram_role_arn", t)
+	}
+	switch {
+	case c.AccessKey == "":
+		return errors.New("access_key is required: the AccessKey ID of a RAM user")
+	case c.SecretKey == "":
+		return errors.New("secret_key is required: the secret that belongs to access_key")
+	case c.credentialType() == typeSTS && c.SecurityToken == "":
+		return errors.New("security_token is required when credential_type is sts")
+	case c.credentialType() == typeRAMRoleARN && c.RoleARN == "":
+		return errors.New("role_arn is required when credential_type is ram_role_arn")
+	}
+	switch c.Network {
+	case "", "public", "vpc":
+	default:
+		return fmt.Errorf(`network %q is not known: use "public" or "vpc"`, c.Network)
+	}
+	if c.Network == "vpc" && c.Region == "" && c.STSEndpoint == "" {
+		return errors.New("network=vpc needs a region: there is no VPC name of STS without one")
+	}
+	for field, endpoints := range map[string][]string{
+		"sts_endpoint": {c.STSEndpoint}, "ram_endpoint": {c.RAMEndpoint}, "sts_fallback_endpoints": c.STSFallbackEndpoints,
+	} {
+		for _, e := range endpoints {
+			if e == "" {
+				continue
+			}
+			if err := openapi.CheckEndpoint(e); err != nil {
+				return fmt.Errorf("%s: %w", field, err)
+			}
+		}
+	}
+	if c.MaxRetries != nil && (*c.MaxRetries < 0 || *c.MaxRetries > maxRetriesLimit) {
+		return fmt.Errorf("max_retries must be 0 to %d", maxRetriesLimit)
+	}
+	for field, d := range map[string]time.Duration{"connect_timeout": c.ConnectTimeout, "timeout": c.Timeout} {
+		if d < 0 || d > maxTimeout {
+			return fmt.Errorf("%s must be 0 to %d seconds", field, maxTimeout/time.Second)
+		}
+	}
+	return nil
+}
+
+func (b *backend) deleteConfig(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {
+	b.configWrite.Lock()
+	defer b.configWrite.Unlock()
+	if err := req.Storage.Delete(ctx, configKey); err != nil {
+		return nil, err
+	}
+	b.resetCloud()
+	return nil, nil
+}
+
+// provider is the only place where a config becomes a source of credentials.
+func (c *config) provider(sts alicreds.STSOptions) (alicreds.Provider, error) {
+	static := func() (alicreds.Provider, error) {
+		if c.SecurityToken != "" {
+			return alicreds.NewSTS(c.AccessKey, c.SecretKey, c.SecurityToken)
+		}
+		return alicreds.NewAccessKey(c.AccessKey, c.SecretKey)
+	}
+	if c.credentialType() != typeRAMRoleARN {
+		return static()
+	}
+	source, err := static()
+	if err != nil {
+		return nil, err
+	}
+	return alicreds.NewRAMRoleARN(source, alicreds.RAMRoleARNOptions{
+		RoleARN:         c.RoleARN,
+		RoleSessionName: c.RoleSessionName,
+		ExternalID:      c.ExternalID,
+		Policy:          c.Policy,
+		Duration:        c.RoleSessionExpiration,
+		STSOptions:      sts,
+	})
+}
+
+const configHelpSynopsis = "Configure the credentials the engine works with, and where its calls go."
+
+const configHelpDescription = `
+The engine needs credentials of its own: those of a RAM user that may assume
+the roles and manage the RAM users it is to issue. Not those of the root
+account, which may not assume roles.
+
+    vault write alicloud/config access_key=LTAI... secret_key=...
+
+To work as a RAM role, in this account or another, give its ARN too:
+
+    vault write alicloud/config credential_type=ram_role_arn \
+        access_key=LTAI... secret_key=... \
+        role_arn=acs:ram::1234567890123456:role/vault
+
+A write keeps the fields that it does not give. Keys are not tried unless
+verify=true is given; "vault read alicloud/config/caller-identity" tries them.
+
+secret_key and security_token are never read back. Deleting the configuration
+leaves leases that cannot be renewed or revoked until it is written again.
+`

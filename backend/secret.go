@@ -1,0 +1,112 @@
+package backend
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/framework"
+	"github.com/hashicorp/vault/sdk/logical"
+)
+
+// secretType is the type of all leases, the built-in engine's.
+const secretType = "alicloud"
+
+// Values of role_type in lease data, the built-in engine's.
+const (
+	leaseRAM = "ram"
+	leaseSTS = "sts"
+)
+
+func (b *backend) secret() *framework.Secret {
+	return &framework.Secret{
+		Type: secretType,
+		Fields: map[string]*framework.FieldSchema{
+			"access_key":     {Type: framework.TypeString, Description: "AccessKey ID."},
+			"secret_key":     {Type: framework.TypeString, Description: "AccessKey secret."},
+			"security_token": {Type: framework.TypeString, Description: "Sessions: the token to send with every call."},
+		},
+		Renew:  b.renew,
+		Revoke: b.revoke,
+	}
+}
+
+// lease is the internal data of a lease, after its way through JSON.
+type lease struct {
+	RoleType string `json:"role_type"`
+	RoleName string `json:"role_name"`
+	issued
+}
+
+func readLease(req *logical.Request) (lease, error) {
+	var l lease
+	if req.Secret == nil {
+		return l, fmt.Errorf("the request carries no lease")
+	}
+	if err := recode(req.Secret.InternalData, &l); err != nil {
+		return l, fmt.Errorf("the lease data: %w", err)
+	}
+	if l.RoleType != leaseRAM && l.RoleType != leaseSTS {
+		return l, fmt.Errorf("role_type %q of the lease is unknown", l.RoleType)
+	}
+	return l, nil
+}
+
+// renew extends the lease of a RAM user by what the role says now.
+func (b *backend) renew(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {
+	l, err := readLease(req)
+	if err != nil {
+		return nil, err
+	}
+	if l.RoleType == leaseSTS {
+		return logical.ErrorResponse("a session cannot be renewed: read creds/ again for a new one"), nil
+	}
+	r, err := load[role](ctx, req.Storage, rolePrefix+l.RoleName)
+	if err != nil {
+		return nil, err
+	}
+	if r == nil {
+		return logical.ErrorResponse("role %s has been deleted so no further renewals are allowed", l.RoleName), nil
+	}
+	cloud, resp, err := b.cloudOrAnswer(ctx, req.Storage)
+	if cloud == nil {
+		return resp, err
+	}
+	check, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	switch err := cloud.userExists(check, l.UserName); {
+	case hasCode(err, "EntityNotExist.User") && time.Since(l.CreatedAt) >= visibleWithin:
+		return logical.ErrorResponse("the RAM user %s of this lease no longer exists: read creds/ again for a new one", l.UserName), nil
+	case err != nil:
+		// The renewal needs nothing of RAM, and must outlive its outages.
+		b.Logger().Debug("renewing without having seen the RAM user", "username", l.UserName, "error", err)
+	}
+	resp = &logical.Response{Secret: req.Secret}
+	resp.Secret.TTL, resp.Secret.MaxTTL = r.TTL, r.MaxTTL
+	return resp, nil
+}
+
+// revoke ends what the lease stands for: a RAM user is deleted with all it has;
+// a session ends by itself, because Alibaba Cloud has no way to end it earlier.
+func (b *backend) revoke(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {
+	l, err := readLease(req)
+	if err != nil {
+		return nil, err
+	}
+	if l.RoleType == leaseSTS {
+		return nil, nil
+	}
+	cloud, err := b.cloud(ctx, req.Storage)
+	if err != nil {
+		return nil, err
+	}
+	if cloud == nil {
+		return nil, fmt.Errorf("unable to delete access key because no credentials are configured: the RAM user %s lives on until config is written", l.UserName)
+	}
+	ctx, cancel := context.WithTimeout(ctx, cleanUpTimeout)
+	defer cancel()
+	if err := cloud.cleanUp(ctx, l.issued); err != nil {
+		return nil, fmt.Errorf("deleting the RAM user %s: %w", l.UserName, err)
+	}
+	return nil, nil
+}

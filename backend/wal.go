@@ -1,0 +1,70 @@
+package backend
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/hashicorp/vault/sdk/framework"
+	"github.com/hashicorp/vault/sdk/logical"
+)
+
+// walUser marks the WAL entries of RAM users. An entry is written before the
+// first call that creates something, holds all names that will be used, and is
+// deleted when the lease is about to be handed to Vault.
+const walUser = "ram_user"
+
+func putWAL(ctx context.Context, s logical.Storage, u issued) (string, error) {
+	id, err := framework.PutWAL(ctx, s, walUser, u)
+	if err == logical.ErrReadOnly {
+		return "", err // bare: a standby forwards the request when it sees it
+	}
+	if err != nil {
+		return "", fmt.Errorf("writing the WAL entry: %w", err)
+	}
+	return id, nil
+}
+
+// rollback cleans up after an issue that did not end. An error keeps the entry:
+// Vault offers it again every minute, for as long as it takes, because an entry
+// given up would be a RAM user forgotten.
+func (b *backend) rollback(ctx context.Context, req *logical.Request, kind string, data interface{}) error {
+	if b.readOnlyNode() {
+		return logical.ErrReadOnly // not nil: that would delete the entry
+	}
+	if kind != walUser {
+		return fmt.Errorf("the WAL entry is of an unknown kind %q", kind)
+	}
+	var u issued
+	if err := recode(data, &u); err != nil {
+		return fmt.Errorf("the WAL entry: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, cleanUpTimeout)
+	defer cancel()
+	cloud, err := b.cloud(ctx, req.Storage)
+	if err != nil {
+		return err
+	}
+	if cloud == nil {
+		return fmt.Errorf("the RAM user %s may be left behind: %s", u.UserName, notConfigured)
+	}
+	if err := cloud.cleanUp(ctx, u); err != nil {
+		b.Logger().Error("rollback of an unfinished issue failed and will be repeated", "username", u.UserName, "error", err)
+		return err
+	}
+	b.Logger().Info("rolled back an unfinished issue", "username", u.UserName)
+	return nil
+}
+
+// recode reads what JSON has been through, such as a WAL entry or lease data,
+// into to. Its errors do not quote values.
+func recode(from, to any) error {
+	raw, err := json.Marshal(from)
+	if err != nil {
+		return jsonError(err)
+	}
+	if err := json.Unmarshal(raw, to); err != nil {
+		return jsonError(err)
+	}
+	return nil
+}
