@@ -30,6 +30,7 @@ const (
 const (
 	maxPolicyDocument = 6144 // characters of a custom policy
 	maxSessionPolicy  = 2048 // characters of AssumeRole's Policy
+	maxExternalID     = 1224
 	maxGroupsPerUser  = 5
 	maxSystemPolicies = 20 // attached to one user
 	maxCustomPolicies = 10 // attached to one user
@@ -399,7 +400,7 @@ func parseRemotePolicies(list []string) ([]remotePolicy, error) {
 
 var (
 	roleARNForm    = regexp.MustCompile(`^acs:ram::[0-9]{1,32}:role/[A-Za-z0-9.@_-]{1,64}$`)
-	externalIDForm = regexp.MustCompile(`^[\w+=,.@:/-]{2,1224}$`)
+	externalIDForm = regexp.MustCompile(`^[\w+=,.@:/-]+$`)
 )
 
 // validate checks the merged role. Where the built-in engine
@@ -426,7 +427,7 @@ func (r *role) validate() error {
 		if !roleARNForm.MatchString(r.RoleARN) {
 			return fmt.Errorf("role_arn %q is not of the form acs:ram::<account>:role/<name>", r.RoleARN)
 		}
-		if r.ExternalID != "" && !externalIDForm.MatchString(r.ExternalID) {
+		if n := len(r.ExternalID); n > 0 && (n < 2 || n > maxExternalID || !externalIDForm.MatchString(r.ExternalID)) {
 			return errors.New("external_id must be 2 to 1224 letters, digits and any of _ + = , . @ : / -")
 		}
 		if r.Policy != "" {
