@@ -1,0 +1,108 @@
+// Package alicreds obtains Alibaba Cloud credentials, by every way there is.
+//
+// A [Provider] is one way: keys that are given ([AccessKey], [STS]), a role
+// that is assumed with other keys ([RAMRoleARN]), and so on. Providers hold
+// configuration only and ask anew at each call; wrap one in a [Cache] to
+// obtain credentials once, refresh them early and share them:
+//
+//	source, err := alicreds.NewAccessKey(id, secret)
+//	...
+//	role, err := alicreds.NewRAMRoleARN(source, alicreds.RAMRoleARNOptions{RoleARN: arn})
+//	...
+//	credentials := alicreds.NewCache(role, alicreds.CacheOptions{})
+//	c, err := credentials.Retrieve(ctx)
+//
+// # Errors
+//
+// A provider that is not set up fails with an error that wraps
+// [ErrUnavailable]; a provider that is set up and fails does so with any
+// other. Both are an [*Error], which names the provider. The refusals of
+// Alibaba Cloud are reachable with errors.As as *openapi.Error.
+//
+// # Secrets
+//
+// Credentials print neither keys nor tokens, whatever the verb, and no error
+// of this package holds any, nor a policy, a request or a reply.
+package alicreds
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
+)
+
+// A Provider obtains credentials. Retrieve is safe for concurrent use and
+// returns soon after ctx ends.
+//
+// An error that wraps ErrUnavailable means "not set up here, ask the next
+// one"; any other error means "set up, but failing" and stops a chain.
+type Provider interface {
+	Retrieve(ctx context.Context) (Credentials, error)
+}
+
+// ProviderFunc makes a Provider of a function.
+type ProviderFunc func(ctx context.Context) (Credentials, error)
+
+// Retrieve calls f.
+func (f ProviderFunc) Retrieve(ctx context.Context) (Credentials, error) { return f(ctx) }
+
+// Credentials are either an AccessKey, temporary keys (with SecurityToken)
+// or a bearer token. They belong together: take all fields from one value.
+type Credentials struct {
+	AccessKeyID     string
+	AccessKeySecret string
+	SecurityToken   string
+	BearerToken     string
+
+	Expiration time.Time // zero when they do not expire, or nobody knows when
+
+	// Source is the path they came by, outermost provider first, such as
+	// "ram_role_arn/access_key".
+	Source string
+
+	AccountID  string // when known
+	RoleARN    string // the role whose session this is, when known
+	SessionARN string // the session as STS names it, when known
+}
+
+// Keys are what a request is signed with. They are empty for a bearer token.
+func (c Credentials) Keys() openapi.Keys {
+	return openapi.Keys{AccessKeyID: c.AccessKeyID, AccessKeySecret: c.AccessKeySecret, SecurityToken: c.SecurityToken}
+}
+
+// Expired tells whether the credentials were of no use at that time.
+func (c Credentials) Expired(at time.Time) bool {
+	return !c.Expiration.IsZero() && !at.Before(c.Expiration)
+}
+
+// String shows where the credentials came from and until when they are good.
+func (c Credentials) String() string {
+	what := c.Keys().String()
+	if c.BearerToken != "" {
+		what = "BearerToken(****)"
+	}
+	s := "Credentials(" + what
+	if c.Source != "" {
+		s += " from " + c.Source
+	}
+	if !c.Expiration.IsZero() {
+		s += " until " + c.Expiration.UTC().Format(time.RFC3339)
+	}
+	return s + ")"
+}
+
+// GoString is String, so that %#v is safe too.
+func (c Credentials) GoString() string { return c.String() }
+
+// Format prints String for every verb.
+func (c Credentials) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(c.String())) }
+
+// MarshalJSON encodes String. Credentials are not to be stored by accident.
+func (c Credentials) MarshalJSON() ([]byte, error) { return json.Marshal(c.String()) }
+
+// LogValue logs String.
+func (c Credentials) LogValue() slog.Value { return slog.StringValue(c.String()) }

@@ -1,0 +1,242 @@
+package alicreds
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// Credentials are renewed this long before they expire, or in the last
+	// fifth of their life if that is shorter. Alibaba Cloud's own tools for
+	// Python and Node.js use the same 15 minutes.
+	earliestRefresh = 15 * time.Minute
+	refreshShare    = 5
+
+	// Credentials without an expiration are asked for again at this pace:
+	// the file or service they came from may have new ones.
+	unexpiringRefresh = 15 * time.Minute
+
+	firstBackOff   = time.Second
+	longestBackOff = 30 * time.Second
+
+	defaultRefreshTimeout = time.Minute
+)
+
+// CacheOptions of a Cache. The zero value is useful.
+type CacheOptions struct {
+	// RefreshTimeout bounds one call of the provider. Default 1 min.
+	RefreshTimeout time.Duration
+
+	// OnRefreshError is told about failures to renew credentials that are
+	// still valid, which Retrieve does not return. It must not block.
+	OnRefreshError func(error)
+}
+
+// Cache keeps what a provider obtained, and is a Provider itself. It is the
+// only type of this package with state; share one between goroutines.
+//
+// Credentials are fresh, then stale, then expired. Fresh ones are returned
+// without a lock or an allocation. Stale ones, in the last 15 minutes or the
+// last fifth of their life, are returned too, while one renewal runs in the
+// background; when it fails, the next begins after up to 30 s. Expired ones
+// are never returned: every caller waits for the one renewal that is under
+// way, and stops waiting when its own context ends. The renewal itself goes
+// on then, for RefreshTimeout at most.
+//
+// Credentials without an expiration never expire here, and are renewed in
+// the background every 15 minutes.
+type Cache struct {
+	provider Provider
+	options  CacheOptions
+
+	current atomic.Pointer[entry]
+
+	mu     sync.Mutex
+	flight *flight
+	closed bool
+
+	open    context.Context // ends with Close
+	close   context.CancelFunc
+	running sync.WaitGroup
+}
+
+// entry is immutable but for its last two fields.
+type entry struct {
+	credentials Credentials
+	staleAt     time.Time
+	next        atomic.Int64 // Unix nanoseconds before which no renewal begins
+	failures    int          // of renewals in the background; theirs alone
+}
+
+func (e *entry) expired(now time.Time) bool { return e.credentials.Expired(now) }
+
+// flight is one call of the provider, for all who wait.
+type flight struct {
+	done        chan struct{}
+	credentials Credentials
+	err         error
+}
+
+// NewCache wraps a provider. Nothing is asked for before the first Retrieve.
+func NewCache(p Provider, o CacheOptions) *Cache {
+	if o.RefreshTimeout <= 0 {
+		o.RefreshTimeout = defaultRefreshTimeout
+	}
+	c := &Cache{provider: p, options: o}
+	c.open, c.close = context.WithCancel(context.Background())
+	return c
+}
+
+// Retrieve returns valid credentials, from memory if it can.
+func (c *Cache) Retrieve(ctx context.Context) (Credentials, error) {
+	now := time.Now()
+	if e := c.current.Load(); e != nil {
+		if now.Before(e.staleAt) {
+			return e.credentials, nil
+		}
+		if !e.expired(now) {
+			c.renew(ctx, e, now)
+			return e.credentials, nil
+		}
+	}
+	f, valid := c.join(ctx)
+	if valid != nil {
+		return valid.credentials, nil
+	}
+	select {
+	case <-f.done:
+		return f.credentials, f.err
+	case <-ctx.Done():
+		return Credentials{}, fmt.Errorf("waiting for credentials: %w", ctx.Err())
+	}
+}
+
+// Close ends a renewal that is under way and waits for it. Afterwards
+// Retrieve returns what is still valid and fails when nothing is.
+func (c *Cache) Close() {
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
+	c.close()
+	c.running.Wait()
+}
+
+// renew starts a renewal in the background unless there is one already, or
+// the last one failed a moment ago.
+func (c *Cache) renew(ctx context.Context, e *entry, now time.Time) {
+	next := e.next.Load()
+	if now.UnixNano() < next || !e.next.CompareAndSwap(next, math.MaxInt64) {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.flight == nil && c.current.Load() == e {
+		c.start(ctx)
+	}
+}
+
+// join returns the renewal to wait for, or an entry that became valid in the
+// meantime.
+func (c *Cache) join(ctx context.Context) (*flight, *entry) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.flight != nil {
+		return c.flight, nil
+	}
+	if e := c.current.Load(); e != nil && !e.expired(time.Now()) {
+		return nil, e
+	}
+	return c.start(ctx), nil
+}
+
+var errClosed = errors.New("the credentials cache is closed")
+
+// start begins the renewal; c.mu is held. It keeps the caller's values and
+// not its end, because others will wait for it.
+func (c *Cache) start(ctx context.Context) *flight {
+	f := &flight{done: make(chan struct{})}
+	if c.closed {
+		c.land(f, Credentials{}, errClosed)
+		return f
+	}
+	c.flight = f
+	c.running.Go(func() {
+		limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.options.RefreshTimeout)
+		defer cancel()
+		defer context.AfterFunc(c.open, cancel)()
+		credentials, err := c.provider.Retrieve(limited)
+		if err == nil {
+			err = useful(credentials)
+		}
+		c.mu.Lock()
+		behind := c.land(f, credentials, err)
+		c.mu.Unlock()
+		if err != nil && behind && c.options.OnRefreshError != nil {
+			c.options.OnRefreshError(err)
+		}
+	})
+	return f
+}
+
+// land publishes the outcome; c.mu is held. behind tells whether there are
+// valid credentials, so that a failure stays behind the scenes.
+func (c *Cache) land(f *flight, credentials Credentials, err error) (behind bool) {
+	c.flight = nil
+	defer close(f.done)
+	if err == nil {
+		e := newEntry(credentials)
+		f.credentials = e.credentials
+		c.current.Store(e)
+		return true
+	}
+	f.err = err
+	e := c.current.Load()
+	if e == nil {
+		return false
+	}
+	e.failures++
+	e.next.Store(time.Now().Add(backOff(e.failures)).UnixNano())
+	return !e.expired(time.Now())
+}
+
+func newEntry(c Credentials) *entry {
+	now := time.Now()
+	c.Expiration = c.Expiration.Round(0) // expiry is wall clock time, also across a suspended machine
+	if c.Expiration.IsZero() {
+		return &entry{credentials: c, staleAt: now.Add(earlier(unexpiringRefresh))}
+	}
+	window := min(earliestRefresh, c.Expiration.Sub(now)/refreshShare)
+	return &entry{credentials: c, staleAt: c.Expiration.Add(-earlier(window))}
+}
+
+// earlier takes up to a tenth off, so that many processes that began
+// together do not renew together.
+func earlier(d time.Duration) time.Duration {
+	return d - rand.N(d/10+1)
+}
+
+// backOff doubles from 1 s to 30 s; half of it is random.
+func backOff(failures int) time.Duration {
+	d := longestBackOff
+	if failures < 6 {
+		d = min(d, firstBackOff<<(failures-1))
+	}
+	return d/2 + rand.N(d/2+1)
+}
+
+// useful refuses what no request can be made with.
+func useful(c Credentials) error {
+	switch {
+	case c.BearerToken == "" && (c.AccessKeyID == "" || c.AccessKeySecret == ""):
+		return fmt.Errorf("the provider returned no credentials")
+	case c.Expired(time.Now()):
+		return fmt.Errorf("the provider returned credentials that expired at %s", c.Expiration.UTC().Format(time.RFC3339))
+	}
+	return nil
+}

@@ -1,0 +1,176 @@
+package alicreds
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// Limits of AssumeRole and AssumeRoleWithOIDC, from Alibaba Cloud's API
+// reference of STS.
+const (
+	minDuration     = 15 * time.Minute
+	maxDuration     = 12 * time.Hour // the most a role's MaxSessionDuration can be
+	defaultDuration = time.Hour
+	maxPolicy       = 2048 // characters
+)
+
+var (
+	roleARNForm     = regexp.MustCompile(`^acs:ram::([0-9]{1,32}):role/[A-Za-z0-9.@_-]{1,64}$`)
+	sessionNameForm = regexp.MustCompile(`^[A-Za-z0-9.@_-]{2,64}$`)
+	externalIDForm  = regexp.MustCompile(`^[A-Za-z0-9_+=,.@:/-]*$`)
+)
+
+func checkRoleARN(arn string) error {
+	switch {
+	case arn == "":
+		return fmt.Errorf("the role ARN is empty")
+	case !roleARNForm.MatchString(arn):
+		return fmt.Errorf("the role ARN does not look like acs:ram::<account id>:role/<role name>")
+	}
+	return nil
+}
+
+func checkSessionName(name string) error {
+	if !sessionNameForm.MatchString(name) {
+		return fmt.Errorf("the role session name must have 2 to 64 letters, digits or characters of . @ - _")
+	}
+	return nil
+}
+
+func checkExternalID(id string) error {
+	if id != "" && (len(id) < 2 || len(id) > 1224 || !externalIDForm.MatchString(id)) {
+		return fmt.Errorf("the external id must have 2 to 1224 letters, digits or characters of + = , . @ : / - _")
+	}
+	return nil
+}
+
+func checkPolicy(policy string) error {
+	switch {
+	case policy == "":
+		return nil
+	case utf8.RuneCountInString(policy) > maxPolicy:
+		return fmt.Errorf("the session policy has more than %d characters", maxPolicy)
+	case !strings.HasPrefix(strings.TrimSpace(policy), "{") || !json.Valid([]byte(policy)):
+		return fmt.Errorf("the session policy is not a JSON object")
+	}
+	return nil
+}
+
+func checkDuration(d time.Duration) error {
+	if d != 0 && (d < minDuration || d > maxDuration) {
+		return fmt.Errorf("the session duration must be between %.0f and %.0f seconds", minDuration.Seconds(), maxDuration.Seconds())
+	}
+	return nil
+}
+
+func firstError(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// seconds is DurationSeconds as it is sent: whole seconds, one hour when unset.
+func seconds(d time.Duration) string {
+	if d == 0 {
+		d = defaultDuration
+	}
+	return strconv.Itoa(int(d / time.Second))
+}
+
+// newSessionName names the sessions of one provider.
+func newSessionName() string {
+	var b [8]byte
+	rand.Read(b[:]) //nolint:errcheck // never fails since Go 1.24
+	return "alicreds-" + hex.EncodeToString(b[:])
+}
+
+// sessionReply is the answer of AssumeRole and AssumeRoleWithOIDC.
+type sessionReply struct {
+	Credentials     *temporaryKeys
+	AssumedRoleUser struct{ Arn string }
+}
+
+// temporaryKeys is how every Alibaba Cloud service spells a session.
+type temporaryKeys struct {
+	AccessKeyId     string //nolint:revive // the service's spelling
+	AccessKeySecret string
+	SecurityToken   string
+	Expiration      string
+}
+
+// credentials refuses a session of which any part is missing, and one that
+// is over before it begins.
+func (k *temporaryKeys) credentials() (Credentials, error) {
+	if k == nil {
+		return Credentials{}, fmt.Errorf("the reply has no Credentials")
+	}
+	for _, field := range []struct{ name, value string }{
+		{"AccessKeyId", k.AccessKeyId},
+		{"AccessKeySecret", k.AccessKeySecret},
+		{"SecurityToken", k.SecurityToken},
+		{"Expiration", k.Expiration},
+	} {
+		if field.value == "" {
+			return Credentials{}, fmt.Errorf("the reply has no %s", field.name)
+		}
+	}
+	expiration, err := parseExpiration(k.Expiration)
+	if err != nil {
+		return Credentials{}, err
+	}
+	return Credentials{
+		AccessKeyID:     k.AccessKeyId,
+		AccessKeySecret: k.AccessKeySecret,
+		SecurityToken:   k.SecurityToken,
+		Expiration:      expiration,
+	}, nil
+}
+
+// parseExpiration takes RFC 3339, with or without a fraction of a second.
+func parseExpiration(s string) (time.Time, error) {
+	expiration, err := time.Parse(time.RFC3339, s)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("the reply's Expiration is not a time of the form 2006-01-02T15:04:05Z")
+	}
+	expiration = expiration.UTC()
+	if now := time.Now(); !now.Before(expiration) {
+		return time.Time{}, fmt.Errorf("the reply's credentials expired at %s, which the local clock puts %s ago",
+			expiration.Format(time.RFC3339), now.Sub(expiration).Round(time.Second))
+	}
+	return expiration, nil
+}
+
+// session completes the credentials of an assumed role.
+func (r sessionReply) session(roleARN, source string) (Credentials, error) {
+	c, err := r.Credentials.credentials()
+	if err != nil {
+		return Credentials{}, err
+	}
+	c.Source = source
+	c.RoleARN = roleARN
+	c.SessionARN = r.AssumedRoleUser.Arn
+	c.AccountID = accountOf(c.SessionARN)
+	if c.AccountID == "" {
+		c.AccountID = accountOf(roleARN)
+	}
+	return c, nil
+}
+
+// accountOf reads the account id of an ARN, acs:<service>:<region>:<account>:<resource>.
+func accountOf(arn string) string {
+	parts := strings.SplitN(arn, ":", 5)
+	if len(parts) != 5 || parts[0] != "acs" || strings.Trim(parts[3], "0123456789") != "" {
+		return ""
+	}
+	return parts[3]
+}

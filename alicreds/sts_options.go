@@ -1,0 +1,106 @@
+package alicreds
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
+)
+
+const (
+	stsVersion  = "2015-04-01"
+	stsHost     = "sts.aliyuncs.com"
+	stsFallback = "sts.us-east-1.aliyuncs.com" // the host Vault's built-in engine uses
+
+	envSTSRegion   = "ALIBABA_CLOUD_STS_REGION"
+	envVPCEndpoint = "ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED"
+)
+
+// STSOptions say where STS is and how it is reached. The zero value means
+// sts.aliyuncs.com.
+type STSOptions struct {
+	// Endpoint is used as it is; Region and VPC then do not matter. See
+	// openapi.CheckEndpoint for what is accepted.
+	Endpoint string
+
+	// FallbackEndpoints are tried in turn when there is no answer. With
+	// neither Endpoint nor Region it defaults to sts.us-east-1.aliyuncs.com.
+	FallbackEndpoints []string
+
+	Region string // "cn-hangzhou" means sts.cn-hangzhou.aliyuncs.com
+	VPC    bool   // sts-vpc.<region>.aliyuncs.com; without effect when there is no Region
+
+	// Client sends the calls; nil means one of the provider's own with
+	// default options.
+	Client *openapi.Client
+}
+
+// FromEnvironment fills in what is not set from ALIBABA_CLOUD_STS_REGION and
+// ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED ("true" in any case), as all Credentials
+// tools do. Constructors do not look at the environment by themselves.
+func (o STSOptions) FromEnvironment(getenv func(string) string) STSOptions {
+	if o.Region == "" {
+		o.Region = getenv(envSTSRegion)
+	}
+	o.VPC = o.VPC || isTrue(getenv(envVPCEndpoint))
+	return o
+}
+
+func isTrue(s string) bool { return strings.EqualFold(s, "true") }
+
+// Endpoints are the hosts that are tried, in this order.
+func (o STSOptions) Endpoints() []string {
+	first, fallbacks := o.Endpoint, o.FallbackEndpoints
+	switch {
+	case first != "":
+	case o.Region != "" && o.VPC:
+		first = "sts-vpc." + o.Region + ".aliyuncs.com"
+	case o.Region != "":
+		first = "sts." + o.Region + ".aliyuncs.com"
+	default:
+		first = stsHost
+		if len(fallbacks) == 0 {
+			fallbacks = []string{stsFallback}
+		}
+	}
+	return append([]string{first}, fallbacks...)
+}
+
+var regionForm = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+
+// ready checks the options and makes sure there is a client.
+func (o STSOptions) ready() (STSOptions, error) {
+	if o.Endpoint == "" && o.Region != "" && !regionForm.MatchString(o.Region) {
+		return o, fmt.Errorf("the STS region is not a region id such as cn-hangzhou")
+	}
+	for _, endpoint := range o.Endpoints() {
+		if err := openapi.CheckEndpoint(endpoint); err != nil {
+			return o, fmt.Errorf("STS endpoint: %w", err)
+		}
+	}
+	if o.Client == nil {
+		client, err := openapi.New(openapi.Options{})
+		if err != nil {
+			return o, err
+		}
+		o.Client = client
+	}
+	return o, nil
+}
+
+// call sends one STS action. They are all harmless to repeat: another
+// session is at worst one that nobody uses.
+func (o STSOptions) call(ctx context.Context, keys openapi.Keys, action string, params map[string]string, reply any) error {
+	endpoints := o.Endpoints()
+	return o.Client.Do(ctx, openapi.Request{
+		Endpoint:   endpoints[0],
+		Fallbacks:  endpoints[1:],
+		Action:     action,
+		Version:    stsVersion,
+		Params:     params,
+		Keys:       keys,
+		Repeatable: true,
+	}, reply)
+}
