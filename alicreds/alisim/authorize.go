@@ -1,0 +1,127 @@
+package alisim
+
+import (
+	"encoding/base64"
+	"net/http"
+	"time"
+)
+
+// principal is a verified caller, as a value.
+type principal struct {
+	kind     string // Account, RAMUser, AssumedRoleUser, or empty: anonymous
+	account  string // account id
+	name     string // user or role
+	id       string // user or role id
+	session  string // role session name
+	sourceID string // source identity of the session
+	keyID    string
+}
+
+// arn is the spelling of GetCallerIdentity.
+func (p principal) arn() string {
+	switch p.kind {
+	case "Account":
+		return "acs:ram::" + p.account + ":root"
+	case "RAMUser":
+		return "acs:ram::" + p.account + ":user/" + p.name
+	case "AssumedRoleUser":
+		return "acs:ram::" + p.account + ":assumed-role/" + p.name + "/" + p.session
+	}
+	return ""
+}
+
+// trustNames are the spellings under which a trust policy may name the principal.
+func (p principal) trustNames() []string {
+	root := "acs:ram::" + p.account + ":root"
+	switch p.kind {
+	case "RAMUser":
+		return []string{root, "acs:ram::" + p.account + ":user/" + p.name}
+	case "AssumedRoleUser":
+		return []string{root, "acs:ram::" + p.account + ":role/" + p.name}
+	}
+	return []string{root}
+}
+
+// documents returns the identity policies of a caller and the session policy, which is nil if there is none. Rights
+// follow the entity by its id: a namesake made later inherits nothing.
+func (st *store) documents(p principal, now time.Time) (identity []*document, session *document) {
+	a := st.accounts[p.account]
+	if a == nil {
+		return nil, nil
+	}
+	switch p.kind {
+	case "RAMUser":
+		if u := a.users[p.name]; u != nil && u.id == p.id {
+			return u.documents(now), nil
+		}
+	case "AssumedRoleUser":
+		if se := st.sessions[p.keyID]; se != nil {
+			return se.role.policies.documents(now), se.policy
+		}
+	}
+	return nil, nil
+}
+
+// permits decides whether the caller may perform an action on a resource: the identity policies must allow it, a session
+// policy must allow it too, and a Deny in either wins. The account itself may do everything.
+func (st *store) permits(p principal, action, resource string, env environment, now time.Time) effect {
+	if p.kind == "Account" {
+		return allowed
+	}
+	identity, session := st.documents(p, now)
+	result := evaluate(identity, action, resource, env)
+	if session == nil || result == explicitDeny {
+		return result
+	}
+	if narrowed := evaluate([]*document{session}, action, resource, env); narrowed != allowed {
+		return narrowed
+	}
+	return result
+}
+
+// noPermission is the refusal, with the detail that the cloud adds.
+func noPermission(message string, p principal, action, policyType string, e effect) *problem {
+	refused := refuse(http.StatusForbidden, "NoPermission", message)
+	kind := map[string]string{"RAMUser": "SubUser", "AssumedRoleUser": "AssumedRoleUser"}[p.kind]
+	name := p.id
+	if p.kind == "AssumedRoleUser" {
+		name = p.name + ":" + p.session
+	}
+	diagnosis := object{
+		{"AuthAction", action},
+		{"AuthPrincipalDisplayName", name},
+		{"AuthPrincipalOwnerId", p.account},
+		{"AuthPrincipalType", kind},
+	}
+	verdict := object{{"NoPermissionType", e.String()}, {"PolicyType", policyType}}
+	encoded := base64.StdEncoding.EncodeToString(append(diagnosis[:len(diagnosis):len(diagnosis)], verdict...).json(nil))
+	refused.detail = append(append(diagnosis, field{"EncodedDiagnosticMessage", encoded}), verdict...)
+	return refused
+}
+
+// Authorize says whether the holder of a key, of a RAM user or of a live session, would be let through by any service
+// that honours RAM policies: for example action "oss:GetObject" on "acs:oss:*:*:bucket/key". It returns "Allow",
+// "ImplicitDeny" or "ExplicitDeny", or the code of the gateway's refusal of the key itself.
+func (s *Server) Authorize(accessKeyID, action, resource string) string {
+	now := s.Now()
+	s.store.mu.RLock()
+	defer s.store.mu.RUnlock()
+	var who principal
+	if se := s.store.sessions[accessKeyID]; se != nil {
+		if refused := se.dead(now); refused != nil {
+			return refused.code
+		}
+		who = se.principal()
+	} else {
+		k := s.store.lookup(accessKeyID, now)
+		if k == nil {
+			return "InvalidAccessKeyId.NotFound"
+		}
+		if k.effectiveStatus(now) != "Active" {
+			return "InvalidAccessKeyId.Inactive"
+		}
+		who = k.principal()
+	}
+	env := environment{"acs:CurrentTime": stamp(now), "acs:SourceIp": "127.0.0.1", "acs:SecureTransport": "true"}
+	return s.store.permits(who, action, resource, env, now).String()
+}

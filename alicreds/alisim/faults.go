@@ -1,0 +1,356 @@
+package alisim
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// FaultKind says what goes wrong with a call.
+type FaultKind string
+
+// The kinds of faults. All act on calls whose signature was right: a refused signature uses up no fault.
+const (
+	FaultRefuse        FaultKind = "refuse"          // answer with Code and Status, without effect
+	FaultThrottle      FaultKind = "throttle"        // answer Throttling.User (or Code) with an x-ratelimit-user-api header, without effect
+	FaultError500      FaultKind = "error500"        // answer 500 InternalError, without effect
+	FaultRedirect302   FaultKind = "redirect302"     // answer 302 as STS does over its limit, without effect
+	FaultDelay         FaultKind = "delay"           // wait Delay, then go on
+	FaultApplyThenDrop FaultKind = "apply_then_drop" // take effect, then close the connection without an answer
+	FaultApplyThenFail FaultKind = "apply_then_fail" // take effect, then answer 500 InternalError
+	FaultDrop          FaultKind = "drop"            // close the connection before any effect
+	FaultHold          FaultKind = "hold"            // stop the call until Release; see Fault.Hold
+)
+
+// Fault makes calls fail on purpose. The first fault that matches a call acts on it; the others do not see the call.
+type Fault struct {
+	Action      string        // action to hit, for example "CreateAccessKey"; empty: every action
+	Kind        FaultKind     // what happens
+	Skip        int           // let that many matching calls through first
+	Count       int           // hit that many calls, then be gone; 0: all
+	Probability float64       // hit a matching call with this probability; 0: always
+	Seed        uint64        // of the dice of Probability, so that a run can be repeated
+	Code        string        // refuse, throttle: the error code; default ServiceUnavailable and Throttling.User
+	Status      int           // refuse, throttle: the HTTP status; default 503 and 400
+	Message     string        // refuse: the message; has a default
+	Delay       time.Duration // delay: how long; throttle: the TimeLeft of the header, default 1 s
+	Hold        string        // hold: "before" (default) stops the call before its effect, "after" between effect and answer
+}
+
+type faultJSON struct {
+	Action      string    `json:"action,omitempty"`
+	Kind        FaultKind `json:"kind"`
+	Skip        int       `json:"skip,omitempty"`
+	Count       int       `json:"count,omitempty"`
+	Probability float64   `json:"probability,omitempty"`
+	Seed        uint64    `json:"seed,omitempty"`
+	Code        string    `json:"code,omitempty"`
+	Status      int       `json:"status,omitempty"`
+	Message     string    `json:"message,omitempty"`
+	Delay       span      `json:"delay,omitempty"`
+	Hold        string    `json:"hold,omitempty"`
+}
+
+// MarshalJSON prints Delay as a Go duration, for example "250ms".
+func (f Fault) MarshalJSON() ([]byte, error) {
+	return json.Marshal(faultJSON{f.Action, f.Kind, f.Skip, f.Count, f.Probability, f.Seed, f.Code, f.Status, f.Message, span(f.Delay), f.Hold})
+}
+
+// UnmarshalJSON reads what MarshalJSON prints.
+func (f *Fault) UnmarshalJSON(data []byte) error {
+	var j faultJSON
+	if err := decodeStrict(data, &j); err != nil {
+		return err
+	}
+	*f = Fault{j.Action, j.Kind, j.Skip, j.Count, j.Probability, j.Seed, j.Code, j.Status, j.Message, time.Duration(j.Delay), j.Hold}
+	return nil
+}
+
+func (f Fault) validate() error {
+	kinds := []FaultKind{
+		FaultRefuse, FaultThrottle, FaultError500, FaultRedirect302, FaultDelay,
+		FaultApplyThenDrop, FaultApplyThenFail, FaultDrop, FaultHold,
+	}
+	switch {
+	case !slices.Contains(kinds, f.Kind):
+		return fmt.Errorf("alisim: unknown fault kind %q", f.Kind)
+	case f.Skip < 0 || f.Count < 0 || f.Delay < 0:
+		return fmt.Errorf("alisim: skip, count and delay of a fault must not be negative")
+	case f.Probability < 0 || f.Probability > 1:
+		return fmt.Errorf("alisim: probability %v is not between 0 and 1", f.Probability)
+	case f.Kind == FaultDelay && f.Delay == 0:
+		return fmt.Errorf("alisim: a delay fault needs a delay")
+	case f.Hold != "" && f.Hold != "before" && f.Hold != "after":
+		return fmt.Errorf(`alisim: hold must be "before" or "after", not %q`, f.Hold)
+	case f.Status != 0 && (f.Status < 300 || f.Status > 599):
+		return fmt.Errorf("alisim: status %d is not a refusal", f.Status)
+	}
+	return nil
+}
+
+// faults is the fault layer of every door.
+type faults struct {
+	mu      sync.Mutex
+	active  []activeFault
+	latency time.Duration
+	held    map[chan struct{}]struct{} // closed to release
+}
+
+type activeFault struct {
+	Fault
+	dice *rand.Rand
+	left int
+}
+
+func (f *faults) add(fault Fault) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.active = append(f.active, activeFault{Fault: fault, dice: rand.New(rand.NewPCG(fault.Seed, 0)), left: fault.Count})
+}
+
+// take returns the fault that hits a call of this action, if any, and the latency of the moment.
+func (f *faults) take(action string) (hit Fault, latency time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i := range f.active {
+		a := &f.active[i]
+		if a.Action != "" && a.Action != action {
+			continue
+		}
+		if a.Skip > 0 {
+			a.Skip--
+			continue
+		}
+		if a.Probability > 0 && a.dice.Float64() >= a.Probability {
+			continue
+		}
+		hit = a.Fault
+		if a.Count > 0 {
+			if a.left--; a.left == 0 {
+				f.active = slices.Delete(f.active, i, i+1)
+			}
+		}
+		break
+	}
+	return hit, f.latency
+}
+
+func (f *faults) list() []Fault {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	out := make([]Fault, 0, len(f.active))
+	for _, a := range f.active {
+		a.Count = a.left
+		out = append(out, a.Fault)
+	}
+	return out
+}
+
+func (f *faults) clear() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.active = nil
+}
+
+func (f *faults) setLatency(d time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.latency = d
+}
+
+func (f *faults) hold() (released chan struct{}) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.held == nil {
+		f.held = map[chan struct{}]struct{}{}
+	}
+	released = make(chan struct{})
+	f.held[released] = struct{}{}
+	return released
+}
+
+func (f *faults) letGo(released chan struct{}) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.held, released)
+}
+
+func (f *faults) release() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n := len(f.held)
+	for released := range f.held {
+		close(released)
+	}
+	f.held = nil
+	return n
+}
+
+// AddFault adds a fault behind those already there. It refuses a fault that could never act as written.
+func (s *Server) AddFault(f Fault) error {
+	if err := f.validate(); err != nil {
+		return err
+	}
+	s.faults.add(f)
+	return nil
+}
+
+// Faults returns the faults that still wait for calls, with what is left of their Skip and Count.
+func (s *Server) Faults() []Fault { return s.faults.list() }
+
+// ClearFaults removes all faults. Calls that are held stay held; see Release.
+func (s *Server) ClearFaults() { s.faults.clear() }
+
+// Release lets every held call go on and returns how many there were.
+func (s *Server) Release() int { return s.faults.release() }
+
+// SetLatency makes every later call take d longer: half of it passes before the call's effect and half after.
+func (s *Server) SetLatency(d time.Duration) { s.faults.setLatency(d) }
+
+// door is how a call is answered behind the fault layer: every door of the simulator (gateway, metadata service, ...)
+// brings one and so gets latency, faults and journal for nothing.
+type door struct {
+	apply func() answer         // does what the call asks for
+	deny  func(*problem) answer // renders a refusal in the door's own format
+}
+
+// exchange answers one call through the fault layer and writes it to the journal before the answer leaves.
+// It panics with http.ErrAbortHandler to close the connection without an answer.
+func (s *Server) exchange(w http.ResponseWriter, r *http.Request, c *Call, d door) {
+	ctx := r.Context()
+	fault, latency := s.faults.take(c.Action)
+	c.Fault = string(fault.Kind)
+	if !s.wait(ctx, latency/2) {
+		s.abandon(c)
+	}
+	var a answer
+	switch fault.Kind {
+	case FaultDrop:
+		s.abandon(c)
+	case FaultDelay:
+		if !s.wait(ctx, fault.Delay) {
+			s.abandon(c)
+		}
+	case FaultHold:
+		if fault.Hold != "after" && !s.stop(ctx, c) {
+			s.abandon(c)
+		}
+	}
+	switch fault.Kind {
+	case FaultRefuse:
+		a = d.deny(fault.refusal("ServiceUnavailable", http.StatusServiceUnavailable))
+	case FaultThrottle:
+		a = d.deny(fault.throttling())
+	case FaultError500:
+		a = d.deny(gatewayProblem("InternalError"))
+	case FaultRedirect302:
+		a = answer{status: http.StatusFound, header: http.Header{"Location": {"https://" + c.Host + "/"}}}
+	default:
+		a = d.apply()
+	}
+	switch {
+	case fault.Kind == FaultApplyThenDrop:
+		s.abandon(c)
+	case fault.Kind == FaultApplyThenFail && c.Applied:
+		a = d.deny(gatewayProblem("InternalError"))
+	case fault.Kind == FaultHold && fault.Hold == "after":
+		if !s.stop(ctx, c) {
+			s.abandon(c)
+		}
+	}
+	if !s.wait(ctx, latency-latency/2) {
+		s.abandon(c)
+	}
+	c.Status, c.Code = a.status, a.code
+	s.record(c)
+	a.write(w)
+}
+
+func (f Fault) refusal(code string, status int) *problem {
+	p := gatewayProblem(code)
+	if f.Code != "" {
+		p = refuse(status, f.Code, "The request was refused on purpose.")
+		if known := gatewayProblem(f.Code); known.code == f.Code {
+			p = known
+		} else if known := ramProblem(f.Code); known.code == f.Code {
+			p = known
+		}
+	}
+	if f.Status != 0 {
+		p.status = f.Status
+	}
+	if f.Message != "" {
+		p.message = f.Message
+	}
+	return p
+}
+
+func (f Fault) throttling() *problem {
+	p := f.refusal("Throttling.User", http.StatusBadRequest)
+	left := f.Delay
+	if left == 0 {
+		left = time.Second
+	}
+	p.header = rateLimitHeader(left)
+	return p
+}
+
+// rateLimitHeader is what a throttled answer carries. Lower case would be canonicalised by net/http anyway.
+func rateLimitHeader(left time.Duration) http.Header {
+	return http.Header{"X-Ratelimit-User-Api": {"Limit:100,Remain:0,TimeLeft:" + strconv.FormatInt(left.Milliseconds(), 10)}}
+}
+
+// wait passes time; false means that the client or the server has gone.
+func (s *Server) wait(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return true
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	case <-s.done:
+		return false
+	}
+}
+
+// stop holds a call until it is released; false means that the client or the server has gone first.
+func (s *Server) stop(ctx context.Context, c *Call) bool {
+	released := s.faults.hold()
+	defer s.faults.letGo(released)
+	c.Held = true
+	s.record(c)
+	defer func() { c.Held = false }()
+	select {
+	case <-released:
+		return true
+	case <-ctx.Done():
+		return false
+	case <-s.done:
+		return false
+	}
+}
+
+// abandon ends a call without an answer.
+func (s *Server) abandon(c *Call) {
+	s.record(c)
+	panic(http.ErrAbortHandler)
+}
+
+// record puts the call into the journal, or brings its entry up to date.
+func (s *Server) record(c *Call) {
+	if c.Seq == 0 {
+		s.journal.add(c)
+		return
+	}
+	s.journal.update(c)
+}
