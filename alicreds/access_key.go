@@ -10,7 +10,7 @@ const typeAccessKey = "access_key"
 
 // AccessKey provides the AccessKey it was given.
 type AccessKey struct {
-	keys *openapi.Keys // behind a pointer, which fmt does not follow
+	keys sealed[openapi.Keys]
 }
 
 // NewAccessKey wants both halves of the key.
@@ -21,7 +21,7 @@ func NewAccessKey(id, secret string) (AccessKey, error) {
 	case secret == "":
 		return AccessKey{}, failed(typeAccessKey, "the AccessKey secret is empty")
 	}
-	return AccessKey{keys: &openapi.Keys{AccessKeyID: id, AccessKeySecret: secret}}, nil
+	return AccessKey{keys: seal(openapi.Keys{AccessKeyID: id, AccessKeySecret: secret})}, nil
 }
 
 // Retrieve returns the key. It does not expire.
@@ -29,14 +29,15 @@ func (p AccessKey) Retrieve(context.Context) (Credentials, error) {
 	return given(p.keys, typeAccessKey)
 }
 
-func given(keys *openapi.Keys, source string) (Credentials, error) {
+func given(keys sealed[openapi.Keys], source string) (Credentials, error) {
 	if keys == nil {
 		return Credentials{}, failed(source, "%w: it has no keys", ErrUnavailable)
 	}
+	k := keys()
 	return Credentials{
-		AccessKeyID:     keys.AccessKeyID,
-		AccessKeySecret: keys.AccessKeySecret,
-		SecurityToken:   keys.SecurityToken,
+		AccessKeyID:     k.AccessKeyID,
+		AccessKeySecret: k.AccessKeySecret,
+		SecurityToken:   k.SecurityToken,
 		Source:          source,
 	}, nil
 }

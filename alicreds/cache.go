@@ -93,6 +93,9 @@ func NewCache(p Provider, o CacheOptions) *Cache {
 	return c
 }
 
+// Format prints what a Cache is and nothing of what it holds.
+func (c *Cache) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("Cache")) }
+
 // Retrieve returns valid credentials, from memory if it can.
 func (c *Cache) Retrieve(ctx context.Context) (Credentials, error) {
 	now := time.Now()

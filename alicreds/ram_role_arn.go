@@ -52,7 +52,7 @@ func (o RAMRoleARNOptions) ready() (RAMRoleARNOptions, error) {
 // type ram_role_arn, and over a RAMRoleARN a chain of roles.
 type RAMRoleARN struct {
 	source  Provider
-	options *RAMRoleARNOptions // behind a pointer, which fmt does not follow
+	options sealed[RAMRoleARNOptions]
 }
 
 // NewRAMRoleARN checks the options before any call is made. The source is
@@ -65,7 +65,7 @@ func NewRAMRoleARN(source Provider, o RAMRoleARNOptions) (RAMRoleARN, error) {
 	if err != nil {
 		return RAMRoleARN{}, &Error{Source: typeRAMRoleARN, Err: err}
 	}
-	return RAMRoleARN{source: source, options: &o}, nil
+	return RAMRoleARN{source: source, options: seal(o)}, nil
 }
 
 // Retrieve starts a session. Its Source is "ram_role_arn/" and the source's.
@@ -77,7 +77,7 @@ func (p RAMRoleARN) Retrieve(ctx context.Context) (Credentials, error) {
 	if err != nil {
 		return Credentials{}, &Error{Source: typeRAMRoleARN, Err: setUp{err}}
 	}
-	return assumeRole(ctx, source.Keys(), *p.options, typeRAMRoleARN+"/"+source.Source)
+	return assumeRole(ctx, source.Keys(), p.options(), typeRAMRoleARN+"/"+source.Source)
 }
 
 // AssumeRole starts one session with the given keys. It is for callers whose

@@ -11,7 +11,7 @@ const typeSTS = "sts"
 // STS provides the temporary keys it was given. When they expire is not
 // known, and it cannot renew them.
 type STS struct {
-	keys *openapi.Keys // behind a pointer, which fmt does not follow
+	keys sealed[openapi.Keys]
 }
 
 // NewSTS wants all three parts of temporary keys.
@@ -24,7 +24,7 @@ func NewSTS(id, secret, securityToken string) (STS, error) {
 	case securityToken == "":
 		return STS{}, failed(typeSTS, "the security token is empty")
 	}
-	return STS{keys: &openapi.Keys{AccessKeyID: id, AccessKeySecret: secret, SecurityToken: securityToken}}, nil
+	return STS{keys: seal(openapi.Keys{AccessKeyID: id, AccessKeySecret: secret, SecurityToken: securityToken})}, nil
 }
 
 // Retrieve returns the keys.
