@@ -118,7 +118,7 @@ func (b *backend) pathRole() *framework.Path {
 					`"name:<policy>,type:Custom". An empty list clears it.`,
 			},
 			"ram_groups": {
-				Type:        framework.TypeStringSlice,
+				Type:        framework.TypeCommaStringSlice,
 				Description: "ram_user: RAM user groups, at most 5, that each issued user joins.",
 			},
 			"ttl": {

@@ -1,0 +1,163 @@
+package backend
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/hashicorp/vault/sdk/logical"
+)
+
+func TestConfigRefusesWhatCannotWork(t *testing.T) {
+	t.Parallel()
+	m := newEmptyMount(t)
+	keys := func(more map[string]any) map[string]any {
+		data := map[string]any{"access_key": "LTAI5tFAKE", "secret_key": "fake-secret"}
+		for k, v := range more {
+			data[k] = v
+		}
+		return data
+	}
+	for name, tc := range map[string]struct {
+		data map[string]any
+		want string
+	}{
+		"no access_key":         {map[string]any{"secret_key": "s"}, "access_key is required"},
+		"no secret_key":         {map[string]any{"access_key": "a"}, "secret_key is required"},
+		"sts without token":     {keys(map[string]any{"credential_type": "sts"}), "security_token is required"},
+		"role without arn":      {keys(map[string]any{"credential_type": "ram_role_arn"}), "role_arn is required"},
+		"malformed role_arn":    {keys(map[string]any{"credential_type": "ram_role_arn", "role_arn": "vault"}), "acs:ram::"},
+		"unknown type":          {keys(map[string]any{"credential_type": "iam"}), `credential_type "iam" is not known`},
+		"unknown network":       {keys(map[string]any{"network": "lan"}), `network "lan" is not known`},
+		"vpc without region":    {keys(map[string]any{"network": "vpc"}), "network=vpc needs a region"},
+		"plain http":            {keys(map[string]any{"sts_endpoint": "http://sts.example.com"}), "sts_endpoint: "},
+		"endpoint with path":    {keys(map[string]any{"ram_endpoint": "https://ram.example.com/x"}), "ram_endpoint: "},
+		"endpoint with user":    {keys(map[string]any{"sts_endpoint": "https://user:pw@sts.example.com"}), "sts_endpoint: "},
+		"bad fallback":          {keys(map[string]any{"sts_fallback_endpoints": "https://a.example.com?x=1"}), "sts_fallback_endpoints: "},
+		"not a certificate":     {keys(map[string]any{"ca_certificate": "PEM"}), "certificate"},
+		"too many retries":      {keys(map[string]any{"max_retries": 11}), "max_retries must be 0 to 10"},
+		"timeout of an hour":    {keys(map[string]any{"timeout": 3600}), "timeout must be 0 to 60 seconds"},
+		"sessions of a minute":  {keys(map[string]any{"credential_type": "ram_role_arn", "role_arn": roleARN, "role_session_expiration": 60}), "900"},
+		"session name too long": {keys(map[string]any{"credential_type": "ram_role_arn", "role_arn": roleARN, "role_session_name": strings.Repeat("x", 65)}), "64"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m.refused(logical.UpdateOperation, "config", tc.data, tc.want)
+			if entry, _ := m.storage.Get(context.Background(), "config"); entry != nil {
+				t.Error("a refused config was stored")
+			}
+		})
+	}
+}
+
+func TestConfigKeepsWhatIsNotGiven(t *testing.T) {
+	t.Parallel()
+	m := newEmptyMount(t)
+	m.must(logical.UpdateOperation, "config", map[string]any{
+		"access_key": "LTAI5tFAKE", "secret_key": "one", "region": "cn-beijing", "network": "vpc", "max_retries": 0,
+		"timeout": "20s", "credential_type": "ram_role_arn", "role_arn": roleARN, "external_id": "partner-7",
+	})
+	// What the Terraform provider sends, and all it sends.
+	if resp := m.must(logical.UpdateOperation, "config", map[string]any{"access_key": "LTAI5tFAKE-updated", "secret_key": "two"}); resp != nil {
+		t.Errorf("the answer is %v, want none (204)", resp)
+	}
+	read := m.must(logical.ReadOperation, "config", nil).Data
+	for field, want := range map[string]any{
+		"access_key": "LTAI5tFAKE-updated", "region": "cn-beijing", "network": "vpc", "max_retries": 0.0, "timeout": 20.0,
+		"credential_type": "ram_role_arn", "role_arn": roleARN, "external_id": "partner-7",
+	} {
+		if read[field] != want {
+			t.Errorf("%s reads %v, want %v", field, read[field], want)
+		}
+	}
+	for _, hidden := range []string{"secret_key", "security_token"} {
+		if _, there := read[hidden]; there {
+			t.Errorf("%s is read back", hidden)
+		}
+	}
+}
+
+func TestConfigTokenBelongsToItsKey(t *testing.T) {
+	t.Parallel()
+	m := newEmptyMount(t)
+	m.must(logical.UpdateOperation, "config", map[string]any{"credential_type": "sts", "access_key": "STS.one", "secret_key": "s", "security_token": "t"})
+	m.refused(logical.UpdateOperation, "config", map[string]any{"access_key": "STS.two", "secret_key": "s"}, "security_token is required with a new access_key")
+}
+
+func TestConfigOfTheBuiltInEngine(t *testing.T) {
+	t.Parallel()
+	m := newEmptyMount(t)
+	m.put("config", `{"access_key":"LTAI5tFAKE","secret_key":"s"}`)
+	if read := m.must(logical.ReadOperation, "config", nil).Data; read["access_key"] != "LTAI5tFAKE" || read["credential_type"] != "access_key" {
+		t.Errorf("read %v", read)
+	}
+	m.must(logical.UpdateOperation, "config", map[string]any{"secret_key": "new"})
+	entry, _ := m.storage.Get(context.Background(), "config")
+	var stored map[string]any
+	if err := json.Unmarshal(entry.Value, &stored); err != nil {
+		t.Fatal(err)
+	}
+	if fmt.Sprint(stored) != "map[access_key:LTAI5tFAKE secret_key:new]" {
+		t.Errorf("stored %v: the built-in engine knows these two keys only", stored)
+	}
+}
+
+func TestConfigVerify(t *testing.T) {
+	t.Parallel()
+	m := newEmptyMount(t)
+	wrong := m.simConfig()
+	wrong["secret_key"], wrong["verify"] = "wrong", true
+	m.refused(logical.UpdateOperation, "config", wrong, "SignatureDoesNotMatch")
+	if resp := m.must(logical.ReadOperation, "config", nil); resp != nil {
+		t.Fatalf("stored in spite of the refusal: %v", resp)
+	}
+	right := m.simConfig()
+	right["verify"] = true
+	m.must(logical.UpdateOperation, "config", right)
+}
+
+func TestCallerIdentity(t *testing.T) {
+	t.Parallel()
+	m := newEmptyMount(t)
+	m.refused(logical.ReadOperation, "config/caller-identity", nil, "vault write alicloud/config")
+	m.must(logical.UpdateOperation, "config", m.simConfig())
+	id := m.must(logical.ReadOperation, "config/caller-identity", nil).Data
+	if id["account_id"] != "1234567890123456" || id["arn"] != "acs:ram::1234567890123456:user/vault" || id["source"] != "access_key" || id["identity_type"] != "RAMUser" {
+		t.Errorf("got %v", id)
+	}
+	as := m.simConfig()
+	as["credential_type"], as["role_arn"], as["role_session_name"] = "ram_role_arn", roleARN, "vault-1"
+	m.must(logical.UpdateOperation, "config", as)
+	id = m.must(logical.ReadOperation, "config/caller-identity", nil).Data
+	if id["arn"] != "acs:ram::1234567890123456:assumed-role/deploy/vault-1" || id["source"] != "access_key -> ram_role_arn" {
+		t.Errorf("as a role: %v", id)
+	}
+}
+
+// The client that a node keeps must follow a change made here, deleted here, or
+// made on another node.
+func TestConfigChangeIsFollowed(t *testing.T) {
+	t.Parallel()
+	m := newMount(t)
+	arn := func() any { return m.must(logical.ReadOperation, "config/caller-identity", nil).Data["arn"] }
+	before := arn()
+
+	other := m.simConfig()
+	other["credential_type"], other["role_arn"], other["role_session_name"] = "ram_role_arn", roleARN, "vault-1"
+	raw, _ := json.Marshal(other)
+	m.put("config", string(raw))
+	if arn() != before {
+		t.Error("the client was made anew without need")
+	}
+	m.InvalidateKey(context.Background(), "config")
+	if arn() == before {
+		t.Error("the change on another node was not followed")
+	}
+	m.must(logical.UpdateOperation, "config", map[string]any{"credential_type": "access_key"})
+	if arn() != before {
+		t.Error("the write was not followed")
+	}
+	m.must(logical.DeleteOperation, "config", nil)
+	m.refused(logical.ReadOperation, "config/caller-identity", nil, "no credentials are configured")
+}

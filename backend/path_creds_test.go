@@ -1,0 +1,589 @@
+package backend
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/framework"
+	"github.com/hashicorp/vault/sdk/logical"
+
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/alisim"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
+)
+
+// userRole uses everything a RAM user can be given.
+var userRole = map[string]any{
+	"inline_policies": "[" + allowOSS + "," + allowOSS + "]",
+	"remote_policies": []string{"name:AliyunOSSReadOnlyAccess,type:System", "name:AliyunECSReadOnlyAccess,type:System"},
+	"ram_groups":      []string{"readers"},
+	"ttl":             "1h", "max_ttl": "8h",
+}
+
+func TestIssueUser(t *testing.T) {
+	t.Parallel()
+	m := newMount(t)
+	m.must(logical.UpdateOperation, "role/ci", userRole)
+	before := m.inventory()
+
+	resp := m.must(logical.ReadOperation, "creds/ci", nil)
+	name := resp.Data["username"].(string)
+	if !strings.HasPrefix(name, "vault-token-alice-example-com-ci-") {
+		t.Errorf("username %q", name)
+	}
+	if id := m.identity(resp); id.ARN != "acs:ram::1234567890123456:user/"+name {
+		t.Errorf("the keys are those of %s", id.ARN)
+	}
+	if s := resp.Secret; s.TTL != time.Hour || s.MaxTTL != 8*time.Hour || !s.Renewable {
+		t.Errorf("lease %v of %v, renewable %v", s.TTL, s.MaxTTL, s.Renewable)
+	}
+	if wal, _ := framework.ListWAL(context.Background(), m.storage); len(wal) != 0 {
+		t.Errorf("%d WAL entries remain", len(wal))
+	}
+
+	renewed, err := m.renewLease(resp.Secret)
+	if err != nil || renewed.IsError() || renewed.Secret.TTL != time.Hour || renewed.Secret.MaxTTL != 8*time.Hour {
+		t.Errorf("renewal: %v %v", renewed, err)
+	}
+	if _, err := m.revokeLease(resp.Secret); err != nil {
+		t.Fatal(err)
+	}
+	m.unchanged(before)
+	m.age(resp.Secret.InternalData)
+	if _, err := m.revokeLease(resp.Secret); err != nil {
+		t.Errorf("revoking once more: %v", err)
+	}
+}
+
+// The keys that the built-in engine's revocation reads, never null.
+func TestLeaseDataIsThatOfTheBuiltInEngine(t *testing.T) {
+	t.Parallel()
+	m := newMount(t)
+	m.must(logical.UpdateOperation, "role/ci", map[string]any{"ram_groups": "readers"})
+	data := m.must(logical.ReadOperation, "creds/ci", nil).Secret.InternalData
+	for key, want := range map[string]string{
+		"secret_type": `"alicloud"`, "role_type": `"ram"`, "role_name": `"ci"`, "inline_policies": `[]`, "remote_policies": `[]`,
+	} {
+		if got, _ := json.Marshal(data[key]); string(got) != want {
+			t.Errorf("%s is %s, want %s", key, got, want)
+		}
+	}
+	for _, key := range []string{"username", "access_key_id"} {
+		if s, _ := data[key].(string); s == "" {
+			t.Errorf("%s is missing", key)
+		}
+	}
+	m.must(logical.UpdateOperation, "role/deploy", map[string]any{"role_arn": roleARN})
+	data = m.must(logical.ReadOperation, "creds/deploy", nil).Secret.InternalData
+	if data["role_type"] != "sts" || data["secret_type"] != "alicloud" {
+		t.Errorf("session: %v", data)
+	}
+}
+
+// Leases as the built-in engine writes them: no list was set (null), fields of
+// ours are missing, and in the last the revocation stopped half-way.
+func TestRevokeLeaseOfTheBuiltInEngine(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"null list", "half revoked"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := newMount(t)
+			m.must(logical.UpdateOperation, "role/ci", map[string]any{"inline_policies": "[" + allowOSS + "]"})
+			before := m.inventory()
+			secret := m.must(logical.ReadOperation, "creds/ci", nil).Secret
+			for _, ours := range []string{"ram_groups", "account_id", "created_at"} {
+				delete(secret.InternalData, ours)
+			}
+			secret.InternalData["remote_policies"] = nil
+			if name == "half revoked" {
+				cloud, _ := m.cloud(context.Background(), m.storage)
+				user := secret.InternalData["username"].(string)
+				if err := cloud.deleteAccessKey(context.Background(), user, secret.InternalData["access_key_id"].(string)); err != nil {
+					t.Fatal(err)
+				}
+				policy := secret.InternalData["inline_policies"].([]any)[0].(map[string]any)["name"].(string)
+				if err := cloud.detachPolicy(context.Background(), user, remotePolicy{Name: policy, Type: "Custom"}); err != nil {
+					t.Fatal(err)
+				}
+				if err := cloud.deletePolicy(context.Background(), policy); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if _, err := m.revokeLease(secret); err != nil {
+				t.Fatal(err)
+			}
+			m.unchanged(before)
+		})
+	}
+}
+
+// What an administrator added to the user, and to our policy, must not keep the
+// lease from ending.
+func TestRevokeRemovesWhatOthersAdded(t *testing.T) {
+	t.Parallel()
+	m := newMount(t)
+	m.must(logical.UpdateOperation, "role/ci", map[string]any{"inline_policies": "[" + allowOSS + "]"})
+	before := m.inventory()
+	resp := m.must(logical.ReadOperation, "creds/ci", nil)
+	user := resp.Data["username"].(string)
+	cloud, _ := m.cloud(context.Background(), m.storage)
+	policy := resp.Secret.InternalData["inline_policies"].([]any)[0].(map[string]any)["name"].(string)
+	for action, params := range map[string]map[string]string{
+		"CreateAccessKey":     {"UserName": user},
+		"AttachPolicyToUser":  {"UserName": user, "PolicyName": "ReadOnlyAccess", "PolicyType": "System"},
+		"AddUserToGroup":      {"UserName": user, "GroupName": "readers"},
+		"CreateLoginProfile":  {"UserName": user, "Password": "Fake-Passw0rd!"},
+		"CreatePolicyVersion": {"PolicyName": policy, "PolicyDocument": allowOSS},
+		"AttachPolicyToGroup": {"GroupName": "readers", "PolicyName": policy, "PolicyType": "Custom"},
+	} {
+		if err := cloud.call(context.Background(), false, action, params, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := m.revokeLease(resp.Secret); err != nil {
+		t.Fatal(err)
+	}
+	m.unchanged(before)
+}
+
+// A user that RAM does not show yet must not be taken for one that is gone.
+func TestRevokeDoesNotBelieveThatANewUserIsGone(t *testing.T) {
+	t.Parallel()
+	m := newMount(t)
+	m.must(logical.UpdateOperation, "role/ci", map[string]any{"ram_groups": "readers"})
+	secret := m.must(logical.ReadOperation, "creds/ci", nil).Secret
+	m.fault(alisim.Fault{Kind: alisim.FaultRefuse, Code: "EntityNotExist.User", Status: 404, Count: 3})
+	if _, err := m.revokeLease(secret); err == nil {
+		t.Fatal("the lease is taken for revoked, and the user lives on")
+	}
+	m.sim.ClearFaults()
+	if _, err := m.revokeLease(secret); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestRevokeAfterTheAccountChanged(t *testing.T) {
+	t.Parallel()
+	m := newMount(t)
+	m.must(logical.UpdateOperation, "role/ci", map[string]any{"ram_groups": "readers"})
+	secret := m.must(logical.ReadOperation, "creds/ci", nil).Secret
+	secret.InternalData["username"] = "vault-of-another-account"
+	secret.InternalData["account_id"] = "6543210987654321"
+	m.age(secret.InternalData)
+	_, err := m.revokeLease(secret)
+	if err == nil || !strings.Contains(err.Error(), "belongs to account 6543210987654321, but this mount is now configured for account 1234567890123456") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestRevokeAndRenewWithoutConfigOrRole(t *testing.T) {
+	t.Parallel()
+	m := newMount(t)
+	m.must(logical.UpdateOperation, "role/ci", map[string]any{"ram_groups": "readers"})
+	secret := m.must(logical.ReadOperation, "creds/ci", nil).Secret
+	m.must(logical.DeleteOperation, "role/ci", nil)
+	if resp, err := m.renewLease(secret); err != nil || !resp.IsError() || !strings.Contains(resp.Error().Error(), "role ci has been deleted so no further renewals are allowed") {
+		t.Errorf("renewal without the role: %v %v", resp, err)
+	}
+	m.must(logical.UpdateOperation, "role/ci", map[string]any{"ram_groups": "readers"})
+	m.must(logical.DeleteOperation, "config", nil)
+	if _, err := m.revokeLease(secret); err == nil || !strings.Contains(err.Error(), "unable to delete access key because no credentials are configured") {
+		t.Errorf("revocation without config: %v", err)
+	}
+	m.must(logical.UpdateOperation, "config", m.simConfig())
+	if _, err := m.revokeLease(secret); err != nil {
+		t.Error(err)
+	}
+	m.age(secret.InternalData)
+	if resp, err := m.renewLease(secret); err != nil || !resp.IsError() || !strings.Contains(resp.Error().Error(), "no longer exists") {
+		t.Errorf("renewal of a user that is gone: %v %v", resp, err)
+	}
+}
+
+func TestIssueSession(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		role, request map[string]any
+		seconds       string        // asked of STS
+		lease         time.Duration // at most, and less than 5 s below
+		warning       string
+	}{
+		"default":             {map[string]any{}, nil, "3600", time.Hour, ""},
+		"ttl of the role":     {map[string]any{"ttl": "30m"}, nil, "1800", 30 * time.Minute, ""},
+		"ttl of the request":  {map[string]any{"ttl": "30m"}, map[string]any{"ttl": "20m"}, "1200", 20 * time.Minute, ""},
+		"max_ttl caps":        {map[string]any{"max_ttl": "30m"}, nil, "1800", 30 * time.Minute, ""},
+		"below 900 s":         {map[string]any{"ttl": "5m"}, nil, "900", 5 * time.Minute, "no session shorter than 15m0s"},
+		"over the RAM role's": {map[string]any{"ttl": "2h", "role_arn": "acs:ram::1234567890123456:role/short"}, nil, "3600", time.Hour, "does not allow sessions of 2h0m0s: this one lasts 1h0m0s"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := newMount(t)
+			if tc.role["role_arn"] == nil {
+				tc.role["role_arn"] = roleARN
+			} else {
+				m.createShortRole()
+			}
+			m.must(logical.UpdateOperation, "role/deploy", tc.role)
+			var op logical.Operation = logical.ReadOperation
+			if tc.request != nil {
+				op = logical.UpdateOperation
+			}
+			resp := m.must(op, "creds/deploy", tc.request)
+			if id := m.identity(resp); !strings.HasPrefix(id.ARN, "acs:ram::1234567890123456:assumed-role/") || !strings.Contains(id.ARN, "/token-alice@example.com-deploy-") {
+				t.Errorf("the keys are those of %s", id.ARN)
+			}
+			if got := resp.Secret.TTL; got > tc.lease || got < tc.lease-5*time.Second || resp.Secret.MaxTTL != got || resp.Secret.Renewable {
+				t.Errorf("lease %v of %v, renewable %v; want %v", got, resp.Secret.MaxTTL, resp.Secret.Renewable, tc.lease)
+			}
+			expiration, err := time.Parse(time.RFC3339, resp.Data["expiration"].(string))
+			if err != nil || time.Until(expiration) < resp.Secret.TTL-2*time.Second {
+				t.Errorf("expiration %v (%v): the lease outlives the session", resp.Data["expiration"], err)
+			}
+			calls := m.sim.Journal()
+			last := calls[len(calls)-2] // before GetCallerIdentity
+			if last.Action != "AssumeRole" || last.Params["DurationSeconds"] != tc.seconds {
+				t.Errorf("%s with DurationSeconds %s, want %s", last.Action, last.Params["DurationSeconds"], tc.seconds)
+			}
+			switch warnings := strings.Join(resp.Warnings, "\n"); {
+			case tc.warning == "" && warnings != "", !strings.Contains(warnings, tc.warning):
+				t.Errorf("warnings %q, want %q", warnings, tc.warning)
+			}
+			if resp, err := m.renewLease(resp.Secret); err != nil || !resp.IsError() {
+				t.Errorf("a session was renewed: %v %v", resp, err)
+			}
+			if _, err := m.revokeLease(resp.Secret); err != nil {
+				t.Errorf("revocation: %v", err)
+			}
+		})
+	}
+}
+
+// createShortRole makes the role "short", whose sessions last an hour at most.
+func (m *mount) createShortRole() {
+	m.t.Helper()
+	cloud, err := m.cloud(context.Background(), m.storage)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	err = cloud.call(context.Background(), false, "CreateRole", map[string]string{
+		"RoleName": "short", "MaxSessionDuration": "3600",
+		"AssumeRolePolicyDocument": `{"Version":"1","Statement":[{"Effect":"Allow","Action":"sts:AssumeRole","Principal":{"RAM":["acs:ram::1234567890123456:root"]}}]}`,
+	}, nil)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+func TestIssueSessionSendsWhatTheRoleSays(t *testing.T) {
+	t.Parallel()
+	m := newMount(t)
+	m.must(logical.UpdateOperation, "role/deploy", map[string]any{
+		"role_arn": roleARN, "policy": " " + allowOSS + "\n", "external_id": "partner-7", "source_identity": "alice",
+	})
+	m.must(logical.UpdateOperation, "creds/deploy", map[string]any{"role_session_name": "release-42"})
+	calls := m.sim.Journal()
+	got := calls[len(calls)-1].Params
+	want := map[string]string{
+		"RoleArn": roleARN, "RoleSessionName": "release-42", "DurationSeconds": "3600", "Policy": allowOSS,
+		"ExternalId": "partner-7", "SourceIdentity": "alice",
+	}
+	for key, value := range want {
+		if got[key] != value {
+			t.Errorf("%s is %q, want %q", key, got[key], value)
+		}
+	}
+}
+
+func TestCredsAnswers(t *testing.T) {
+	t.Parallel()
+	m := newEmptyMount(t)
+	if resp := m.must(logical.ReadOperation, "creds/none", nil); resp != nil {
+		t.Errorf("an unknown role answers %v, want nothing (404)", resp)
+	}
+	m.must(logical.UpdateOperation, "role/deploy", map[string]any{"role_arn": roleARN, "max_ttl": "1h"})
+	m.refused(logical.ReadOperation, "creds/deploy", nil, "write access_key and secret_key to the config path")
+	m.must(logical.UpdateOperation, "config", m.simConfig())
+	m.refused(logical.UpdateOperation, "creds/deploy", map[string]any{"ttl": "2h"}, "ttl must be 1 second to 1h0m0s")
+	m.refused(logical.UpdateOperation, "creds/deploy", map[string]any{"role_session_name": "a b"}, "role_session_name must be 2 to 64")
+	m.must(logical.UpdateOperation, "role/ci", map[string]any{"ram_groups": "readers"})
+	m.refused(logical.UpdateOperation, "creds/ci", map[string]any{"role_session_name": "alice"}, "role_session_name is for sessions")
+
+	m.must(logical.UpdateOperation, "role/gone", map[string]any{"role_arn": "acs:ram::1234567890123456:role/gone"})
+	m.refused(logical.ReadOperation, "creds/gone", nil, "Check role_arn")
+	m.must(logical.UpdateOperation, "role/policy", map[string]any{"remote_policies": "name:NoSuchPolicy,type:Custom"})
+	m.refused(logical.ReadOperation, "creds/policy", nil, "Check remote_policies")
+	m.must(logical.UpdateOperation, "role/group", map[string]any{"ram_groups": "nobody"})
+	m.refused(logical.ReadOperation, "creds/group", nil, "Check ram_groups")
+}
+
+// What the cloud answers, and what Vault is to make of it: 400 for refusals, 502
+// for throttling, 500 for outages.
+func TestCloudErrors(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		fault    alisim.Fault
+		sentinel error
+		refused  bool
+		text     string
+	}{
+		"refused":   {alisim.Fault{Kind: alisim.FaultRefuse, Code: "NoPermission", Status: 403}, nil, true, "NoPermission (HTTP 403, RequestId "},
+		"throttled": {alisim.Fault{Kind: alisim.FaultThrottle, Delay: time.Millisecond}, logical.ErrUpstreamRateLimited, true, "Throttling.User"},
+		"302":       {alisim.Fault{Kind: alisim.FaultRedirect302}, logical.ErrUpstreamRateLimited, true, "HTTP 302"},
+		"500":       {alisim.Fault{Kind: alisim.FaultError500}, nil, false, "InternalError (HTTP 500, RequestId "},
+		"no answer": {alisim.Fault{Kind: alisim.FaultDrop}, nil, false, "no answer from 127.0.0.1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := newMount(t)
+			m.must(logical.UpdateOperation, "config", map[string]any{"max_retries": 0})
+			m.must(logical.UpdateOperation, "role/deploy", map[string]any{"role_arn": roleARN})
+			m.fault(tc.fault)
+			resp, err := m.request(logical.ReadOperation, "creds/deploy", nil)
+			if tc.refused != resp.IsError() || tc.refused && err != tc.sentinel || !tc.refused && err == nil { //nolint:errorlint // must be bare
+				t.Fatalf("got %v %v", resp, err)
+			}
+			text := fmt.Sprint(err)
+			if tc.refused {
+				text = resp.Error().Error()
+			}
+			if !strings.Contains(text, tc.text) {
+				t.Errorf("%q does not say %q", text, tc.text)
+			}
+			if strings.Contains(text, "Signature=") || strings.Contains(text, "RoleArn=") {
+				t.Errorf("%q holds a URL", text)
+			}
+		})
+	}
+}
+
+// For every call of an issue, and everything that can go wrong with it: after
+// the rollback nothing of ours is left, and nothing else has gone.
+func TestIssueLeavesNothingBehind(t *testing.T) {
+	t.Parallel()
+	m := newMount(t)
+	m.must(logical.UpdateOperation, "config", map[string]any{"max_retries": 0})
+	m.must(logical.UpdateOperation, "role/ci", userRole)
+	before := m.inventory()
+	calls := 0
+	for range 2 { // the first issue also asks, once, which account this is
+		m.sim.ClearJournal()
+		secret := m.must(logical.ReadOperation, "creds/ci", nil).Secret
+		calls = len(m.sim.Journal())
+		if _, err := m.revokeLease(secret); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cases, orphans := 0, 0
+	for _, kind := range []alisim.FaultKind{
+		alisim.FaultRefuse, alisim.FaultThrottle, alisim.FaultError500, alisim.FaultRedirect302,
+		alisim.FaultDrop, alisim.FaultApplyThenDrop, alisim.FaultApplyThenFail,
+	} {
+		for k := range calls {
+			for _, goesOn := range []bool{false, true} { // once, or from there on until the rollback
+				fault := alisim.Fault{Kind: kind, Skip: k, Count: 1}
+				if goesOn {
+					fault.Count = 0
+				}
+				m.fault(fault)
+				resp, err := m.request(logical.ReadOperation, "creds/ci", nil)
+				m.sim.ClearFaults()
+				if err == nil && !resp.IsError() {
+					t.Errorf("%s of call %d: credentials were issued all the same", kind, k)
+				}
+				m.ageWAL()
+				if resp, err := m.rollBack(); err != nil || resp.IsError() {
+					t.Errorf("%s of call %d: rollback: %v %v", kind, k, resp, err)
+				}
+				cases++
+				if got := m.inventory(); !reflect.DeepEqual(got, before) {
+					orphans++
+					t.Fatalf("%s of call %d (goes on: %v): left\n%v\nwant\n%v", kind, k, goesOn, got, before)
+				}
+				if wal, _ := framework.ListWAL(context.Background(), m.storage); len(wal) != 0 {
+					t.Errorf("%s of call %d: %d WAL entries remain", kind, k, len(wal))
+				}
+			}
+		}
+	}
+	t.Logf("cases %d orphans %d", cases, orphans)
+	if cases < 100 {
+		t.Errorf("only %d cases: an issue makes %d calls", cases, calls)
+	}
+}
+
+// The same for revocation: it fails or it does not, and after it has been called
+// again nothing is left.
+func TestRevokeCanAlwaysBeFinished(t *testing.T) {
+	t.Parallel()
+	m := newMount(t)
+	m.must(logical.UpdateOperation, "config", map[string]any{"max_retries": 0})
+	m.must(logical.UpdateOperation, "role/ci", userRole)
+	before := m.inventory()
+	cases := 0
+	for _, kind := range []alisim.FaultKind{
+		alisim.FaultRefuse, alisim.FaultThrottle, alisim.FaultError500, alisim.FaultRedirect302,
+		alisim.FaultDrop, alisim.FaultApplyThenDrop, alisim.FaultApplyThenFail,
+	} {
+		for k := 0; ; k++ {
+			secret := m.must(logical.ReadOperation, "creds/ci", nil).Secret
+			m.age(secret.InternalData)
+			m.sim.ClearJournal()
+			m.fault(alisim.Fault{Kind: kind, Skip: k, Count: 1})
+			_, err := m.revokeLease(secret)
+			hit := len(m.sim.Journal()) > k
+			m.sim.ClearFaults()
+			if err != nil {
+				if _, err := m.revokeLease(secret); err != nil {
+					t.Errorf("%s of call %d: the second revocation: %v", kind, k, err)
+				}
+			}
+			m.unchanged(before)
+			if !hit {
+				break
+			}
+			cases++
+		}
+	}
+	t.Logf("cases %d", cases)
+	if cases < 50 {
+		t.Errorf("only %d cases", cases)
+	}
+}
+
+// A storage that fails at the k-th write leaves nothing behind either.
+func TestIssueWhenStorageFails(t *testing.T) {
+	t.Parallel()
+	for k, op := range []string{"the WAL entry is not written", "the WAL entry is not deleted"} {
+		t.Run(op, func(t *testing.T) {
+			t.Parallel()
+			m := newMount(t)
+			m.must(logical.UpdateOperation, "role/ci", userRole)
+			before := m.inventory()
+			sound := m.storage
+			m.storage = &failingStorage{Storage: sound, failPut: k == 0, failDelete: k == 1}
+			if resp, err := m.request(logical.ReadOperation, "creds/ci", nil); err == nil && !resp.IsError() {
+				t.Error("credentials were issued all the same")
+			}
+			m.storage = sound
+			m.ageWAL()
+			if resp, err := m.rollBack(); err != nil || resp.IsError() {
+				t.Errorf("rollback: %v %v", resp, err)
+			}
+			m.unchanged(before)
+		})
+	}
+}
+
+// On a standby nothing may happen in the cloud before the request is forwarded.
+func TestStandbyForwardsBeforeItActs(t *testing.T) {
+	t.Parallel()
+	m := newMount(t)
+	m.must(logical.UpdateOperation, "role/ci", userRole)
+	calls := len(m.sim.Journal())
+	m.storage = &failingStorage{Storage: m.storage, readOnly: true}
+	if _, err := m.request(logical.ReadOperation, "creds/ci", nil); err != logical.ErrReadOnly { //nolint:errorlint // must be bare
+		t.Errorf("got %v, want ErrReadOnly", err)
+	}
+	for _, c := range m.sim.Journal()[calls:] {
+		if c.Applied {
+			t.Errorf("%s took effect", c.Action)
+		}
+	}
+}
+
+type failingStorage struct {
+	logical.Storage
+	failPut, failDelete, readOnly bool
+}
+
+func (s *failingStorage) Put(ctx context.Context, e *logical.StorageEntry) error {
+	switch {
+	case s.readOnly:
+		return logical.ErrReadOnly
+	case s.failPut:
+		return errors.New("no space left")
+	}
+	return s.Storage.Put(ctx, e)
+}
+
+func (s *failingStorage) Delete(ctx context.Context, key string) error {
+	if s.failDelete {
+		return errors.New("no space left")
+	}
+	return s.Storage.Delete(ctx, key)
+}
+
+func (m *mount) fault(f alisim.Fault) {
+	m.t.Helper()
+	if err := m.sim.AddFault(f); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+// identity asks the simulated cloud whose keys an answer holds.
+func (m *mount) identity(resp *logical.Response) alicreds.Identity {
+	m.t.Helper()
+	keys := openapi.Keys{AccessKeyID: resp.Data["access_key"].(string), AccessKeySecret: resp.Data["secret_key"].(string)}
+	if token, ok := resp.Data["security_token"]; ok {
+		keys.SecurityToken = token.(string)
+	}
+	api, err := openapi.New(openapi.Options{HTTP: m.sim.Client()})
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	id, err := alicreds.CallerIdentity(context.Background(), keys, alicreds.STSOptions{Client: api})
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return id
+}
+
+// age makes a lease or WAL entry old enough for the cloud to be believed.
+func (m *mount) age(data map[string]any) {
+	m.t.Helper()
+	created, err := time.Parse(time.RFC3339, data["created_at"].(string))
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	data["created_at"] = created.Add(-time.Hour).Format(time.RFC3339)
+}
+
+func (m *mount) ageWAL() {
+	m.t.Helper()
+	ids, err := framework.ListWAL(context.Background(), m.storage)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	for _, id := range ids {
+		entry, err := m.storage.Get(context.Background(), framework.WALPrefix+id)
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		var wal map[string]any
+		if err := json.Unmarshal(entry.Value, &wal); err != nil {
+			m.t.Fatal(err)
+		}
+		m.age(wal["data"].(map[string]any))
+		raw, _ := json.Marshal(wal)
+		m.put(entry.Key, string(raw))
+	}
+}
+
+// inventory is what exists in RAM, without what passes by itself.
+func (m *mount) inventory() alisim.Inventory {
+	all := m.sim.Inventory()
+	return alisim.Inventory{Users: all.Users, Groups: all.Groups, Roles: all.Roles, Policies: all.Policies}
+}
+
+func (m *mount) unchanged(before alisim.Inventory) {
+	m.t.Helper()
+	if got := m.inventory(); !reflect.DeepEqual(got, before) {
+		m.t.Errorf("RAM holds\n%+v\nwant\n%+v", got, before)
+	}
+}

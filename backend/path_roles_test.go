@@ -1,0 +1,222 @@
+package backend
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/hashicorp/vault/sdk/logical"
+)
+
+const (
+	allowOSS = `{"Version":"1","Statement":[{"Effect":"Allow","Action":"oss:Get*","Resource":"*"}]}`
+	roleARN  = "acs:ram::1234567890123456:role/deploy"
+)
+
+func TestRoleRefusesWhatCannotWork(t *testing.T) {
+	t.Parallel()
+	m := newEmptyMount(t)
+	long := `[{"Version":"1","Statement":[{"Effect":"Allow","Action":"` + strings.Repeat("a", maxPolicyDocument) + `","Resource":"*"}]}]`
+	for name, tc := range map[string]struct {
+		data map[string]any
+		want string
+	}{
+		"nothing":                 {map[string]any{}, "must include an arn, or at least one of inline_policies or remote_policies"},
+		"empty lists":             {map[string]any{"remote_policies": []string{}, "inline_policies": "[]"}, "must include an arn"},
+		"arn and remote":          {map[string]any{"role_arn": roleARN, "remote_policies": []string{"name:A,type:System"}}, "remote_policies must be blank when an arn is present"},
+		"arn and inline":          {map[string]any{"role_arn": roleARN, "inline_policies": "[" + allowOSS + "]"}, "inline_policies must be blank when an arn is present"},
+		"arn and groups":          {map[string]any{"role_arn": roleARN, "ram_groups": "readers"}, "ram_groups must be blank"},
+		"malformed arn":           {map[string]any{"role_arn": "deploy"}, "acs:ram::<account>:role/<name>"},
+		"ttl over max_ttl":        {map[string]any{"role_arn": roleARN, "ttl": 7200, "max_ttl": 3600}, "ttl exceeds max_ttl"},
+		"type against fields":     {map[string]any{"role_arn": roleARN, "credential_type": "ram_user"}, `credential_type is "ram_user", but`},
+		"unknown type":            {map[string]any{"role_arn": roleARN, "credential_type": "assumed_role"}, `must be "ram_role_arn" or "ram_user"`},
+		"pair without colon":      {map[string]any{"remote_policies": []string{"ReadOnlyAccess"}}, "unable to recognize pair in"},
+		"unknown key":             {map[string]any{"remote_policies": []string{"nam:A,type:System"}}, "invalid key: nam"},
+		"remote without name":     {map[string]any{"remote_policies": []string{"type:System"}}, "policy name is required in"},
+		"remote without type":     {map[string]any{"remote_policies": []string{"name:A"}}, "policy type is required in"},
+		"remote of unknown type":  {map[string]any{"remote_policies": []string{"name:A,type:system"}}, "must be System or Custom"},
+		"inline not JSON":         {map[string]any{"inline_policies": "{"}, "inline_policies must be a JSON list"},
+		"inline object":           {map[string]any{"inline_policies": allowOSS}, "inline_policies must be a JSON list"},
+		"inline empty string":     {map[string]any{"inline_policies": ""}, "inline_policies must be a JSON list"},
+		"inline list of strings":  {map[string]any{"inline_policies": `["a"]`}, "inline_policies[0] must be a JSON object"},
+		"inline without version":  {map[string]any{"inline_policies": `[{"Statement":[]}]`}, `"Version":"1"`},
+		"inline of AWS's version": {map[string]any{"inline_policies": `[{"Version":"2012-10-17","Statement":[]}]`}, `"Version":"1"`},
+		"inline no statement":     {map[string]any{"inline_policies": `[{"Version":"1"}]`}, `"Statement"`},
+		"inline too long":         {map[string]any{"inline_policies": long}, "the limit is 6144"},
+		"session policy too long": {map[string]any{"role_arn": roleARN, "policy": strings.Trim(long, "[]")}, "policy "},
+		"external id of one":      {map[string]any{"role_arn": roleARN, "external_id": "x"}, "external_id must be 2 to 1224"},
+		"six groups":              {map[string]any{"ram_groups": "a,b,c,d,e,f"}, "5 groups at most"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			resp, err := m.request(logical.UpdateOperation, "role/bad", tc.data)
+			text := fmt.Sprint(err)
+			if err == nil && resp.IsError() {
+				text = resp.Error().Error()
+			} else if err == nil {
+				t.Fatalf("accepted: %v", resp)
+			}
+			if !strings.Contains(text, tc.want) {
+				t.Errorf("the answer %q does not say %q", text, tc.want)
+			}
+			if stored, _ := m.storage.Get(context.Background(), "role/bad"); stored != nil {
+				t.Error("a refused role was stored")
+			}
+		})
+	}
+}
+
+func TestRoleErrorsDoNotQuotePolicies(t *testing.T) {
+	t.Parallel()
+	m := newEmptyMount(t)
+	const marker = "do-not-repeat-me"
+	for _, doc := range []string{`[{"Version":"1","x":"` + marker + `",}]`, `["` + marker + `"]`, `{"` + marker + `":1}`} {
+		resp, err := m.request(logical.UpdateOperation, "role/bad", map[string]any{"inline_policies": doc})
+		if err != nil || !resp.IsError() {
+			t.Fatalf("%s: %v %v", doc, resp, err)
+		}
+		if strings.Contains(resp.Error().Error(), marker) {
+			t.Errorf("the answer quotes the document: %s", resp.Error())
+		}
+	}
+}
+
+func TestRoleStorageIsThatOfTheBuiltInEngine(t *testing.T) {
+	t.Parallel()
+	m := newEmptyMount(t)
+	m.must(logical.UpdateOperation, "role/Mixed-Case", map[string]any{
+		"inline_policies": "[" + allowOSS + "]", "ttl": "90m", "max_ttl": 7200,
+	})
+	entry, err := m.storage.Get(context.Background(), "role/mixed-case")
+	if err != nil || entry == nil {
+		t.Fatalf("not stored under the lower-case name: %v", err)
+	}
+	var got map[string]any
+	if err := json.Unmarshal(entry.Value, &got); err != nil {
+		t.Fatal(err)
+	}
+	inline := got["inline_policies"].([]any)[0].(map[string]any)
+	if hash := inline["hash"].(string); len(hash) != 32 {
+		t.Errorf("hash %q has not 32 digits", hash)
+	}
+	inline["hash"] = ""
+	want := map[string]any{
+		"role_arn":        "",
+		"remote_policies": nil,
+		"inline_policies": []any{map[string]any{"hash": "", "policy_document": decoded(t, allowOSS)}},
+		"ttl":             5400e9,
+		"max_ttl":         7200e9,
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("stored %v\nwant   %v", got, want)
+	}
+}
+
+// As the Terraform provider compares: the document as JSON, ttl in seconds, a
+// list that was never set as null.
+func TestRoleReadsBackWhatWasWritten(t *testing.T) {
+	t.Parallel()
+	m := newEmptyMount(t)
+	document := `{"Version":"1","Statement":[{"Effect":"Allow","Action":["a:<&>"],"Resource":"*"}],"n":12345678901234567890}`
+	m.must(logical.UpdateOperation, "role/r", map[string]any{"inline_policies": "[" + document + "]", "ttl": 3600})
+	read := m.must(logical.ReadOperation, "role/r", nil).Data
+	raw, _ := json.Marshal(read["inline_policies"].([]any)[0].(map[string]any)["policy_document"])
+	if !reflect.DeepEqual(decoded(t, string(raw)), decoded(t, document)) {
+		t.Errorf("the document reads back as %s", raw)
+	}
+	if read["ttl"] != 3600.0 || read["max_ttl"] != 0.0 || read["role_arn"] != "" || read["remote_policies"] != nil || read["credential_type"] != "ram_user" {
+		t.Errorf("read %v", read)
+	}
+}
+
+func TestRoleOfTheBuiltInEngineReads(t *testing.T) {
+	t.Parallel()
+	m := newEmptyMount(t)
+	m.put("role/old", `{"role_arn":"`+roleARN+`","remote_policies":null,"inline_policies":null,"ttl":0,"max_ttl":14400000000000}`)
+	read := m.must(logical.ReadOperation, "role/old", nil).Data
+	if read["role_arn"] != roleARN || read["max_ttl"] != 14400.0 || read["credential_type"] != "ram_role_arn" {
+		t.Errorf("read %v", read)
+	}
+}
+
+// A write as the Terraform provider sends it clears one side and gives the
+// other; what it does not know of stays.
+func TestRoleChangesItsTypeInOneWrite(t *testing.T) {
+	t.Parallel()
+	m := newEmptyMount(t)
+	m.must(logical.UpdateOperation, "role/r", map[string]any{"role_arn": roleARN, "external_id": "partner-7", "policy": allowOSS})
+	toUser := map[string]any{"role_arn": "", "inline_policies": "[]", "remote_policies": []string{"name: ReadOnlyAccess , type: System"}, "ttl": 0, "max_ttl": 0}
+	m.must(logical.UpdateOperation, "role/r", toUser)
+	if read := m.must(logical.ReadOperation, "role/r", nil).Data; read["credential_type"] != "ram_user" || read["external_id"] != "partner-7" {
+		t.Errorf("after the change to RAM users: %v", read)
+	}
+	toSession := map[string]any{"role_arn": roleARN, "inline_policies": "[]", "remote_policies": []string{}, "ttl": 7200, "max_ttl": 14400}
+	m.must(logical.UpdateOperation, "role/r", toSession)
+	if read := m.must(logical.ReadOperation, "role/r", nil).Data; read["credential_type"] != "ram_role_arn" || read["external_id"] != "partner-7" {
+		t.Errorf("after the change back to sessions: %v", read)
+	}
+}
+
+func TestRoleWarnings(t *testing.T) {
+	t.Parallel()
+	m := newEmptyMount(t) // the mount allows 24 h
+	for name, tc := range map[string]struct {
+		data map[string]any
+		want string // "" for none
+	}{
+		"session of an hour":     {map[string]any{"role_arn": roleARN, "ttl": 3600}, ""},
+		"session of two minutes": {map[string]any{"role_arn": roleARN, "ttl": 120}, "below the shortest session that STS gives, 15m0s"},
+		"session of 13 hours":    {map[string]any{"role_arn": roleARN, "ttl": "13h"}, "exceeds the longest session that STS gives, 12h0m0s"},
+		"user beyond the mount":  {map[string]any{"role_arn": "", "ram_groups": "readers", "ttl": "48h"}, "ttl of 48h0m0s exceeds the maximum of the mount, 24h0m0s"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			resp := m.must(logical.UpdateOperation, "role/warned", tc.data)
+			switch {
+			case tc.want == "" && resp != nil:
+				t.Errorf("got %v, want an empty answer", resp)
+			case tc.want != "" && (resp == nil || !strings.Contains(strings.Join(resp.Warnings, "\n"), tc.want)):
+				t.Errorf("got %v, want the warning %q", resp, tc.want)
+			}
+			m.must(logical.DeleteOperation, "role/warned", nil)
+		})
+	}
+}
+
+func TestRoleListDeleteAndUnknown(t *testing.T) {
+	t.Parallel()
+	m := newEmptyMount(t)
+	if resp := m.must(logical.ReadOperation, "role/none", nil); resp != nil {
+		t.Errorf("an unknown role reads as %v, want nothing (404)", resp)
+	}
+	m.must(logical.DeleteOperation, "role/none", nil)
+	m.must(logical.UpdateOperation, "role/b", map[string]any{"role_arn": roleARN, "ttl": 900})
+	m.must(logical.UpdateOperation, "role/a", map[string]any{"ram_groups": "readers"})
+	list := m.must(logical.ListOperation, "role/", nil).Data
+	if got := fmt.Sprint(list["keys"]); got != "[a b]" {
+		t.Errorf("keys %s", got)
+	}
+	if info := list["key_info"].(map[string]any)["b"].(map[string]any); info["credential_type"] != "ram_role_arn" || info["ttl"] != 900.0 {
+		t.Errorf("key_info of b: %v", info)
+	}
+	if _, err := m.request(logical.UpdateOperation, "role/", map[string]any{"role_arn": roleARN}); err != logical.ErrUnsupportedOperation {
+		t.Errorf("a write of role/ answers %v, want unsupported operation", err)
+	}
+}
+
+func (m *mount) put(key, json string) {
+	m.t.Helper()
+	if err := m.storage.Put(context.Background(), &logical.StorageEntry{Key: key, Value: []byte(json)}); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+func decoded(t *testing.T, doc string) any {
+	t.Helper()
+	var v any
+	if err := json.Unmarshal([]byte(doc), &v); err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
