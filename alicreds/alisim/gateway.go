@@ -121,7 +121,9 @@ func (s *Server) serveGateway(w http.ResponseWriter, r *http.Request) {
 // read takes the request apart and finds out which format the answer must have.
 func (m *message) read(r *http.Request) *problem {
 	m.method, m.path, m.host, m.header = r.Method, r.URL.EscapedPath(), r.Host, r.Header
-	m.v3 = r.Header.Get("X-Acs-Action") != "" || strings.HasPrefix(r.Header.Get("Authorization"), "ACS3-")
+	// alibaba-cloud-sdk-go signs V1 and yet sends the headers of V3 beside the Action parameter.
+	m.v3 = strings.HasPrefix(r.Header.Get("Authorization"), "ACS3-") ||
+		r.Header.Get("X-Acs-Action") != "" && !r.URL.Query().Has("Action")
 	m.asXML = !m.v3
 	if accept := r.Header.Get("Accept"); strings.Contains(accept, "json") {
 		m.asXML = false
