@@ -72,6 +72,8 @@ type Options struct {
 	JournalSize int          // calls that the journal keeps; default 100,000
 	Log         *slog.Logger // one line per call, without parameters; nil: none
 	NoListen    bool         // open no port: only Transport reaches the simulator
+	// RTT puts a Relay with that round trip in front of the cloud: URL, ProxyURL and Client then lead through it.
+	RTT time.Duration
 }
 
 // Server is a running simulator. Its methods may be called from any goroutine.
@@ -165,12 +167,21 @@ func (s *Server) listen() error {
 	if err != nil {
 		return err
 	}
-	s.URL = "https://" + cloud.Addr().String()
+	address := cloud.Addr().String()
 	s.serve(tls.NewListener(cloud, &tls.Config{
 		MinVersion:     tls.VersionTLS12,
 		NextProtos:     []string{"http/1.1"},
 		GetCertificate: ca.certificate,
 	}), s.door)
+	if s.options.RTT > 0 {
+		relay, err := StartRelay(address, s.options.RTT)
+		if err != nil {
+			return err
+		}
+		s.closers = append(s.closers, relay.Close)
+		address = relay.Addr()
+	}
+	s.URL = "https://" + address
 
 	control, err := listenLoopback(s.options.ControlAddr)
 	if err != nil {
@@ -184,7 +195,7 @@ func (s *Server) listen() error {
 		return err
 	}
 	s.ProxyURL = "http://" + proxy.Addr().String()
-	connect := newConnectProxy(cloud.Addr().String())
+	connect := newConnectProxy(address)
 	s.closers = append(s.closers, connect.close)
 	s.serve(proxy, connect)
 	return nil

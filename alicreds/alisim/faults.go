@@ -348,6 +348,8 @@ func (s *Server) abandon(c *Call) {
 
 // record puts the call into the journal, or brings its entry up to date.
 func (s *Server) record(c *Call) {
+	s.log.Info("call", "action", c.Action, "status", c.Status, "code", c.Code, "applied", c.Applied, "fault", c.Fault,
+		"held", c.Held, "access_key_id", c.AccessKeyID, "request_id", c.RequestID)
 	if c.Seq == 0 {
 		s.journal.add(c)
 		return
