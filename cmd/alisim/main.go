@@ -1,0 +1,137 @@
+// Command alisim runs the simulator of Alibaba Cloud as a server on loopback, for shells, scripts and clients in any
+// language. It prints the environment that points a client at it and runs until it is interrupted.
+//
+//	alisim -ca-file /tmp/alisim-ca.pem -env-file /tmp/alisim.env &
+//	. /tmp/alisim.env
+//
+// docs/alisim.md tells what it simulates and how its control API works.
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/alisim"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "alisim:", err)
+		os.Exit(1)
+	}
+}
+
+// run serves until ctx ends.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	flags := flag.NewFlagSet("alisim", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	addr := flags.String("addr", "127.0.0.1:0", "host:port of the simulated cloud, HTTPS; loopback only")
+	controlAddr := flags.String("control-addr", "127.0.0.1:0", "host:port of the control API, HTTP; loopback only")
+	proxyAddr := flags.String("proxy-addr", "127.0.0.1:0", "host:port of the CONNECT proxy; loopback only")
+	seedFile := flags.String("seed", "", "JSON `file` with what exists at the start; default: a user \"vault\" and a role \"deploy\"")
+	settingsFile := flags.String("settings", "", "JSON `file` with quotas, propagation delays and rate limits to change")
+	caFile := flags.String("ca-file", "", "write the certificate of the simulator's authority to this `file`, PEM")
+	envFile := flags.String("env-file", "", "write the environment lines to this `file` instead of standard output")
+	relayRTT := flags.Duration("relay-rtt", 0, "put the cloud this round trip away, for example 20ms")
+	latency := flags.Duration("latency", 0, "let every call take this much longer")
+	journal := flags.Int("journal", 0, "calls that the journal keeps; default 100000")
+	verbose := flags.Bool("v", false, "log every call to standard error, without its parameters")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if flags.NArg() > 0 {
+		return fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	}
+	options := alisim.Options{
+		Addr: *addr, ControlAddr: *controlAddr, ProxyAddr: *proxyAddr, JournalSize: *journal, RTT: *relayRTT,
+	}
+	if *verbose {
+		options.Log = slog.New(slog.NewTextHandler(stderr, nil))
+	}
+	if *seedFile != "" {
+		if err := readJSON(*seedFile, &options.Seed); err != nil {
+			return err
+		}
+	}
+	if *settingsFile != "" {
+		settings := alisim.DefaultSettings()
+		if err := readJSON(*settingsFile, &settings); err != nil {
+			return err
+		}
+		options.Settings = &settings
+	}
+	server, err := alisim.Start(options)
+	if err != nil {
+		return err
+	}
+	defer server.Close()
+	server.SetLatency(*latency)
+	if *caFile != "" {
+		if err := os.WriteFile(*caFile, server.CACertPEM(), 0o644); err != nil { // a public certificate
+			return err
+		}
+	}
+	lines := environment(server, *caFile, *seedFile == "")
+	if *envFile != "" {
+		if err := os.WriteFile(*envFile, []byte(lines), 0o600); err != nil {
+			return err
+		}
+	} else if _, err := io.WriteString(stdout, lines); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	return nil
+}
+
+// environment returns the lines a shell needs. Keys are printed only when they are the published ones of the default seed.
+func environment(server *alisim.Server, caFile string, defaultSeed bool) string {
+	var b strings.Builder
+	export := func(name, value string) {
+		fmt.Fprintf(&b, "export %s='%s'\n", name, strings.ReplaceAll(value, "'", `'\''`))
+	}
+	export("ALISIM_URL", server.URL)
+	export("ALISIM_CONTROL_URL", server.ControlURL)
+	export("ALISIM_PROXY_URL", server.ProxyURL)
+	export("HTTPS_PROXY", server.ProxyURL)
+	export("NO_PROXY", "127.0.0.1,localhost")
+	if caFile != "" {
+		export("ALISIM_CA_FILE", caFile)
+		export("SSL_CERT_FILE", caFile)
+		export("NODE_EXTRA_CA_CERTS", caFile)
+		export("REQUESTS_CA_BUNDLE", caFile)
+	}
+	if defaultSeed {
+		export("ALIBABA_CLOUD_ACCESS_KEY_ID", alisim.DefaultAccessKeyID)
+		export("ALIBABA_CLOUD_ACCESS_KEY_SECRET", alisim.DefaultAccessKeySecret)
+	}
+	return b.String()
+}
+
+// readJSON decodes a file strictly.
+func readJSON(name string, out any) error {
+	data, err := os.ReadFile(name)
+	if err != nil {
+		return err
+	}
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(out); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return nil
+}
