@@ -377,6 +377,7 @@ func (st *store) replace(fresh *store) {
 	defer st.mu.Unlock()
 	st.settings, st.accounts, st.keys, st.roles = fresh.settings, fresh.accounts, fresh.keys, fresh.roles
 	st.sessions, st.purgeAt, st.master, st.system = fresh.sessions, fresh.purgeAt, fresh.master, fresh.system
+	st.secrets = fresh.secrets
 }
 
 // Transport returns a RoundTripper that calls the simulator in process: no socket, no TLS, and the caller's own clock,

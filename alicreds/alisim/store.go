@@ -25,6 +25,7 @@ type store struct {
 	purgeAt  int                   // number of sessions at which expired ones are dropped
 	master   []byte                // derives secrets and tokens of sessions, so that they need no storage
 	system   map[string]*policy    // system policies
+	secrets  []string              // of access keys, deleted ones included
 }
 
 type account struct {
@@ -529,6 +530,7 @@ func (st *store) newKey(a *account, u *user, k AccessKey, now time.Time, delay t
 	}
 	key := &accessKey{id: k.ID, secret: k.Secret, account: a, user: u, created: now, from: now.Add(delay), status: k.Status}
 	st.keys[key.id] = key
+	st.secrets = append(st.secrets, key.secret)
 	return key
 }
 
