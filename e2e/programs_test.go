@@ -1,0 +1,99 @@
+package e2e
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+)
+
+const (
+	pluginName    = "vault-plugin-secrets-alicloud"
+	pluginVersion = "v0.0.1-e2e"
+	walMinAge     = "2s" // of the plugin under test; long against an issue, short against a test
+)
+
+// programs are built once per test run, when a test first asks for them.
+var programs struct {
+	dir    string
+	plugin func() (string, error)
+	whoami func() (string, error)
+	vault  func() (string, error)
+	peer   func() (string, error)
+}
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "e2e-programs-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	programs.dir = dir
+	programs.plugin = sync.OnceValues(func() (string, error) {
+		const backend = "github.com/alicreds/vault-plugin-secrets-alicloud/backend"
+		return goBuild("..", ".", pluginName, "-X "+backend+".version="+pluginVersion+" -X "+backend+".walMinAge="+walMinAge)
+	})
+	programs.whoami = sync.OnceValues(func() (string, error) { return goBuild(".", "./cmd/whoami", "whoami", "") })
+	programs.vault = sync.OnceValues(func() (string, error) { return script("vault") })
+	programs.peer = sync.OnceValues(func() (string, error) { return script("peer") })
+	code := m.Run()
+	_ = os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+func goBuild(module, pkg, name, ldflags string) (string, error) {
+	output := filepath.Join(programs.dir, name)
+	cmd := exec.Command("go", "build", "-buildvcs=false", "-ldflags", ldflags, "-o", output, pkg)
+	cmd.Dir = module
+	if said, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("go build %s: %w\n%s", pkg, err, said)
+	}
+	return output, nil
+}
+
+// script runs one of ../scripts, which print the path of a binary.
+func script(name string) (string, error) {
+	cmd := exec.Command(filepath.Join("..", "scripts", name))
+	cmd.Stderr = os.Stderr // tells how far a first build is
+	said, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("scripts/%s: %w", name, err)
+	}
+	return string(bytes.TrimSpace(said)), nil
+}
+
+func need(t *testing.T, program func() (string, error)) string {
+	t.Helper()
+	path, err := program()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func sha256Of(t *testing.T, file string) string {
+	t.Helper()
+	content, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	digest := sha256.Sum256(content)
+	return hex.EncodeToString(digest[:])
+}
+
+// copyProgram puts a program into a plugin directory, under a name of its own.
+func copyProgram(t *testing.T, from, to string) {
+	t.Helper()
+	content, err := os.ReadFile(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(to, content, 0o700); err != nil {
+		t.Fatal(err)
+	}
+}

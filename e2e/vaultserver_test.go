@@ -1,0 +1,265 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/vault/api"
+)
+
+// A vaultServer is a real Vault dev server, with its plugins, for one test.
+type vaultServer struct {
+	binary    string
+	home      string
+	addr      string
+	token     string
+	pluginDir string
+	output    *output // of the server and of all its plugins
+	api       *api.Client
+	process   *os.Process
+}
+
+const (
+	startTries   = 5
+	startTimeout = 30 * time.Second
+	stopTimeout  = 20 * time.Second
+)
+
+// startVault starts a server on a free loopback port. It is gone, and so are
+// its plugins, when the test ends.
+func startVault(t *testing.T) *vaultServer {
+	t.Helper()
+	v := &vaultServer{
+		binary:    need(t, programs.vault),
+		home:      t.TempDir(),
+		pluginDir: t.TempDir(),
+		token:     "root-" + rand.Text(),
+		output:    &output{},
+	}
+	// Vault wants the true path of the directory.
+	dir, err := filepath.EvalSymlinks(v.pluginDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v.pluginDir = dir
+	// Another process may take the port between our look and Vault's. The
+	// token, which is new, tells our server from another that answers there.
+	for range startTries {
+		if err = v.start(t); err == nil {
+			return v
+		}
+	}
+	t.Fatalf("no Vault server after %d tries: %v\n%s", startTries, err, v.output)
+	return nil
+}
+
+func (v *vaultServer) start(t *testing.T) error {
+	v.addr = "http://" + freeAddr(t)
+	cmd := exec.Command(v.binary, "server", "-dev", "-dev-no-store-token",
+		"-dev-root-token-id="+v.token,
+		"-dev-listen-address="+strings.TrimPrefix(v.addr, "http://"),
+		"-dev-plugin-dir="+v.pluginDir)
+	cmd.Env = append(v.environ(), "VAULT_LOG_LEVEL=debug")
+	cmd.Stdout, cmd.Stderr = v.output, v.output
+	cmd.WaitDelay = time.Second // a plugin that outlives Vault must not keep us waiting
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	exited := make(chan error, 1)
+	go func() { exited <- cmd.Wait() }()
+
+	config := api.DefaultConfig()
+	config.Address = v.addr
+	config.MaxRetries = 0
+	client, err := api.NewClient(config)
+	if err != nil {
+		return err
+	}
+	client.SetToken(v.token)
+	client.ClearNamespace()
+	ready := func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := client.Auth().Token().LookupSelfWithContext(ctx)
+		return err == nil
+	}
+	deadline := time.After(startTimeout)
+	for !ready() {
+		select {
+		case err := <-exited:
+			return fmt.Errorf("vault server exited: %w", err)
+		case <-deadline:
+			_ = cmd.Process.Kill()
+			<-exited
+			return fmt.Errorf("vault server not ready after %v", startTimeout)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	v.api, v.process = client, cmd.Process
+	t.Cleanup(func() { v.stop(t, exited) })
+	return nil
+}
+
+// stop ends the server by its pid, and wants all its plugins to end with it.
+func (v *vaultServer) stop(t *testing.T, exited <-chan error) {
+	_ = v.process.Signal(syscall.SIGTERM)
+	select {
+	case <-exited:
+	case <-time.After(stopTimeout):
+		t.Errorf("vault server still there %v after SIGTERM", stopTimeout)
+		_ = v.process.Kill()
+		<-exited
+	}
+	for _, pid := range v.pluginPIDs("") {
+		for start := time.Now(); alive(pid); {
+			if time.Since(start) > stopTimeout {
+				t.Errorf("plugin process %d outlived vault", pid)
+				_ = syscall.Kill(pid, syscall.SIGKILL)
+				break
+			}
+			<-time.After(20 * time.Millisecond)
+		}
+	}
+	if t.Failed() {
+		t.Logf("vault and its plugins printed:\n%s", tail(v.output.String(), 8<<10))
+	}
+}
+
+var pluginStarted = regexp.MustCompile(`plugin started: .*path=(\S+) pid=(\d+)`)
+
+// pluginPIDs are the processes that Vault has ever started of a plugin ("" for
+// any), newest last.
+func (v *vaultServer) pluginPIDs(name string) []int {
+	var pids []int
+	for _, match := range pluginStarted.FindAllStringSubmatch(v.output.String(), -1) {
+		if name != "" && filepath.Base(match[1]) != name {
+			continue
+		}
+		if pid, err := strconv.Atoi(match[2]); err == nil {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// environ is the environment of Vault and its commands: that of the test
+// without what would lead them elsewhere.
+func (v *vaultServer) environ() []string {
+	env := []string{"HOME=" + v.home, "VAULT_ADDR=" + v.addr, "VAULT_TOKEN=" + v.token}
+	for _, variable := range os.Environ() {
+		name, _, _ := strings.Cut(variable, "=")
+		upper := strings.ToUpper(name)
+		if upper == "HOME" || strings.HasPrefix(upper, "VAULT_") || strings.HasSuffix(upper, "_PROXY") ||
+			strings.HasPrefix(upper, "ALIBABA_CLOUD_") || strings.HasPrefix(upper, "ALICLOUD_") {
+			continue
+		}
+		env = append(env, variable)
+	}
+	return env
+}
+
+// A commandResult is what a command of the vault CLI left.
+type commandResult struct {
+	stdout, stderr string
+	code           int
+}
+
+// try runs a command of the real CLI.
+func (v *vaultServer) try(t *testing.T, args ...string) commandResult {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	cmd := exec.CommandContext(t.Context(), v.binary, args...)
+	cmd.Env = append(v.environ(), "VAULT_MAX_RETRIES=0")
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	err := cmd.Run()
+	if err != nil && cmd.ProcessState == nil {
+		t.Fatal(err)
+	}
+	return commandResult{stdout.String(), stderr.String(), cmd.ProcessState.ExitCode()}
+}
+
+// run runs a command of the real CLI that must succeed, and returns its stdout.
+func (v *vaultServer) run(t *testing.T, args ...string) string {
+	t.Helper()
+	result := v.try(t, args...)
+	if result.code != 0 {
+		t.Fatalf("vault %s: exit status %d\n%s%s", strings.Join(args, " "), result.code, result.stdout, result.stderr)
+	}
+	return strings.TrimSuffix(result.stdout, "\n")
+}
+
+// read reads a path over the HTTP API.
+func (v *vaultServer) read(t *testing.T, path string) *api.Secret {
+	t.Helper()
+	secret, err := v.api.Logical().ReadWithContext(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if secret == nil {
+		t.Fatalf("%s: nothing there", path)
+	}
+	return secret
+}
+
+// write writes a path over the HTTP API.
+func (v *vaultServer) write(t *testing.T, path string, data map[string]any) *api.Secret {
+	t.Helper()
+	secret, err := v.api.Logical().WriteWithContext(t.Context(), path, data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return secret
+}
+
+// register installs a program in the plugin directory under a name, and
+// registers it as an operator does, with its sha256 and its version.
+func (v *vaultServer) register(t *testing.T, name, program, version string, flags ...string) {
+	t.Helper()
+	installed := filepath.Join(v.pluginDir, name)
+	copyProgram(t, program, installed)
+	args := append([]string{"plugin", "register", "-sha256=" + sha256Of(t, installed), "-version=" + version}, flags...)
+	v.run(t, append(args, "secret", name)...)
+}
+
+// freeAddr is a loopback address that nobody listened on a moment ago.
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	return listener.Addr().String()
+}
+
+func alive(pid int) bool { return syscall.Kill(pid, 0) == nil }
+
+func tail(s string, n int) string {
+	if len(s) > n {
+		return "..." + s[len(s)-n:]
+	}
+	return s
+}
+
+// eventually waits for a condition, and fails the test when it does not come.
+func eventually(t *testing.T, timeout time.Duration, what string, condition func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(timeout); !condition(); {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within %v: %s", timeout, what)
+		}
+		<-time.After(50 * time.Millisecond)
+	}
+}
