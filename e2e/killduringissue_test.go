@@ -1,0 +1,110 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/vault/api"
+
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/alisim"
+)
+
+// TestKillDuringIssue kills the plugin process (SIGKILL) between any two cloud
+// calls of the issue of a RAM user: once before the k-th call takes effect, and
+// once after, before its answer arrives. Vault then does on its own what it
+// always does: it starts the plugin again, and rolls back within a minute.
+// Nothing may remain in RAM.
+func TestKillDuringIssue(t *testing.T) {
+	const rollbackTick = time.Minute
+	cloud := startCloud(t)
+	v := startVault(t)
+	v.register(t, mount, need(t, programs.plugin), pluginVersion)
+	seed := cloud.Inventory()
+
+	v.enable(t, "count", cloud)
+	calls := countCalls(t, v, cloud, "count")
+	if calls < 4 {
+		t.Fatalf("an issue of a RAM user took %d calls", calls)
+	}
+
+	cases := 0
+	for k := range calls {
+		for _, hold := range []string{"before", "after"} {
+			path := fmt.Sprintf("kill-%d-%s", k+1, hold)
+			v.enable(t, path, cloud)
+			killDuring(t, v, cloud, path, alisim.Fault{Kind: alisim.FaultHold, Hold: hold, Skip: k, Count: 1})
+			cases++
+		}
+	}
+	interrupted := leftovers(seed, cloud.Inventory())
+	if len(interrupted.Users) < calls {
+		t.Errorf("%d kills left only %v: were they kills during an issue?", cases, interrupted)
+	}
+
+	left := interrupted
+	for start := time.Now(); !left.empty() && time.Since(start) < 3*rollbackTick; {
+		<-time.After(200 * time.Millisecond)
+		left = leftovers(seed, cloud.Inventory())
+	}
+	fmt.Printf("TestKillDuringIssue: cases %d orphans %d\n", cases, len(left.Users)+len(left.Policies))
+	if !left.empty() {
+		t.Fatalf("after rollback RAM still holds %v", left)
+	}
+
+	// Every mount works again.
+	for k := range calls {
+		secret := v.read(t, fmt.Sprintf("kill-%d-after/creds/ci", k+1))
+		v.run(t, "lease", "revoke", "-sync", secret.LeaseID)
+	}
+	if left := leftovers(seed, cloud.Inventory()); !left.empty() {
+		t.Errorf("after the revocations RAM holds %v", left)
+	}
+}
+
+// countCalls is how many calls an issue makes.
+func countCalls(t *testing.T, v *vaultServer, cloud *alisim.Server, path string) int {
+	t.Helper()
+	cloud.ClearJournal()
+	secret := v.read(t, path+"/creds/ci")
+	calls := len(cloud.Journal())
+	v.run(t, "lease", "revoke", "-sync", secret.LeaseID)
+	return calls
+}
+
+// killDuring reads a credential, kills the plugin when the fault holds a call
+// of it, and leaves a plugin that runs again.
+func killDuring(t *testing.T, v *vaultServer, cloud *alisim.Server, path string, fault alisim.Fault) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	cloud.ClearJournal()
+	if err := cloud.AddFault(fault); err != nil {
+		t.Fatal(err)
+	}
+	issued := make(chan *api.Secret, 1)
+	go func() {
+		secret, _ := v.api.Logical().ReadWithContext(ctx, path+"/creds/ci")
+		issued <- secret
+	}()
+	if _, err := cloud.WaitFor(ctx, func(c alisim.Call) bool { return c.Held }); err != nil {
+		t.Fatalf("%s: no call was held: %v", path, err)
+	}
+	pids := v.pluginPIDs(mount)
+	pid := pids[len(pids)-1]
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	cloud.ClearFaults()
+	// Vault may have repeated the read in a new process: that issue is a whole one.
+	if secret := <-issued; secret != nil {
+		v.run(t, "lease", "revoke", "-sync", secret.LeaseID)
+	}
+	cloud.Release()
+	eventually(t, 30*time.Second, "the plugin is started again", func() bool {
+		_, err := v.api.Logical().ReadWithContext(ctx, path+"/config")
+		return err == nil
+	})
+}
