@@ -1,0 +1,47 @@
+# Needs git, make and Go; -race needs a C compiler too.
+.DEFAULT_GOAL := help
+.PHONY: help build check vet lint unit test demo dev acceptance clean
+
+PLUGIN  := vault-plugin-secrets-alicloud
+MODULE  := github.com/alicreds/$(PLUGIN)
+# Vault compares the version with the registered one, so it is always a semantic version with a "v".
+VERSION ?= $(shell git describe --tags --match 'v*' --dirty 2>/dev/null || echo v0.0.0-dev.g$$(git rev-parse --short HEAD))
+# Not stamped by Go: it would fail in a checkout that belongs to another user.
+GOBUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false
+
+help: ## Say what there is to make
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
+
+build: ## Build bin/vault-plugin-secrets-alicloud and bin/alisim
+	$(GOBUILD) -ldflags '-s -w -X $(MODULE)/backend.version=$(VERSION)' -o bin/$(PLUGIN) .
+	$(GOBUILD) -ldflags '-s -w' -o bin/alisim ./cmd/alisim
+
+check: build vet lint unit ## Quick loop: build, vet, lint, unit tests; under a minute once built
+
+vet:
+	go vet ./...
+	cd e2e && go vet ./...
+
+# staticcheck is pinned by a module of its own, away from the plugin's.
+lint:
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$unformatted" || { echo "gofmt: $$unformatted"; exit 1; }
+	go tool -modfile=scripts/lint/go.mod staticcheck ./...
+	cd e2e && go tool -modfile=../scripts/lint/go.mod staticcheck ./...
+
+unit:
+	go test ./...
+
+test: build vet lint ## Everything, with -race, and end to end on a real Vault server
+	scripts/test
+
+demo: ## From nothing to credentials in a Vault dev server, and back to nothing
+	scripts/demo
+
+dev: ## The same, and stay up until Ctrl-C
+	scripts/demo -stay
+
+acceptance: ## The demo against Alibaba Cloud, with real keys from the environment
+	ALICLOUD_DEMO=real scripts/demo
+
+clean: ## Remove what was built here; the cached Vault stays
+	rm -rf bin
