@@ -28,8 +28,6 @@ const (
 
 // Limits of RAM and STS, from their API references.
 const (
-	maxPolicyDocument = 6144 // characters of a custom policy
-	maxSessionPolicy  = 2048 // characters of AssumeRole's Policy
 	maxExternalID     = 1224
 	maxGroupsPerUser  = 5
 	maxSystemPolicies = 20 // attached to one user
@@ -335,32 +333,6 @@ func parseInlinePolicies(s string) ([]inlinePolicy, error) {
 		policies[i] = inlinePolicy{Hash: hex.EncodeToString(random[:]), PolicyDocument: doc}
 	}
 	return policies, nil
-}
-
-// checkPolicy refuses what RAM is certain to refuse when the policy is used:
-// an operator should hear it now, not at the first read of credentials.
-func checkPolicy(doc json.RawMessage, limit int) error {
-	var policy struct {
-		Version   any
-		Statement any
-	}
-	if err := json.Unmarshal(doc, &policy); err != nil {
-		return fmt.Errorf("must be a JSON object, a RAM policy document: %w", jsonError(err))
-	}
-	if policy.Version != "1" {
-		return errors.New(`must have "Version":"1", the only version of RAM policies`)
-	}
-	if policy.Statement == nil {
-		return errors.New(`must have a "Statement"`)
-	}
-	compact, err := compactJSON(doc)
-	if err != nil {
-		return err
-	}
-	if n := len([]rune(compact)); n > limit {
-		return fmt.Errorf("has %d characters without white space; the limit is %d", n, limit)
-	}
-	return nil
 }
 
 func parseRemotePolicies(list []string) ([]remotePolicy, error) {

@@ -1,0 +1,202 @@
+package backend
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/framework"
+	"github.com/hashicorp/vault/sdk/logical"
+)
+
+// Limits of policy documents, from the RAM and STS API references.
+const (
+	maxPolicyDocument = 6144 // characters of a custom policy
+	maxSessionPolicy  = 2048 // characters of AssumeRole's Policy
+	maxTrustPolicy    = 2048 // characters of a role's AssumeRolePolicyDocument
+)
+
+// checkPolicy refuses what RAM is certain to refuse when the policy is used:
+// an operator should hear it now, not at the first read of credentials.
+func checkPolicy(doc json.RawMessage, limit int) error {
+	var policy struct {
+		Version   any
+		Statement any
+	}
+	if err := json.Unmarshal(doc, &policy); err != nil {
+		return fmt.Errorf("must be a JSON object, a RAM policy document: %w", jsonError(err))
+	}
+	if policy.Version != "1" {
+		return errors.New(`must have "Version":"1", the only version of RAM policies`)
+	}
+	if policy.Statement == nil {
+		return errors.New(`must have a "Statement"`)
+	}
+	if _, err := framework.ValidateIdentityTemplate(string(doc)); err != nil {
+		return errors.New("has an identity template that is not well-formed")
+	}
+	compact, err := compactJSON(doc)
+	if err != nil {
+		return err
+	}
+	if n := len([]rune(compact)); n > limit {
+		return fmt.Errorf("has %d characters without white space; the limit is %d", n, limit)
+	}
+	return nil
+}
+
+var (
+	templateForm = regexp.MustCompile(`\{\{.*?\}\}`)
+
+	// plainValue is what the value of an identity template may hold. A quote
+	// could not leave its JSON string, but a wildcard or a variable would
+	// widen what the policy allows, and people choose their own names.
+	plainValue = regexp.MustCompile(`^[\pL\pN @._+=,:/-]{1,128}$`)
+)
+
+// render makes the document that is sent: compact, with the identity templates
+// ({{identity.entity.name}} and its kin) in its strings replaced by what Vault
+// knows of the requesting entity.
+func render(doc string, req *logical.Request, system logical.SystemView, limit int) (string, error) {
+	compact, err := compactJSON([]byte(doc))
+	if err != nil || !strings.Contains(compact, "{{") {
+		return compact, err
+	}
+	if req.EntityID == "" {
+		return "", errors.New("has identity templates, and the token of this request belongs to no entity: log in with an auth method")
+	}
+	value, err := decodeNumbers([]byte(compact))
+	if err != nil {
+		return "", err
+	}
+	var failure error
+	value = eachString(value, func(s string) string {
+		return templateForm.ReplaceAllStringFunc(s, func(template string) string {
+			v, err := framework.PopulateIdentityTemplate(template, req.EntityID, system)
+			switch {
+			case err != nil:
+				failure = fmt.Errorf("has the template %s, for which the entity has no value", template)
+			case !plainValue.MatchString(v):
+				failure = fmt.Errorf("has the template %s, whose value for this entity has characters other than letters, digits, spaces and @._+=,:/-", template)
+			}
+			return v
+		})
+	})
+	if failure != nil {
+		return "", failure
+	}
+	rendered, err := encodeJSON(value)
+	if n := len([]rune(rendered)); err == nil && n > limit {
+		err = fmt.Errorf("has %d characters with its templates filled in; the limit is %d", n, limit)
+	}
+	return rendered, err
+}
+
+func eachString(value any, change func(string) string) any {
+	switch v := value.(type) {
+	case string:
+		return change(v)
+	case []any:
+		for i := range v {
+			v[i] = eachString(v[i], change)
+		}
+	case map[string]any:
+		for key := range v {
+			v[key] = eachString(v[key], change)
+		}
+	}
+	return value
+}
+
+// allowAll is the session policy that takes nothing from the RAM role.
+const allowAll = `{"Version":"1","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}`
+
+// endingAt adds the condition acs:CurrentTime to every Allow of the session
+// policy, so that the session can do nothing after end, however long its keys
+// last. An empty policy stands for one that allows everything.
+func endingAt(policy string, end time.Time) (string, error) {
+	if policy == "" {
+		policy = allowAll
+	}
+	value, err := decodeNumbers([]byte(policy))
+	if err != nil {
+		return "", err
+	}
+	document, _ := value.(map[string]any)
+	statements, ok := document["Statement"].([]any)
+	if !ok {
+		statements = []any{document["Statement"]} // a single statement may stand alone
+		document["Statement"] = statements
+	}
+	for i, s := range statements {
+		statement, ok := s.(map[string]any)
+		if !ok {
+			return "", fmt.Errorf("statement %d of the session policy is not an object", i)
+		}
+		if effect, _ := statement["Effect"].(string); !strings.EqualFold(effect, "Allow") {
+			continue
+		}
+		if err := addCondition(statement, end.UTC().Format(time.RFC3339)); err != nil {
+			return "", fmt.Errorf("statement %d of the session policy %w", i, err)
+		}
+	}
+	ending, err := encodeJSON(document)
+	if n := len([]rune(ending)); err == nil && n > maxSessionPolicy {
+		err = fmt.Errorf("the session policy has %d characters with the condition of expire_with_lease; the limit is %d", n, maxSessionPolicy)
+	}
+	return ending, err
+}
+
+// addCondition uses whichever of the two operators the statement leaves free:
+// the conditions of a statement all have to hold.
+func addCondition(statement map[string]any, end string) error {
+	conditions, ok := statement["Condition"].(map[string]any)
+	if statement["Condition"] == nil {
+		conditions, ok = map[string]any{}, true
+		statement["Condition"] = conditions
+	}
+	if !ok {
+		return errors.New("has a Condition that is not an object")
+	}
+	for _, operator := range []string{"DateLessThan", "DateLessThanEquals"} {
+		keys, ok := conditions[operator].(map[string]any)
+		switch {
+		case conditions[operator] == nil:
+			conditions[operator] = map[string]any{"acs:CurrentTime": end}
+			return nil
+		case !ok:
+			return fmt.Errorf("has a condition %s that is not an object", operator)
+		case keys["acs:CurrentTime"] == nil:
+			keys["acs:CurrentTime"] = end
+			return nil
+		}
+	}
+	return errors.New("has conditions on acs:CurrentTime with DateLessThan and DateLessThanEquals already, which leaves none for expire_with_lease")
+}
+
+// decodeNumbers decodes JSON and keeps the digits of its numbers.
+func decodeNumbers(doc []byte) (any, error) {
+	decoder := json.NewDecoder(bytes.NewReader(doc))
+	decoder.UseNumber()
+	var value any
+	if err := decoder.Decode(&value); err != nil {
+		return nil, jsonError(err)
+	}
+	return value, nil
+}
+
+// encodeJSON does not spell <, > and & as escapes: they would count as six
+// characters each.
+func encodeJSON(value any) (string, error) {
+	var b bytes.Buffer
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(value); err != nil {
+		return "", jsonError(err)
+	}
+	return strings.TrimSuffix(b.String(), "\n"), nil
+}
