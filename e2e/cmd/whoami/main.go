@@ -21,6 +21,7 @@ import (
 	openapi "github.com/alibabacloud-go/darabonba-openapi/v2/client"
 	openapiutil "github.com/alibabacloud-go/darabonba-openapi/v2/utils"
 	"github.com/alibabacloud-go/tea/dara"
+	"github.com/alibabacloud-go/tea/tea"
 	"github.com/aliyun/alibaba-cloud-sdk-go/services/sts"
 	"github.com/aliyun/credentials-go/credentials"
 )
@@ -245,8 +246,8 @@ func (s v3SDK) identity(config *openapiutil.Config) (string, error) {
 
 func (s v3SDK) userExists(k keys, name string) (bool, error) {
 	_, err := s.call(s.keyed(ramHost, k), "2015-05-01", "GetUser", map[string]*string{"UserName": dara.String(name)})
-	var refusal dara.BaseError
-	if errors.As(err, &refusal) && dara.StringValue(refusal.GetCode()) == "EntityNotExist.User" {
+	var refusal *tea.SDKError
+	if errors.As(err, &refusal) && tea.StringValue(refusal.Code) == "EntityNotExist.User" {
 		return false, nil
 	}
 	return err == nil, err
