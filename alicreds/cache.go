@@ -25,6 +25,12 @@ const (
 	firstBackOff   = time.Second
 	longestBackOff = 30 * time.Second
 
+	// Reading the clock takes several times longer than all the rest of a
+	// hit, so one reading serves this long, for credentials that have at
+	// least the margin left before they are stale.
+	clockReading = 10 * time.Millisecond
+	clockMargin  = time.Minute
+
 	defaultRefreshTimeout = time.Minute
 )
 
@@ -56,6 +62,10 @@ type Cache struct {
 	options  CacheOptions
 
 	current atomic.Pointer[entry]
+
+	hot      atomic.Pointer[entry] // what hits need no clock for
+	watching atomic.Bool           // cool is running
+	cool     *time.Timer           // empties hot
 
 	mu     sync.Mutex
 	flight *flight
@@ -90,6 +100,11 @@ func NewCache(p Provider, o CacheOptions) *Cache {
 	}
 	c := &Cache{provider: p, options: o}
 	c.open, c.close = context.WithCancel(context.Background())
+	c.watching.Store(true) // for the first time below
+	c.cool = time.AfterFunc(clockReading, func() {
+		c.hot.Store(nil)
+		c.watching.Store(false)
+	})
 	return c
 }
 
@@ -98,9 +113,17 @@ func (c *Cache) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("Cache")) }
 
 // Retrieve returns valid credentials, from memory if it can.
 func (c *Cache) Retrieve(ctx context.Context) (Credentials, error) {
+	if e := c.hot.Load(); e != nil {
+		return e.credentials, nil
+	}
+	return c.retrieve(ctx)
+}
+
+func (c *Cache) retrieve(ctx context.Context) (Credentials, error) {
 	now := time.Now()
 	if e := c.current.Load(); e != nil {
 		if now.Before(e.staleAt) {
+			c.heat(e, now)
 			return e.credentials, nil
 		}
 		if !e.expired(now) {
@@ -128,6 +151,15 @@ func (c *Cache) Close() {
 	c.mu.Unlock()
 	c.close()
 	c.running.Wait()
+}
+
+// heat lets hits do without the clock for a moment. A cache that nobody asks
+// cools down and does nothing.
+func (c *Cache) heat(e *entry, now time.Time) {
+	if now.Add(clockMargin).Before(e.staleAt) && c.watching.CompareAndSwap(false, true) {
+		c.hot.Store(e)
+		c.cool.Reset(clockReading)
+	}
 }
 
 // renew starts a renewal in the background unless there is one already, or

@@ -401,12 +401,37 @@ func TestCacheRace(t *testing.T) {
 	all.Wait()
 }
 
+// Hits that rely on a reading of the clock of a moment ago are no exception.
+func TestCacheHitsEndBeforeTheExpiry(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		source := &issuer{life: 2 * time.Minute}
+		cache := alicreds.NewCache(source, alicreds.CacheOptions{})
+		retrieve(t, cache)
+		source.breakWith(errors.New("outage"))
+		for time.Since(start) < 2*time.Minute-time.Millisecond {
+			if got := retrieve(t, cache); got != "A" {
+				t.Fatalf("got %s", got)
+			}
+			time.Sleep(time.Millisecond)
+		}
+		time.Sleep(time.Millisecond)
+		if got, err := cache.Retrieve(t.Context()); err == nil {
+			t.Errorf("at the expiry: %s", got)
+		}
+	})
+}
+
 func BenchmarkCacheHit(b *testing.B) {
 	cache := alicreds.NewCache(&issuer{life: time.Hour}, alicreds.CacheOptions{})
+	ctx := b.Context()
+	if _, err := cache.Retrieve(ctx); err != nil {
+		b.Fatal(err)
+	}
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			if _, err := cache.Retrieve(b.Context()); err != nil {
+			if _, err := cache.Retrieve(ctx); err != nil {
 				b.Error(err)
 			}
 		}
