@@ -220,6 +220,9 @@ func start(t *testing.T, o Options) *cloud {
 	return &cloud{Server: s, t: t, client: s.Client()}
 }
 
+// in is the same cloud for a subtest.
+func (c *cloud) in(t *testing.T) *cloud { return &cloud{Server: c.Server, t: t, client: c.client} }
+
 // call sends a V3 request.
 func (c *cloud) call(k keys, action string, p params) result {
 	c.t.Helper()

@@ -1,6 +1,7 @@
 package alisim
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -121,15 +122,6 @@ func (s *Server) serveGateway(w http.ResponseWriter, r *http.Request) {
 // read takes the request apart and finds out which format the answer must have.
 func (m *message) read(r *http.Request) *problem {
 	m.method, m.path, m.host, m.header = r.Method, r.URL.EscapedPath(), r.Host, r.Header
-	// alibaba-cloud-sdk-go signs V1 and yet sends the headers of V3 beside the Action parameter.
-	m.v3 = strings.HasPrefix(r.Header.Get("Authorization"), "ACS3-") ||
-		r.Header.Get("X-Acs-Action") != "" && !r.URL.Query().Has("Action")
-	m.asXML = !m.v3
-	if accept := r.Header.Get("Accept"); strings.Contains(accept, "json") {
-		m.asXML = false
-	} else if strings.Contains(accept, "xml") {
-		m.asXML = true
-	}
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
 		return refuse(http.StatusBadRequest, "InvalidParameter", "The query string is not well formed.")
@@ -169,7 +161,9 @@ func (m *message) read(r *http.Request) *problem {
 			take(form)
 		case "application/json":
 			var values map[string]any
-			if err := json.Unmarshal(m.body, &values); err != nil {
+			dec := json.NewDecoder(bytes.NewReader(m.body))
+			dec.UseNumber() // keep numbers as they are written
+			if err := dec.Decode(&values); err != nil {
 				return refuse(http.StatusBadRequest, "InvalidParameter", "The body is not a JSON object.")
 			}
 			for name, value := range values {
@@ -192,7 +186,17 @@ func (m *message) read(r *http.Request) *problem {
 	return nil
 }
 
+// format finds out how the request is signed and in which format its answer must be.
 func (m *message) format() {
+	// alibaba-cloud-sdk-go signs V1 and yet sends the headers of V3 beside the Action parameter.
+	m.v3 = strings.HasPrefix(m.header.Get("Authorization"), "ACS3-") ||
+		m.header.Get("X-Acs-Action") != "" && m.params["Action"] == ""
+	m.asXML = !m.v3
+	if accept := m.header.Get("Accept"); strings.Contains(accept, "json") {
+		m.asXML = false
+	} else if strings.Contains(accept, "xml") {
+		m.asXML = true
+	}
 	switch strings.ToUpper(m.params["Format"]) {
 	case "JSON":
 		m.asXML = false
