@@ -89,7 +89,8 @@ func killDuring(t *testing.T, v *vaultServer, cloud *alisim.Server, path string,
 		secret, _ := v.api.Logical().ReadWithContext(ctx, path+"/creds/ci")
 		issued <- secret
 	}()
-	if _, err := cloud.WaitFor(ctx, func(c alisim.Call) bool { return c.Held }); err != nil {
+	held, err := cloud.WaitFor(ctx, func(c alisim.Call) bool { return c.Held })
+	if err != nil {
 		t.Fatalf("%s: no call was held: %v", path, err)
 	}
 	pids := v.pluginPIDs(mount)
@@ -97,12 +98,15 @@ func killDuring(t *testing.T, v *vaultServer, cloud *alisim.Server, path string,
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	cloud.ClearFaults()
+	// It was the caller: its connection has gone, and the call ends without an answer.
+	_, err = cloud.WaitFor(ctx, func(c alisim.Call) bool { return c.Seq == held.Seq && !c.Held && c.Status == 0 })
+	if err != nil {
+		t.Fatalf("%s: the held call went on after its caller was killed: %v", path, err)
+	}
 	// Vault may have repeated the read in a new process: that issue is a whole one.
 	if secret := <-issued; secret != nil {
 		v.run(t, "lease", "revoke", "-sync", secret.LeaseID)
 	}
-	cloud.Release()
 	eventually(t, 30*time.Second, "the plugin is started again", func() bool {
 		_, err := v.api.Logical().ReadWithContext(ctx, path+"/config")
 		return err == nil
