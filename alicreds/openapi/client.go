@@ -13,6 +13,7 @@ package openapi
 import (
 	"bytes"
 	"context"
+	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
@@ -55,6 +56,10 @@ type Options struct {
 	// negative number none, and more than 10 means 10.
 	MaxRetries int
 
+	// Proxy is the URL of an http, https or socks5 proxy, in the place of the
+	// environment's. Not to be combined with HTTP.
+	Proxy string
+
 	UserAgent string      // default "AlibabaCloud (<os>; <arch>) alicreds"
 	OnRetry   func(Retry) // told about each repetition; must not block
 }
@@ -91,6 +96,9 @@ func New(o Options) (*Client, error) {
 		if len(o.CACertificate) > 0 {
 			return nil, errors.New("openapi: set the CA certificate in the HTTP client, or leave the HTTP client out")
 		}
+		if o.Proxy != "" {
+			return nil, errors.New("openapi: set the proxy in the HTTP client, or leave the HTTP client out")
+		}
 		own := *o.HTTP
 		c.http = &own
 	} else {
@@ -117,8 +125,16 @@ func newTransport(o Options) (*http.Transport, error) {
 			return nil, errors.New("openapi: the CA certificate contains no PEM certificate")
 		}
 	}
+	proxy := http.ProxyFromEnvironment
+	if o.Proxy != "" {
+		u, err := url.Parse(o.Proxy)
+		if err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https" && u.Scheme != "socks5" {
+			return nil, errors.New("openapi: the proxy is not an http, https or socks5 URL")
+		}
+		proxy = http.ProxyURL(u)
+	}
 	return &http.Transport{
-		Proxy:                  http.ProxyFromEnvironment,
+		Proxy:                  proxy,
 		DialContext:            (&net.Dialer{Timeout: connect, KeepAlive: 30 * time.Second}).DialContext,
 		TLSClientConfig:        config,
 		TLSHandshakeTimeout:    connect,
@@ -149,6 +165,11 @@ type Request struct {
 	// one in a form body, because they hold a token.
 	Params map[string]string
 	Keys   Keys
+
+	// PrivateKey signs in the place of Keys.AccessKeySecret, as
+	// GenerateSessionAccessKey wants it; Keys.AccessKeyID is then the id of
+	// the public key.
+	PrivateKey *rsa.PrivateKey
 
 	// Repeatable says that a second execution does no harm. Only such calls
 	// are repeated after a failure that may have taken effect.
@@ -212,6 +233,12 @@ func (r Request) check() error {
 	if identifier(r.Action) == "" || identifier(r.Version) == "" {
 		return errors.New("openapi: a request needs an Action and a Version")
 	}
+	if r.PrivateKey != nil {
+		if r.Keys.AccessKeyID == "" || r.Keys.AccessKeySecret != "" || r.Keys.SecurityToken != "" {
+			return errors.New("openapi: a request signed by a private key needs the id of the public key and no other keys")
+		}
+		return nil
+	}
 	return r.Keys.check()
 }
 
@@ -268,18 +295,25 @@ func (c *Client) attempt(ctx context.Context, target *url.URL, r Request, out an
 
 func (c *Client) request(ctx context.Context, target *url.URL, r Request) (*http.Request, error) {
 	u := *target
-	var body []byte
+	method, body := http.MethodPost, []byte(nil)
 	header := http.Header{
 		"Accept":     {"application/json"},
 		"User-Agent": {c.userAgent},
 	}
-	if r.Keys.anonymous() {
+	switch {
+	case r.PrivateKey != nil:
+		query, err := rsaQuery(r)
+		if err != nil {
+			return nil, err
+		}
+		method, u.RawQuery = http.MethodGet, query
+	case r.Keys.anonymous():
 		u.RawQuery = encode(map[string]string{
 			"Action": r.Action, "Version": r.Version, "Format": "JSON", "Timestamp": timestamp(), "SignatureNonce": nonce(),
 		})
 		body = []byte(encode(r.Params))
 		header.Set("Content-Type", "application/x-www-form-urlencoded")
-	} else {
+	default:
 		u.RawQuery = encode(r.Params)
 		header.Set("x-acs-action", r.Action)
 		header.Set("x-acs-version", r.Version)
@@ -291,7 +325,7 @@ func (c *Client) request(ctx context.Context, target *url.URL, r Request) (*http
 	if body != nil {
 		reader = bytes.NewReader(body)
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, u.String(), reader)
+	request, err := http.NewRequestWithContext(ctx, method, u.String(), reader)
 	if err != nil {
 		return nil, fmt.Errorf("openapi: %s: %w", r.Action, withoutURL(err))
 	}

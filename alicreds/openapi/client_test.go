@@ -478,3 +478,31 @@ func TestAmbiguousIsRemembered(t *testing.T) {
 		}
 	})
 }
+
+func TestProxy(t *testing.T) {
+	t.Parallel()
+	asked := make(chan string, 1)
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked <- r.Method + " " + r.Host
+		w.WriteHeader(http.StatusForbidden)
+	}))
+	t.Cleanup(proxy.Close)
+	c, err := openapi.New(openapi.Options{Proxy: proxy.URL, MaxRetries: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Do(t.Context(), call("sts.invalid"), nil); err == nil || openapi.Ambiguous(err) {
+		t.Errorf("Do = %v", err)
+	}
+	if got := <-asked; got != "CONNECT sts.invalid:443" {
+		t.Errorf("the proxy was asked to %s", got)
+	}
+	for _, bad := range []string{"proxy:1", "ftp://proxy", "http://", "http://u:hidden@p\x7f"} {
+		if _, err := openapi.New(openapi.Options{Proxy: bad}); err == nil || strings.Contains(err.Error(), "hidden") {
+			t.Errorf("proxy %q: %v", bad, err)
+		}
+	}
+	if _, err := openapi.New(openapi.Options{Proxy: proxy.URL, HTTP: http.DefaultClient}); err == nil {
+		t.Error("New accepts both a proxy and an HTTP client")
+	}
+}
