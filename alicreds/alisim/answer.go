@@ -59,9 +59,23 @@ func appendJSON(b []byte, value any) []byte {
 	case int:
 		return strconv.AppendInt(b, int64(v), 10)
 	default:
-		text, _ := json.Marshal(fmt.Sprint(v)) // a string always encodes
-		return append(b, text...)
+		text := fmt.Sprint(v)
+		if plain(text) {
+			return append(append(append(b, '"'), text...), '"')
+		}
+		quoted, _ := json.Marshal(text) // a string always encodes
+		return append(b, quoted...)
 	}
+}
+
+// plain says whether a string is its own JSON, quotes aside. Tokens are, and they are long.
+func plain(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
+			return false
+		}
+	}
+	return true
 }
 
 func (o object) xml(b *strings.Builder, name string) {

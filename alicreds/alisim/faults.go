@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"slices"
@@ -216,14 +217,18 @@ func (s *Server) SetLatency(d time.Duration) { s.faults.setLatency(d) }
 // door is how a call is answered behind the fault layer: every door of the simulator (gateway, metadata service, ...)
 // brings one and so gets latency, faults and journal for nothing.
 type door struct {
-	apply func() answer         // does what the call asks for
-	deny  func(*problem) answer // renders a refusal in the door's own format
+	apply  func() answer         // does what the call asks for
+	deny   func(*problem) answer // renders a refusal in the door's own format
+	params map[string]string     // of the request, for its journal entry
 }
 
 // exchange answers one call through the fault layer and writes it to the journal before the answer leaves.
 // It panics with http.ErrAbortHandler to close the connection without an answer.
 func (s *Server) exchange(w http.ResponseWriter, r *http.Request, c *Call, d door) {
 	ctx := r.Context()
+	if c.Params == nil {
+		c.Params = redact(maps.Clone(d.params))
+	}
 	fault, latency := s.faults.take(c.Action)
 	c.Fault = string(fault.Kind)
 	if !s.wait(ctx, latency/2) {

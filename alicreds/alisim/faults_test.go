@@ -87,7 +87,7 @@ func TestFaultsThatKill(t *testing.T) {
 				if c.exists("u") != applied {
 					t.Errorf("applied: %v", !applied)
 				}
-				if j := c.Journal()[0]; j.Applied != applied || j.Status != 0 {
+				if j := c.Journal()[0]; j.Applied != applied || j.Status != 0 || j.Params["UserName"] != "u" {
 					t.Errorf("journal %+v", j)
 				}
 				// A request that never arrived may be sent again as it is; one that did may not.
@@ -215,7 +215,7 @@ func TestHold(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if held.Action != "CreateUser" || held.Applied != (where == "after") || c.exists("u") != (where == "after") {
+				if held.Action != "CreateUser" || held.Params["UserName"] != "u" || held.Applied != (where == "after") || c.exists("u") != (where == "after") {
 					t.Errorf("held %+v", held)
 				}
 				c.must(vaultKeys, "ListUsers", nil) // the world goes on

@@ -106,10 +106,10 @@ func (s *Server) serveGateway(w http.ResponseWriter, r *http.Request) {
 		c.Principal = who.arn()
 	}
 	s.exchange(w, r, c, door{
-		deny: func(p *problem) answer { c.Params = redact(m.params); return deny(p) },
+		params: m.params,
+		deny:   deny,
 		apply: func() answer {
 			result, refused := s.perform(act, m, r, who, sig)
-			c.Params = redact(m.params)
 			if refused != nil {
 				return deny(refused)
 			}
