@@ -229,6 +229,14 @@ func (s *Server) serve(l net.Listener, h http.Handler) {
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 		TLSNextProto:      map[string]func(*http.Server, *tls.Conn, http.Handler){},
+		ConnState: func(_ net.Conn, state http.ConnState) {
+			switch state {
+			case http.StateNew:
+				s.running.Add(1)
+			case http.StateClosed, http.StateHijacked:
+				s.running.Done()
+			}
+		},
 		ConnContext: func(ctx context.Context, _ net.Conn) context.Context {
 			return context.WithValue(ctx, connectionKey{}, s.connections.Add(1))
 		},
@@ -358,16 +366,16 @@ func (s *Server) Configure(settings Settings) error {
 func (s *Server) Seed(seed Seed) error { return s.store.plant(seed, s.Now()) }
 
 // Reset makes everything as it was after Start: what exists, settings, clock, latency; journal, faults and nonces are
-// empty. Sessions issued before are unknown afterwards. Held calls are released.
+// empty. Sessions issued before are unknown afterwards. Held calls get no answer.
 func (s *Server) Reset() {
 	s.offset.Store(0)
 	s.faults.clear()
 	s.faults.setLatency(0)
+	s.faults.release(false)
 	fresh := newStore(s.settings)
 	_ = fresh.plant(s.options.Seed, s.Now()) // it was good enough for Start
 	s.store.replace(fresh)
 	s.nonces.forget()
-	s.faults.release()
 	s.journal.forget()
 }
 

@@ -100,7 +100,7 @@ type faults struct {
 	mu      sync.Mutex
 	active  []activeFault
 	latency time.Duration
-	held    map[chan struct{}]struct{} // closed to release
+	held    map[chan bool]struct{} // receives whether the call may go on
 }
 
 type activeFault struct {
@@ -165,29 +165,29 @@ func (f *faults) setLatency(d time.Duration) {
 	f.latency = d
 }
 
-func (f *faults) hold() (released chan struct{}) {
+func (f *faults) hold() (released chan bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.held == nil {
-		f.held = map[chan struct{}]struct{}{}
+		f.held = map[chan bool]struct{}{}
 	}
-	released = make(chan struct{})
+	released = make(chan bool, 1)
 	f.held[released] = struct{}{}
 	return released
 }
 
-func (f *faults) letGo(released chan struct{}) {
+func (f *faults) letGo(released chan bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.held, released)
 }
 
-func (f *faults) release() int {
+func (f *faults) release(goOn bool) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	n := len(f.held)
 	for released := range f.held {
-		close(released)
+		released <- goOn
 	}
 	f.held = nil
 	return n
@@ -209,7 +209,7 @@ func (s *Server) Faults() []Fault { return s.faults.list() }
 func (s *Server) ClearFaults() { s.faults.clear() }
 
 // Release lets every held call go on and returns how many there were.
-func (s *Server) Release() int { return s.faults.release() }
+func (s *Server) Release() int { return s.faults.release(true) }
 
 // SetLatency makes every later call take d longer: half of it passes before the call's effect and half after.
 func (s *Server) SetLatency(d time.Duration) { s.faults.setLatency(d) }
@@ -328,7 +328,8 @@ func (s *Server) wait(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// stop holds a call until it is released; false means that the client or the server has gone first.
+// stop holds a call until it is released; false means that the client or the server has gone first, or that the call's
+// world has: a held call does not survive Reset.
 func (s *Server) stop(ctx context.Context, c *Call) bool {
 	released := s.faults.hold()
 	defer s.faults.letGo(released)
@@ -336,8 +337,8 @@ func (s *Server) stop(ctx context.Context, c *Call) bool {
 	s.record(c)
 	defer func() { c.Held = false }()
 	select {
-	case <-released:
-		return true
+	case goOn := <-released:
+		return goOn
 	case <-ctx.Done():
 		return false
 	case <-s.done:

@@ -332,3 +332,29 @@ func TestRateLimits(t *testing.T) {
 		}
 	})
 }
+
+// A held call must not take effect in the world that Reset makes.
+func TestResetEndsHeldCalls(t *testing.T) {
+	t.Parallel()
+	c := start(t, Options{NoListen: true})
+	c.fault(Fault{Kind: FaultHold})
+	ended := make(chan error, 1)
+	go func() {
+		response, err := c.client.Do(v3(t.Context(), vaultKeys, "CreateUser", params{"UserName": "u"}))
+		if err == nil {
+			_ = response.Body.Close()
+		}
+		ended <- err
+	}()
+	if _, err := c.WaitFor(t.Context(), func(call Call) bool { return call.Held }); err != nil {
+		t.Fatal(err)
+	}
+	c.Reset()
+	if err := <-ended; !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("error %v", err)
+	}
+	if c.exists("u") {
+		t.Error("took effect")
+	}
+	c.must(vaultKeys, "ListUsers", nil)
+}
