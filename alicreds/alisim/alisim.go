@@ -67,6 +67,8 @@ type Options struct {
 	Addr        string       // host:port of the cloud (HTTPS); default 127.0.0.1:0. Must be a loopback address
 	ControlAddr string       // host:port of the control API (HTTP); default 127.0.0.1:0. Must be a loopback address
 	ProxyAddr   string       // host:port of the CONNECT proxy (HTTP); default 127.0.0.1:0. Must be a loopback address
+	IMDSAddr    string       // host:port of the ECS metadata service (HTTP); default 127.0.0.1:0. Must be a loopback address
+	URIAddr     string       // host:port of the credentials URI (HTTP); default 127.0.0.1:0. Must be a loopback address
 	Seed        Seed         // what exists at the start and after Reset; DefaultSeed if Accounts is nil
 	Settings    *Settings    // nil: DefaultSettings
 	JournalSize int          // calls that the journal keeps; default 100,000
@@ -81,6 +83,10 @@ type Server struct {
 	URL        string // of the cloud: https://127.0.0.1:port stands for every host below aliyuncs.com
 	ControlURL string // of the control API
 	ProxyURL   string // of the CONNECT proxy
+	// IMDSURL is where the ECS metadata service is; http://100.100.100.200 without ports.
+	IMDSURL string
+	// CredentialsURL is where the paths of the credentials URIs are; http://localhost without ports.
+	CredentialsURL string
 
 	options  Options
 	settings Settings // the ones to go back to
@@ -105,6 +111,10 @@ type Server struct {
 
 	transportsMu sync.Mutex
 	transports   []*http.Transport
+
+	issuersMu    sync.Mutex
+	issuers      map[string]*Issuer
+	issuerClient func() *http.Client // made once, on first use
 }
 
 type actionKey struct{ version, name string }
@@ -138,17 +148,19 @@ func Start(o Options) (*Server, error) {
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
-	for _, table := range [][]action{stsActions(), ramActions()} {
+	for _, table := range [][]action{stsActions(), oidcActions(), sessionKeyActions(), ramActions()} {
 		for _, a := range table {
 			s.actions[actionKey{a.version, a.name}] = &a
 			s.versions[a.version] = true
 		}
 	}
-	s.door = http.HandlerFunc(s.serveGateway)
+	s.door = http.HandlerFunc(s.serveCloud)
+	s.issuerClient = sync.OnceValue(s.Client)
 	if err := s.store.plant(o.Seed, s.Now()); err != nil {
 		return nil, err
 	}
 	if o.NoListen {
+		s.IMDSURL, s.CredentialsURL = "http://"+metadataHost, "http://localhost"
 		return s, nil
 	}
 	if err := s.listen(); err != nil {
@@ -189,6 +201,20 @@ func (s *Server) listen() error {
 	}
 	s.ControlURL = "http://" + control.Addr().String()
 	s.serve(control, s.controlHandler())
+
+	metadata, err := listenLoopback(s.options.IMDSAddr)
+	if err != nil {
+		return err
+	}
+	s.IMDSURL = "http://" + metadata.Addr().String()
+	s.serve(metadata, http.HandlerFunc(s.serveMetadata))
+
+	uri, err := listenLoopback(s.options.URIAddr)
+	if err != nil {
+		return err
+	}
+	s.CredentialsURL = "http://" + uri.Addr().String()
+	s.serve(uri, http.HandlerFunc(s.serveCredentialsURI))
 
 	proxy, err := listenLoopback(s.options.ProxyAddr)
 	if err != nil {
@@ -285,8 +311,9 @@ func (s *Server) CertPool() *x509.CertPool {
 	return pool
 }
 
-// Client returns a new HTTP client that trusts the simulator, for which every host below aliyuncs.com is the
-// simulator, and which reaches nothing else but loopback addresses. It follows no redirects. Without ports (NoListen) it uses Transport.
+// Client returns a new HTTP client that trusts the simulator, for which every host of the cloud is the simulator (those
+// below aliyuncs.com and alibabacloudsso.com, oauth.aliyun.com, oauth.alibabacloud.com, and 100.100.100.200 without
+// TLS), and which reaches nothing else but loopback addresses. It follows no redirects. Without ports (NoListen) it uses Transport.
 func (s *Server) Client() *http.Client {
 	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	if s.options.NoListen {
@@ -299,16 +326,11 @@ func (s *Server) Client() *http.Client {
 		MaxIdleConnsPerHost: 256,
 		IdleConnTimeout:     time.Minute,
 		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-			host, _, err := net.SplitHostPort(addr)
-			if err != nil {
-				return nil, err
+			target, ok := s.dialAddress(addr)
+			if !ok {
+				return nil, fmt.Errorf("alisim: %s is neither a host of the cloud nor a loopback address", addr)
 			}
-			if cloudHost(host) {
-				addr = s.URL[len("https://"):]
-			} else if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-				return nil, fmt.Errorf("alisim: %s is neither a host of the cloud nor a loopback address", host)
-			}
-			return dialer.DialContext(ctx, network, addr)
+			return dialer.DialContext(ctx, network, target)
 		},
 	}
 	s.transportsMu.Lock()
@@ -376,6 +398,7 @@ func (s *Server) Reset() {
 	_ = fresh.plant(s.options.Seed, s.Now()) // it was good enough for Start
 	s.store.replace(fresh)
 	s.nonces.forget()
+	s.trustIssuers()
 	s.journal.forget()
 }
 
@@ -385,11 +408,11 @@ func (st *store) replace(fresh *store) {
 	defer st.mu.Unlock()
 	st.settings, st.accounts, st.keys, st.roles = fresh.settings, fresh.accounts, fresh.keys, fresh.roles
 	st.sessions, st.purgeAt, st.master, st.system = fresh.sessions, fresh.purgeAt, fresh.master, fresh.system
-	st.secrets = fresh.secrets
+	st.secrets, st.sources = fresh.secrets, fresh.sources
 }
 
 // Transport returns a RoundTripper that calls the simulator in process: no socket, no TLS, and the caller's own clock,
-// also inside a testing/synctest bubble. Every host below aliyuncs.com is served, nothing else.
+// also inside a testing/synctest bubble. It serves the hosts that Client names and the simulator's own URLs, nothing else.
 func (s *Server) Transport() http.RoundTripper { return transport{s} }
 
 type transport struct{ server *Server }
@@ -399,7 +422,8 @@ func (t transport) RoundTrip(r *http.Request) (response *http.Response, err erro
 	if r.Body != nil {
 		defer func() { _ = r.Body.Close() }()
 	}
-	if !cloudHost(r.URL.Hostname()) {
+	door := t.server.doorOf(r.URL)
+	if door == nil {
 		return nil, fmt.Errorf("alisim: %s is not a host of the cloud", r.URL.Hostname())
 	}
 	if err := r.Context().Err(); err != nil {
@@ -434,7 +458,7 @@ func (t transport) RoundTrip(r *http.Request) (response *http.Response, err erro
 			panic(v)
 		}
 	}()
-	t.server.door.ServeHTTP(w, in)
+	door.ServeHTTP(w, in)
 	return &http.Response{
 		Status:        fmt.Sprintf("%d %s", w.status, http.StatusText(w.status)),
 		StatusCode:    w.status,

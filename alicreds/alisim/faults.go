@@ -27,6 +27,7 @@ const (
 	FaultApplyThenFail FaultKind = "apply_then_fail" // take effect, then answer 500 InternalError
 	FaultDrop          FaultKind = "drop"            // close the connection before any effect
 	FaultHold          FaultKind = "hold"            // stop the call until Release; see Fault.Hold
+	FaultMalform       FaultKind = "malform"         // take effect, then spoil the answer; see Fault.Malform
 )
 
 // Fault makes calls fail on purpose. The first fault that matches a call acts on it; the others do not see the call.
@@ -42,6 +43,7 @@ type Fault struct {
 	Message     string        // refuse: the message; has a default
 	Delay       time.Duration // delay: how long; throttle: the TimeLeft of the header, default 1 s
 	Hold        string        // hold: "before" (default) stops the call before its effect, "after" between effect and answer
+	Malform     string        // malform: how, for example remove:Expiration, set:SecurityToken=null, html, huge, stall; docs/alisim.md has the list
 }
 
 type faultJSON struct {
@@ -56,11 +58,12 @@ type faultJSON struct {
 	Message     string    `json:"message,omitempty"`
 	Delay       span      `json:"delay,omitempty"`
 	Hold        string    `json:"hold,omitempty"`
+	Malform     string    `json:"malform,omitempty"`
 }
 
 // MarshalJSON prints Delay as a Go duration, for example "250ms".
 func (f Fault) MarshalJSON() ([]byte, error) {
-	return json.Marshal(faultJSON{f.Action, f.Kind, f.Skip, f.Count, f.Probability, f.Seed, f.Code, f.Status, f.Message, span(f.Delay), f.Hold})
+	return json.Marshal(faultJSON{f.Action, f.Kind, f.Skip, f.Count, f.Probability, f.Seed, f.Code, f.Status, f.Message, span(f.Delay), f.Hold, f.Malform})
 }
 
 // UnmarshalJSON reads what MarshalJSON prints.
@@ -69,14 +72,14 @@ func (f *Fault) UnmarshalJSON(data []byte) error {
 	if err := decodeStrict(data, &j); err != nil {
 		return err
 	}
-	*f = Fault{j.Action, j.Kind, j.Skip, j.Count, j.Probability, j.Seed, j.Code, j.Status, j.Message, time.Duration(j.Delay), j.Hold}
+	*f = Fault{j.Action, j.Kind, j.Skip, j.Count, j.Probability, j.Seed, j.Code, j.Status, j.Message, time.Duration(j.Delay), j.Hold, j.Malform}
 	return nil
 }
 
 func (f Fault) validate() error {
 	kinds := []FaultKind{
 		FaultRefuse, FaultThrottle, FaultError500, FaultRedirect302, FaultDelay,
-		FaultApplyThenDrop, FaultApplyThenFail, FaultDrop, FaultHold,
+		FaultApplyThenDrop, FaultApplyThenFail, FaultDrop, FaultHold, FaultMalform,
 	}
 	switch {
 	case !slices.Contains(kinds, f.Kind):
@@ -91,6 +94,9 @@ func (f Fault) validate() error {
 		return fmt.Errorf(`alisim: hold must be "before" or "after", not %q`, f.Hold)
 	case f.Status != 0 && (f.Status < 300 || f.Status > 599):
 		return fmt.Errorf("alisim: status %d is not a refusal", f.Status)
+	}
+	if f.Kind == FaultMalform {
+		return checkMalform(f.Malform)
 	}
 	return nil
 }
@@ -262,6 +268,8 @@ func (s *Server) exchange(w http.ResponseWriter, r *http.Request, c *Call, d doo
 	switch {
 	case fault.Kind == FaultApplyThenDrop:
 		s.abandon(c)
+	case fault.Kind == FaultMalform:
+		a = a.malform(fault.Malform)
 	case fault.Kind == FaultApplyThenFail && c.Applied:
 		a = d.deny(gatewayProblem("InternalError"))
 	case fault.Kind == FaultHold && fault.Hold == "after":
@@ -274,6 +282,9 @@ func (s *Server) exchange(w http.ResponseWriter, r *http.Request, c *Call, d doo
 	}
 	c.Status, c.Code = a.status, a.code
 	s.record(c)
+	if fault.Malform == "stall" && fault.Kind == FaultMalform {
+		s.stall(ctx, w, a)
+	}
 	a.write(w)
 }
 

@@ -2,6 +2,7 @@ package alisim
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -36,17 +37,22 @@ type action struct {
 	auth     authKind
 	writes   bool                              // changes something; handled under the write lock
 	required []string                          // parameters that are mandatory
+	bearer   bool                              // takes bearer tokens too
+	keyPair  bool                              // takes the signature of a key pair, and no other
 	resource func(*request) []string           // what is asked of the policies, without "acs:ram:*:<account>:"; nil: nothing is
 	handle   func(*request) (object, *problem) // runs under the lock of the store
+	// prepare runs before the lock is taken, for what asks other servers; nil: nothing does.
+	prepare func(*Server, context.Context, *request) *problem
 }
 
 // request is a call that has passed the gateway.
 type request struct {
-	store  *store
-	params map[string]string
-	who    principal
-	now    time.Time
-	env    environment
+	store    *store
+	params   map[string]string
+	who      principal
+	now      time.Time
+	env      environment
+	identity *identity // of AssumeRoleWithOIDC
 }
 
 func (r *request) get(name string) string { return r.params[name] }
@@ -98,7 +104,7 @@ func (s *Server) serveGateway(w http.ResponseWriter, r *http.Request) {
 	var sig signature
 	who := principal{}
 	if act.auth == signed {
-		who, sig, refused = s.authenticate(m, c)
+		who, sig, refused = s.authenticate(act, m, c)
 		if refused != nil {
 			reject(refused)
 			return
@@ -230,7 +236,7 @@ func (s *Server) find(m *message) (*action, *problem) {
 // host that is not the cloud's, such as 127.0.0.1, serves everything.
 func servedBy(host, service string) bool {
 	name := hostOf(host)
-	if !cloudHost(name) {
+	if !apiHost(name) {
 		return true
 	}
 	label, _, _ := strings.Cut(name, ".")
@@ -239,10 +245,11 @@ func servedBy(host, service string) bool {
 
 // authenticate verifies a signature and everything about the key. The lock of the store is not held while hashes are
 // computed.
-func (s *Server) authenticate(m *message, c *Call) (principal, signature, *problem) {
-	var sig signature
-	var refused *problem
-	if m.v3 {
+func (s *Server) authenticate(act *action, m *message, c *Call) (principal, signature, *problem) {
+	sig, token, refused := m.readBearer()
+	if token != "" {
+		c.Signature = sig.scheme
+	} else if m.v3 {
 		sig, refused = readV3(m.header)
 	} else {
 		sig, refused = readV1(m.params)
@@ -254,10 +261,21 @@ func (s *Server) authenticate(m *message, c *Call) (principal, signature, *probl
 	if sig.scheme == "anonymous" {
 		return principal{}, sig, missing("AccessKeyId")
 	}
+	if token != "" && !act.bearer || (sig.kind == "PRIVATEKEY") != act.keyPair {
+		return principal{}, sig, invalidSignatureType()
+	}
 	now := s.Now()
 	clock := s.gatewayClock()
 	if sig.when.Before(clock.Add(-signatureWindow)) || sig.when.After(clock.Add(signatureWindow)) {
 		return principal{}, sig, gatewayProblem("InvalidTimeStamp.Expired")
+	}
+	if token != "" {
+		who, refused := s.store.bearerHolder(token, now)
+		return who, sig, refused
+	}
+	if act.keyPair {
+		who, refused := s.pairHolder(m, sig)
+		return who, sig, refused
 	}
 	who, secret, refused := s.store.holder(sig.keyID, sig.token, now)
 	if refused != nil {
@@ -351,6 +369,11 @@ func (s *Server) perform(act *action, m *message, r *http.Request, who principal
 		}
 	}
 	req := &request{store: s.store, params: m.params, who: who, now: now, env: requestEnvironment(r, now)}
+	if act.prepare != nil {
+		if refused := act.prepare(s, r.Context(), req); refused != nil {
+			return nil, refused
+		}
+	}
 	if act.writes {
 		s.store.mu.Lock()
 		defer s.store.mu.Unlock()

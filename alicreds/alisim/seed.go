@@ -19,28 +19,32 @@ const (
 // below in snake case.
 type Seed struct {
 	Accounts []Account `json:"accounts"`
+	Sources  *Sources  `json:"sources,omitempty"` // what hands out sessions beside STS; nil: nothing, or as before
 }
 
 // Account is one Alibaba Cloud account.
 type Account struct {
-	ID         string      `json:"id"`                    // digits
-	AccessKeys []AccessKey `json:"access_keys,omitempty"` // of the account itself ("root"): may do all but assume roles
-	Policies   []Policy    `json:"policies,omitempty"`    // custom policies
-	Groups     []Group     `json:"groups,omitempty"`
-	Users      []User      `json:"users,omitempty"`
-	Roles      []Role      `json:"roles,omitempty"`
+	ID            string         `json:"id"`                    // digits
+	AccessKeys    []AccessKey    `json:"access_keys,omitempty"` // of the account itself ("root"): may do all but assume roles
+	Policies      []Policy       `json:"policies,omitempty"`    // custom policies
+	Groups        []Group        `json:"groups,omitempty"`
+	Users         []User         `json:"users,omitempty"`
+	Roles         []Role         `json:"roles,omitempty"`
+	OIDCProviders []OIDCProvider `json:"oidc_providers,omitempty"`
 }
 
 // User is a RAM user.
 type User struct {
-	Name         string      `json:"name"`
-	DisplayName  string      `json:"display_name,omitempty"`
-	Comments     string      `json:"comments,omitempty"`
-	AccessKeys   []AccessKey `json:"access_keys,omitempty"`
-	Policies     []string    `json:"policies,omitempty"` // names; a custom policy wins over a system policy of the same name
-	Groups       []string    `json:"groups,omitempty"`
-	LoginProfile bool        `json:"login_profile,omitempty"` // may sign in to the console
-	MFADevice    bool        `json:"mfa_device,omitempty"`    // has a virtual MFA device bound
+	Name         string        `json:"name"`
+	DisplayName  string        `json:"display_name,omitempty"`
+	Comments     string        `json:"comments,omitempty"`
+	AccessKeys   []AccessKey   `json:"access_keys,omitempty"`
+	Policies     []string      `json:"policies,omitempty"` // names; a custom policy wins over a system policy of the same name
+	Groups       []string      `json:"groups,omitempty"`
+	LoginProfile bool          `json:"login_profile,omitempty"` // may sign in to the console
+	MFADevice    bool          `json:"mfa_device,omitempty"`    // has a virtual MFA device bound
+	KeyPairs     []KeyPair     `json:"key_pairs,omitempty"`     // for GenerateSessionAccessKey
+	BearerTokens []BearerToken `json:"bearer_tokens,omitempty"`
 }
 
 // AccessKey is a key pair. Empty fields are generated; Inventory tells the generated id, nothing tells a generated secret.

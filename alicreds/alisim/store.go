@@ -26,7 +26,8 @@ type store struct {
 	purgeAt  int                   // number of sessions at which expired ones are dropped
 	master   []byte                // derives secrets and tokens of sessions, so that they need no storage
 	system   map[string]*policy    // system policies
-	secrets  []string              // of access keys, deleted ones included
+	secrets  []string              // of access keys, deleted ones included, and tokens
+	sources  sourceState
 }
 
 type account struct {
@@ -145,6 +146,7 @@ func newStore(settings Settings) *store {
 		purgeAt:  10_000,
 		master:   randomBytes(32),
 		system:   systemPolicies(),
+		sources:  newSourceState(),
 	}
 	return st
 }
@@ -356,6 +358,9 @@ func (st *store) plant(seed Seed, now time.Time) error {
 	for _, a := range seed.Accounts {
 		st.plantAccount(a, now)
 	}
+	if seed.Sources != nil {
+		st.setSources(*seed.Sources)
+	}
 	return nil
 }
 
@@ -454,7 +459,7 @@ func (st *store) check(seed Seed) error {
 			roles[r.Name] = true
 		}
 	}
-	return nil
+	return st.checkIdentities(seed)
 }
 
 // plantAccount adds to an account, or makes it, what check has found good.
@@ -514,6 +519,7 @@ func (st *store) plantAccount(in Account, now time.Time) {
 		r := st.newRole(a, in.Name, in.Description, string(in.TrustPolicy), trust, in.MaxSessionDuration, now, 0)
 		r.policies = attach(in.Policies)
 	}
+	st.plantIdentities(a, in)
 }
 
 // newKey makes a key pair; what k leaves empty is generated.

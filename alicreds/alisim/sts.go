@@ -19,7 +19,7 @@ func stsActions() []action {
 			service: "Sts", version: stsVersion, name: "AssumeRole", writes: true,
 			required: []string{"RoleArn", "RoleSessionName"}, handle: assumeRole,
 		},
-		{service: "Sts", version: stsVersion, name: "GetCallerIdentity", handle: getCallerIdentity},
+		{service: "Sts", version: stsVersion, name: "GetCallerIdentity", bearer: true, handle: getCallerIdentity},
 	}
 }
 
