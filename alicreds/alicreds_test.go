@@ -111,7 +111,11 @@ func TestProvidersNeverPrint(t *testing.T) {
 		t.Fatal(err)
 	}
 	cache.Close()
-	mustNotPrint(t, cache, fakeID, fakeSecret)
+	for _, format := range []string{"%v", "%+v", "%#v", "%s", "%x"} {
+		if text := fmt.Sprintf(format, cache); text != "Cache" {
+			t.Errorf("%s prints %s", format, text)
+		}
+	}
 }
 
 func TestGivenKeys(t *testing.T) {

@@ -68,4 +68,3 @@ func TestDoSignedByPrivateKey(t *testing.T) {
 func rfc3986(s string) string {
 	return strings.NewReplacer("+", "%20", "*", "%2A", "%7E", "~").Replace(url.QueryEscape(s))
 }
-

@@ -1,0 +1,189 @@
+package alicreds
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync/atomic"
+)
+
+const typeDefault = "default"
+
+// ChainOptions of a Chain. The zero value is useful.
+type ChainOptions struct {
+	// FallThrough asks the next provider after any error, as Alibaba Cloud's
+	// own Credentials tools do. A passing failure of the first provider may
+	// then select another identity for good.
+	FallThrough bool
+
+	// AlwaysWalk begins with the first provider at each call, in place of
+	// the one that succeeded before.
+	AlwaysWalk bool
+}
+
+// Chain asks providers in turn until one is set up. An error that wraps
+// ErrUnavailable passes the question on; any other ends it, so that a
+// provider that is set up and fails is not replaced by another identity.
+//
+// The provider that succeeded is asked first and alone from then on. Nothing
+// is remembered of failures. Wrap a Chain in a Cache.
+type Chain struct {
+	name    string // prefix of Source
+	members []Provider
+	options ChainOptions
+	winner  atomic.Pointer[Provider]
+}
+
+// NewChain asks the members in the given order.
+func NewChain(o ChainOptions, members ...Provider) *Chain {
+	return &Chain{members: append([]Provider(nil), members...), options: o}
+}
+
+// ChainError tells of every provider that was asked, and why it did not help.
+type ChainError struct {
+	Attempts []error // in the order of the chain
+}
+
+// Error lists the attempts, one on each line.
+func (e *ChainError) Error() string {
+	if len(e.Attempts) == 0 {
+		return "no credentials: the chain is empty"
+	}
+	var b strings.Builder
+	b.WriteString("no credentials:")
+	for _, attempt := range e.Attempts {
+		b.WriteString("\n  - " + attempt.Error())
+	}
+	return b.String()
+}
+
+// Unwrap returns the failures of providers that are set up, if there are any,
+// and otherwise everything: a chain is unavailable when all of its members are.
+func (e *ChainError) Unwrap() []error {
+	var failures []error
+	for _, attempt := range e.Attempts {
+		if !errors.Is(attempt, ErrUnavailable) {
+			failures = append(failures, attempt)
+		}
+	}
+	if len(failures) > 0 {
+		return failures
+	}
+	if len(e.Attempts) == 0 {
+		return []error{ErrUnavailable}
+	}
+	return e.Attempts
+}
+
+// Format prints what a Chain is and nothing of what it holds.
+func (c *Chain) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "Chain of %d", len(c.members)) }
+
+// Retrieve asks in turn. Its error is a *ChainError, or that of the provider
+// that succeeded before.
+func (c *Chain) Retrieve(ctx context.Context) (Credentials, error) {
+	if winner := c.winner.Load(); winner != nil {
+		credentials, err := (*winner).Retrieve(ctx)
+		return c.named(credentials, err)
+	}
+	var walked ChainError
+	for _, member := range c.members {
+		credentials, err := member.Retrieve(ctx)
+		if err == nil {
+			if !c.options.AlwaysWalk {
+				c.winner.Store(&member)
+			}
+			return c.named(credentials, nil)
+		}
+		walked.Attempts = append(walked.Attempts, err)
+		if ctx.Err() != nil || !errors.Is(err, ErrUnavailable) && !c.options.FallThrough {
+			break
+		}
+	}
+	return c.named(Credentials{}, &walked)
+}
+
+func (c *Chain) named(credentials Credentials, err error) (Credentials, error) {
+	switch {
+	case c.name == "":
+		return credentials, err
+	case err != nil:
+		return Credentials{}, &Error{Source: c.name, Err: err}
+	}
+	credentials.Source = c.name + "/" + credentials.Source
+	return credentials, nil
+}
+
+// DefaultOptions of Default. The zero value is useful.
+type DefaultOptions struct {
+	Getenv     func(string) string // default os.Getenv
+	STSOptions STSOptions          // completed from the environment
+	Metadata   *Metadata           // default: one of the chain's own
+	ChainOptions
+}
+
+// Default is the chain of the type default: it finds the credentials of the
+// place the program runs at.
+//
+//  1. env: ALIBABA_CLOUD_ACCESS_KEY_ID, _ACCESS_KEY_SECRET, _SECURITY_TOKEN
+//  2. oidc_role_arn: ALIBABA_CLOUD_OIDC_TOKEN_FILE, _OIDC_PROVIDER_ARN, _ROLE_ARN
+//  3. cli_profile: the profile of ~/.aliyun/config.json
+//  4. profile: the profile of ~/.alibabacloud/credentials
+//  5. ecs_ram_role: the ECS metadata service
+//  6. credentials_uri: ALIBABA_CLOUD_CREDENTIALS_URI
+//
+// The environment is read when a provider is asked, and what is only half
+// set up is an error.
+func Default(o DefaultOptions) (*Chain, error) {
+	if o.Getenv == nil {
+		o.Getenv = os.Getenv
+	}
+	var err error
+	if o.STSOptions, err = o.STSOptions.FromEnvironment(o.Getenv).ready(); err != nil {
+		return nil, &Error{Source: typeDefault, Err: err}
+	}
+	if o.Metadata == nil {
+		o.Metadata, err = NewMetadata(MetadataOptions{DisableIMDSv1: isTrue(o.Getenv(envIMDSv1Disabled))})
+		if err != nil {
+			return nil, &Error{Source: typeDefault, Err: err}
+		}
+	}
+	session := o.Getenv(envRoleSessionName)
+	if session == "" {
+		session = newSessionName()
+	}
+	chain := NewChain(o.ChainOptions,
+		NewEnvironment(o.Getenv),
+		o.member(typeOIDCRoleARN, []string{envOIDCTokenFile, envOIDCProviderARN}, Config{RoleSessionName: session}),
+		o.member(typeECSRAMRole, nil, Config{}),
+		o.member(typeCredentialsURI, []string{envCredentialsURI}, Config{}),
+	)
+	chain.name = typeDefault
+	return chain, nil
+}
+
+// member is built from the environment each time it is asked. It is set up
+// when one of the variables is there, and then has to be complete.
+func (o DefaultOptions) member(kind string, variables []string, c Config) Provider {
+	c.Type, c.Getenv, c.Client, c.Metadata = kind, o.Getenv, o.STSOptions.Client, o.Metadata
+	c.STSEndpoint, c.STSFallbackEndpoints = o.STSOptions.Endpoint, o.STSOptions.FallbackEndpoints
+	c.STSRegionID, c.EnableVPC = o.STSOptions.Region, o.STSOptions.VPC
+	return ProviderFunc(func(ctx context.Context) (Credentials, error) {
+		present := len(variables) == 0
+		for _, variable := range variables {
+			present = present || o.Getenv(variable) != ""
+		}
+		if !present {
+			return Credentials{}, failed(kind, "%w: %s is empty", ErrUnavailable, variables[0])
+		}
+		if kind == typeECSRAMRole && isTrue(o.Getenv(envMetadataDisabled)) {
+			return Credentials{}, failed(kind, "%w: %s is true", ErrUnavailable, envMetadataDisabled)
+		}
+		p, err := New(c)
+		if err != nil {
+			return Credentials{}, err
+		}
+		return p.Retrieve(ctx)
+	})
+}

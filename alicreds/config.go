@@ -1,0 +1,373 @@
+package alicreds
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
+)
+
+const (
+	envRoleARN          = "ALIBABA_CLOUD_ROLE_ARN"
+	envRoleSessionName  = "ALIBABA_CLOUD_ROLE_SESSION_NAME"
+	envOIDCProviderARN  = "ALIBABA_CLOUD_OIDC_PROVIDER_ARN"
+	envOIDCTokenFile    = "ALIBABA_CLOUD_OIDC_TOKEN_FILE"
+	envMetadataRole     = "ALIBABA_CLOUD_ECS_METADATA"
+	envMetadataDisabled = "ALIBABA_CLOUD_ECS_METADATA_DISABLED"
+	envIMDSv1Disabled   = "ALIBABA_CLOUD_IMDSV1_DISABLED"
+	envCredentialsURI   = "ALIBABA_CLOUD_CREDENTIALS_URI"
+)
+
+// Config describes a provider by the name of its type, with the parameters
+// of Alibaba Cloud's Credentials tools; New builds it. The JSON names are
+// those of the tools. Parameters that a type does not have are ignored, as
+// are unknown members of a JSON object.
+//
+// Where a variable of the environment is named, it is what an empty field
+// means. Config prints no secrets.
+type Config struct {
+	// Type is access_key, sts, ram_role_arn, oidc_role_arn, ecs_ram_role,
+	// rsa_key_pair, credentials_uri, bearer, or default for the chain.
+	Type string `json:"type"`
+
+	// access_key, sts, and the source of ram_role_arn, which is temporary
+	// keys when a SecurityToken is given.
+	AccessKeyID     string `json:"access_key_id"`     // ALIBABA_CLOUD_ACCESS_KEY_ID
+	AccessKeySecret string `json:"access_key_secret"` // ALIBABA_CLOUD_ACCESS_KEY_SECRET
+	SecurityToken   string `json:"security_token"`    // ALIBABA_CLOUD_SECURITY_TOKEN, for sts only
+
+	// ram_role_arn and oidc_role_arn
+	RoleARN         string `json:"role_arn"`          // ALIBABA_CLOUD_ROLE_ARN
+	RoleSessionName string `json:"role_session_name"` // ALIBABA_CLOUD_ROLE_SESSION_NAME, or generated
+	Policy          string `json:"policy"`
+	ExternalID      string `json:"external_id"` // ram_role_arn only
+
+	// RoleSessionExpiration is the duration of a session in seconds; 0 means
+	// 3600. SessionExpiration is its other name for rsa_key_pair, and wins.
+	RoleSessionExpiration int `json:"role_session_expiration"`
+	SessionExpiration     int `json:"session_expiration"`
+
+	// oidc_role_arn
+	OIDCProviderARN   string `json:"oidc_provider_arn"`    // ALIBABA_CLOUD_OIDC_PROVIDER_ARN
+	OIDCTokenFilePath string `json:"oidc_token_file_path"` // ALIBABA_CLOUD_OIDC_TOKEN_FILE
+
+	// Where STS is: see STSOptions. Host is the other name of STSEndpoint for
+	// rsa_key_pair, and wins.
+	STSEndpoint          string   `json:"sts_endpoint"`
+	STSFallbackEndpoints []string `json:"sts_fallback_endpoints"`
+	STSRegionID          string   `json:"sts_region_id"` // ALIBABA_CLOUD_STS_REGION
+	EnableVPC            bool     `json:"enable_vpc"`    // ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED is "true"
+	Host                 string   `json:"host"`
+
+	// ecs_ram_role. ALIBABA_CLOUD_ECS_METADATA_DISABLED ("true") refuses it.
+	RoleName      string `json:"role_name"`       // ALIBABA_CLOUD_ECS_METADATA, or asked for
+	DisableIMDSv1 bool   `json:"disable_imds_v1"` // or ALIBABA_CLOUD_IMDSV1_DISABLED is "true"
+
+	// rsa_key_pair
+	PublicKeyID    string `json:"public_key_id"`
+	PrivateKeyFile string `json:"private_key_file"` // read by New
+
+	CredentialsURI string `json:"credentials_uri"` // ALIBABA_CLOUD_CREDENTIALS_URI
+	BearerToken    string `json:"bearer_token"`
+
+	// Milliseconds; 0 means 5000 to connect and 10000 for a request, and 1000
+	// each for ecs_ram_role.
+	ConnectTimeout int `json:"connect_timeout"`
+	Timeout        int `json:"timeout"`
+
+	// Proxy is an http, https or socks5 URL, in the place of the
+	// environment's. The metadata service is never asked through a proxy.
+	Proxy string `json:"proxy"`
+
+	Getenv   func(string) string `json:"-"` // default os.Getenv
+	Client   *openapi.Client     `json:"-"` // sends to STS; its own timeouts and proxy count
+	Metadata *Metadata           `json:"-"` // for ecs_ram_role and default; its own timeouts count
+}
+
+// String names the type.
+func (c Config) String() string { return "Config(" + c.Type + ")" }
+
+// GoString is String, so that %#v is safe too.
+func (c Config) GoString() string { return c.String() }
+
+// Format prints String for every verb.
+func (c Config) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(c.String())) }
+
+// MarshalJSON encodes String. Only decoding is meant for use.
+func (c Config) MarshalJSON() ([]byte, error) { return json.Marshal(c.String()) }
+
+// LogValue logs String.
+func (c Config) LogValue() slog.Value { return slog.StringValue(c.String()) }
+
+// types are the values of Config.Type, in the order in which they are shown.
+func (c Config) types() []struct {
+	name  string
+	build func() (Provider, error)
+} {
+	return []struct {
+		name  string
+		build func() (Provider, error)
+	}{
+		{typeAccessKey, c.accessKey},
+		{typeSTS, c.sts},
+		{typeRAMRoleARN, c.ramRoleARN},
+		{typeOIDCRoleARN, c.oidcRoleARN},
+		{typeECSRAMRole, c.ecsRAMRole},
+		{typeRSAKeyPair, c.rsaKeyPair},
+		{typeCredentialsURI, c.credentialsURI},
+		{typeBearer, c.bearer},
+		{typeDefault, c.defaultChain},
+	}
+}
+
+// New builds the provider that a Config describes, and checks everything
+// that can be checked without a call. Wrap the provider in a Cache.
+func New(c Config) (Provider, error) {
+	if c.Getenv == nil {
+		c.Getenv = os.Getenv
+	}
+	var names []string
+	for _, known := range c.types() {
+		if known.name != c.Type {
+			names = append(names, known.name)
+			continue
+		}
+		if c.ConnectTimeout < 0 || c.Timeout < 0 {
+			return nil, failed(c.Type, "a timeout is negative")
+		}
+		p, err := known.build()
+		if err != nil {
+			return nil, err
+		}
+		return p, nil
+	}
+	if c.Type == "" {
+		return nil, fmt.Errorf("the credential type is missing; it is one of %s", strings.Join(names, ", "))
+	}
+	return nil, fmt.Errorf("the credential type is unknown; it is one of %s", strings.Join(names, ", "))
+}
+
+// or is the value, or what the environment has in its place.
+func (c Config) or(value, variable string) string {
+	if value != "" {
+		return value
+	}
+	return c.Getenv(variable)
+}
+
+func (c Config) keys() (id, secret string, err error) {
+	id, secret = c.or(c.AccessKeyID, envAccessKeyID), c.or(c.AccessKeySecret, envAccessKeySecret)
+	switch {
+	case id == "":
+		return "", "", failed(c.Type, "access_key_id and %s are empty", envAccessKeyID)
+	case secret == "":
+		return "", "", failed(c.Type, "access_key_secret and %s are empty", envAccessKeySecret)
+	}
+	return id, secret, nil
+}
+
+func (c Config) accessKey() (Provider, error) {
+	id, secret, err := c.keys()
+	if err != nil {
+		return nil, err
+	}
+	return NewAccessKey(id, secret)
+}
+
+func (c Config) sts() (Provider, error) {
+	id, secret, err := c.keys()
+	if err != nil {
+		return nil, err
+	}
+	token := c.or(c.SecurityToken, envSecurityToken)
+	if token == "" {
+		return nil, failed(c.Type, "security_token and %s are empty", envSecurityToken)
+	}
+	return NewSTS(id, secret, token)
+}
+
+// ramRoleARN takes no security token from the environment: it might belong
+// to other keys than those given here.
+func (c Config) ramRoleARN() (Provider, error) {
+	id, secret, err := c.keys()
+	if err != nil {
+		return nil, err
+	}
+	source, err := Provider(nil), error(nil)
+	if c.SecurityToken == "" {
+		source, err = NewAccessKey(id, secret)
+	} else {
+		source, err = NewSTS(id, secret, c.SecurityToken)
+	}
+	if err != nil {
+		return nil, err
+	}
+	o := RAMRoleARNOptions{
+		RoleARN:         c.or(c.RoleARN, envRoleARN),
+		RoleSessionName: c.or(c.RoleSessionName, envRoleSessionName),
+		Policy:          c.Policy,
+		ExternalID:      c.ExternalID,
+		Duration:        inUnits(c.RoleSessionExpiration, time.Second),
+	}
+	if o.RoleARN == "" {
+		return nil, failed(c.Type, "role_arn and %s are empty", envRoleARN)
+	}
+	if o.STSOptions, err = c.stsOptions(c.STSEndpoint); err != nil {
+		return nil, err
+	}
+	return NewRAMRoleARN(source, o)
+}
+
+func (c Config) oidcRoleARN() (Provider, error) {
+	file := c.or(c.OIDCTokenFilePath, envOIDCTokenFile)
+	o := OIDCRoleARNOptions{
+		OIDCProviderARN: c.or(c.OIDCProviderARN, envOIDCProviderARN),
+		RoleARN:         c.or(c.RoleARN, envRoleARN),
+		RoleSessionName: c.or(c.RoleSessionName, envRoleSessionName),
+		Policy:          c.Policy,
+		Duration:        inUnits(c.RoleSessionExpiration, time.Second),
+	}
+	switch {
+	case file == "":
+		return nil, failed(c.Type, "oidc_token_file_path and %s are empty", envOIDCTokenFile)
+	case o.OIDCProviderARN == "":
+		return nil, failed(c.Type, "oidc_provider_arn and %s are empty", envOIDCProviderARN)
+	case o.RoleARN == "":
+		return nil, failed(c.Type, "role_arn and %s are empty", envRoleARN)
+	}
+	var err error
+	if o.STSOptions, err = c.stsOptions(c.STSEndpoint); err != nil {
+		return nil, err
+	}
+	return NewOIDCRoleARN(TokenFile(file), o)
+}
+
+func (c Config) ecsRAMRole() (Provider, error) {
+	if isTrue(c.Getenv(envMetadataDisabled)) {
+		return nil, failed(c.Type, "%s is true", envMetadataDisabled)
+	}
+	o := ECSRAMRoleOptions{
+		RoleName:      c.or(c.RoleName, envMetadataRole),
+		DisableIMDSv1: c.DisableIMDSv1 || isTrue(c.Getenv(envIMDSv1Disabled)),
+		Metadata:      c.Metadata,
+	}
+	if o.Metadata == nil {
+		var err error
+		o.Metadata, err = NewMetadata(MetadataOptions{
+			ConnectTimeout: inUnits(c.ConnectTimeout, time.Millisecond),
+			Timeout:        inUnits(c.Timeout, time.Millisecond),
+			DisableIMDSv1:  o.DisableIMDSv1,
+		})
+		if err != nil {
+			return nil, &Error{Source: c.Type, Err: err}
+		}
+	}
+	return NewECSRAMRole(o)
+}
+
+func (c Config) rsaKeyPair() (Provider, error) {
+	if c.PublicKeyID == "" {
+		return nil, failed(c.Type, "public_key_id is empty")
+	}
+	if c.PrivateKeyFile == "" {
+		return nil, failed(c.Type, "private_key_file is empty")
+	}
+	key, err := readKeyFile(c.PrivateKeyFile)
+	if err != nil {
+		return nil, &Error{Source: c.Type, Err: err}
+	}
+	expiration, endpoint := c.SessionExpiration, c.Host
+	if expiration == 0 {
+		expiration = c.RoleSessionExpiration
+	}
+	if endpoint == "" {
+		endpoint = c.STSEndpoint
+	}
+	o := RSAKeyPairOptions{Duration: inUnits(expiration, time.Second)}
+	if o.STSOptions, err = c.stsOptions(endpoint); err != nil {
+		return nil, err
+	}
+	return NewRSAKeyPair(c.PublicKeyID, key, o)
+}
+
+const maxKeyFile = 64 << 10
+
+// readKeyFile reads a regular file and nothing that could make it wait.
+func readKeyFile(path string) (string, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return "", err
+	}
+	if !info.Mode().IsRegular() {
+		return "", fmt.Errorf("%s is not a regular file", path)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxKeyFile+1))
+	if err != nil {
+		return "", err
+	}
+	if len(text) > maxKeyFile {
+		return "", errors.New(path + " is larger than 64 KiB")
+	}
+	return string(text), nil
+}
+
+func (c Config) credentialsURI() (Provider, error) {
+	uri := c.or(c.CredentialsURI, envCredentialsURI)
+	if uri == "" {
+		return nil, failed(c.Type, "credentials_uri and %s are empty", envCredentialsURI)
+	}
+	return NewCredentialsURI(uri, CredentialsURIOptions{
+		ConnectTimeout: inUnits(c.ConnectTimeout, time.Millisecond),
+		Timeout:        inUnits(c.Timeout, time.Millisecond),
+		Proxy:          c.Proxy,
+	})
+}
+
+func (c Config) bearer() (Provider, error) { return NewBearer(c.BearerToken) }
+
+func (c Config) defaultChain() (Provider, error) {
+	sts, err := c.stsOptions(c.STSEndpoint)
+	if err != nil {
+		return nil, err
+	}
+	return Default(DefaultOptions{Getenv: c.Getenv, STSOptions: sts, Metadata: c.Metadata})
+}
+
+// stsOptions are completed from the environment.
+func (c Config) stsOptions(endpoint string) (STSOptions, error) {
+	o := STSOptions{
+		Endpoint:          endpoint,
+		FallbackEndpoints: c.STSFallbackEndpoints,
+		Region:            c.STSRegionID,
+		VPC:               c.EnableVPC,
+		Client:            c.Client,
+	}.FromEnvironment(c.Getenv)
+	if o.Client == nil {
+		client, err := openapi.New(openapi.Options{
+			ConnectTimeout: inUnits(c.ConnectTimeout, time.Millisecond),
+			Timeout:        inUnits(c.Timeout, time.Millisecond),
+			Proxy:          c.Proxy,
+		})
+		if err != nil {
+			return o, &Error{Source: c.Type, Err: err}
+		}
+		o.Client = client
+	}
+	return o, nil
+}
+
+// inUnits cannot overflow: no limit of this package is near 2^30 of anything.
+func inUnits(n int, unit time.Duration) time.Duration {
+	return time.Duration(max(-1, min(n, 1<<30))) * unit
+}

@@ -1,0 +1,150 @@
+package alicreds_test
+
+import (
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
+)
+
+func credentialsURI(t *testing.T, uri string, o alicreds.CredentialsURIOptions) alicreds.CredentialsURI {
+	t.Helper()
+	p, err := alicreds.NewCredentialsURI(uri, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func TestCredentialsURI(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, answers(200, codedJSON()))
+	got, err := credentialsURI(t, d.URL+"/hidden-path?k=1&k=2", alicreds.CredentialsURIOptions{}).Retrieve(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.AccessKeyID != "STS.fakeid" || got.AccessKeySecret != "fake-session-secret" || got.SecurityToken != "fake-session-token" ||
+		got.Source != "credentials_uri" || got.Expiration.IsZero() {
+		t.Errorf("got %s", got)
+	}
+	if r := d.only(t); r.Method != "GET" || r.URL.RequestURI() != "/hidden-path?k=1&k=2" {
+		t.Errorf("sent %s %s", r.Method, r.URL)
+	}
+	without := newDesk(t, answers(200, strings.Replace(codedJSON(), `"Code":"Success",`, "", 1)))
+	if _, err := credentialsURI(t, without.URL, alicreds.CredentialsURIOptions{}).Retrieve(t.Context()); err != nil {
+		t.Errorf("without Code: %v", err)
+	}
+}
+
+func TestCredentialsURIMalformedReplies(t *testing.T) {
+	t.Parallel()
+	bad := malformed(t, codedJSON(), "AccessKeyId", "AccessKeySecret", "SecurityToken", "Expiration")
+	bad["null"], bad["not JSON"], bad["nothing"], bad["array"], bad["empty"] = "null", "<html>", "{}", "[]", ""
+	bad["Code Fail"] = strings.Replace(codedJSON(), "Success", "Fail", 1)
+	bad["Code empty"] = strings.Replace(codedJSON(), "Success", "", 1)
+	bad["Code number"] = strings.Replace(codedJSON(), `"Success"`, "200", 1)
+	bad["expired"] = strings.Replace(codedJSON(), inAnHour()[:4], "2015", 1)
+	bad["too large"] = `{"x":"` + strings.Repeat("x", 64<<10) + `",` + codedJSON()[1:]
+	for name, body := range bad {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := newDesk(t, answers(200, body))
+			got, err := credentialsURI(t, d.URL+"/hidden-path", alicreds.CredentialsURIOptions{}).Retrieve(t.Context())
+			host, _ := strings.CutPrefix(d.URL, "http://")
+			if err == nil || got != (alicreds.Credentials{}) || errors.Is(err, alicreds.ErrUnavailable) ||
+				strings.Contains(err.Error(), "fake-session") || strings.Contains(err.Error(), "hidden") || !strings.Contains(err.Error(), host) {
+				t.Errorf("got %s, %v", got, err)
+			}
+		})
+	}
+}
+
+func TestCredentialsURIRefused(t *testing.T) {
+	t.Parallel()
+	elsewhere := newDesk(t, func(http.ResponseWriter, *http.Request) { t.Error("followed a redirect") })
+	for _, status := range []int{302, 307, 400, 404, 500} {
+		d := newDesk(t, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Location", elsewhere.URL)
+			w.WriteHeader(status)
+		})
+		_, err := credentialsURI(t, d.URL+"/hidden-path", alicreds.CredentialsURIOptions{}).Retrieve(t.Context())
+		var refused *openapi.Error
+		if !errors.As(err, &refused) || refused.Status != status || strings.Contains(err.Error(), "hidden") {
+			t.Errorf("%d: %v", status, err)
+		}
+	}
+	closed := httptest.NewServer(nil)
+	closed.Close()
+	_, err := credentialsURI(t, closed.URL+"/hidden-path", alicreds.CredentialsURIOptions{}).Retrieve(t.Context())
+	var network *openapi.NetworkError
+	if !errors.As(err, &network) || strings.Contains(err.Error(), "hidden") || network.Sent {
+		t.Errorf("closed: %v", err)
+	}
+	var typed *alicreds.Error
+	if !errors.As(err, &typed) || !typed.Temporary() {
+		t.Errorf("closed: %v is not temporary", err)
+	}
+	hanging := newDesk(t, func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+	if _, err := credentialsURI(t, hanging.URL, alicreds.CredentialsURIOptions{Timeout: 50 * time.Millisecond}).Retrieve(t.Context()); !errors.As(err, &network) || !network.Sent {
+		t.Errorf("hanging: %v", err)
+	}
+}
+
+func TestCredentialsURIChecks(t *testing.T) {
+	t.Parallel()
+	for _, uri := range []string{"", "ftp://x", "x", "/path", "http://", "http://u:hidden@x/", "file:///etc/passwd", "http://x\x7fhidden"} {
+		if _, err := alicreds.NewCredentialsURI(uri, alicreds.CredentialsURIOptions{}); err == nil || strings.Contains(err.Error(), "hidden") {
+			t.Errorf("%q: %v", uri, err)
+		}
+	}
+	for _, proxy := range []string{"x", "ftp://x", "http://", "http://u:hidden@x\x7f"} {
+		if _, err := alicreds.NewCredentialsURI("http://x", alicreds.CredentialsURIOptions{Proxy: proxy}); err == nil || strings.Contains(err.Error(), "hidden") {
+			t.Errorf("proxy %q: %v", proxy, err)
+		}
+	}
+	if _, err := alicreds.NewCredentialsURI("http://x", alicreds.CredentialsURIOptions{Proxy: "http://p", RefuseMetadata: true}); err == nil {
+		t.Error("accepts a proxy that would connect in our place")
+	}
+	if _, err := (alicreds.CredentialsURI{}).Retrieve(t.Context()); !errors.Is(err, alicreds.ErrUnavailable) {
+		t.Errorf("the zero value: %v", err)
+	}
+	mustNotPrint(t, credentialsURI(t, "http://x/hidden-path?hidden-query", alicreds.CredentialsURIOptions{}), "hidden-path", "hidden-query")
+}
+
+func TestCredentialsURIProxy(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, answers(200, codedJSON()))
+	if _, err := credentialsURI(t, "http://credentials.example/", alicreds.CredentialsURIOptions{Proxy: d.URL}).Retrieve(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if r := d.only(t); r.Host != "credentials.example" {
+		t.Errorf("asked for %s", r.Host)
+	}
+}
+
+func TestCredentialsURIRefusesMetadata(t *testing.T) {
+	t.Parallel()
+	for _, host := range []string{
+		"100.100.100.200", "169.254.169.254", "[fe80::1]", "[::ffff:100.100.100.200]", "[::ffff:a9fe:a9fe]", "[64:ff9b::6464:64c8]",
+		"[fd00:ec2::254]", "0.0.0.0", "[::]",
+	} {
+		uri := "http://" + host + ":1/hidden-path"
+		if _, err := url.Parse(uri); err != nil {
+			t.Fatal(err)
+		}
+		_, err := credentialsURI(t, uri, alicreds.CredentialsURIOptions{RefuseMetadata: true}).Retrieve(t.Context())
+		if err == nil || !strings.Contains(err.Error(), "link-local and metadata addresses are refused") || strings.Contains(err.Error(), "hidden") {
+			t.Errorf("%s: %v", host, err)
+		}
+	}
+	d := newDesk(t, answers(200, codedJSON()))
+	if _, err := credentialsURI(t, d.URL, alicreds.CredentialsURIOptions{RefuseMetadata: true}).Retrieve(t.Context()); err != nil {
+		t.Errorf("loopback: %v", err)
+	}
+}

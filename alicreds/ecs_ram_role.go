@@ -1,0 +1,126 @@
+package alicreds
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"regexp"
+
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
+)
+
+const (
+	typeECSRAMRole = "ecs_ram_role"
+
+	securityCredentials = "/latest/meta-data/ram/security-credentials/"
+)
+
+var roleNameForm = regexp.MustCompile(`^[A-Za-z0-9@_-][A-Za-z0-9.@_-]{0,63}$`)
+
+// ECSRAMRoleOptions of an ECSRAMRole. The zero value asks for the instance's
+// role, whatever it is.
+type ECSRAMRoleOptions struct {
+	RoleName string // "" means the one the metadata service names
+
+	// DisableIMDSv1 asks with a session token or not at all. With a Metadata
+	// of your own, say so there.
+	DisableIMDSv1 bool
+
+	Metadata *Metadata // nil means one of the provider's own
+}
+
+// ECSRAMRole asks the ECS metadata service for the session of the RAM role
+// attached to the instance. It is the type ecs_ram_role.
+//
+// Where no metadata service answers, or no role is attached, it is not set
+// up; that takes about a second to find out.
+type ECSRAMRole struct {
+	role     string
+	metadata *Metadata
+}
+
+// NewECSRAMRole checks the options and asks nothing.
+func NewECSRAMRole(o ECSRAMRoleOptions) (ECSRAMRole, error) {
+	if o.RoleName != "" && !roleNameForm.MatchString(o.RoleName) {
+		return ECSRAMRole{}, failed(typeECSRAMRole, "the role name must have 1 to 64 letters, digits or characters of . @ - _")
+	}
+	if o.Metadata != nil && o.DisableIMDSv1 && !o.Metadata.onlyV2 {
+		return ECSRAMRole{}, failed(typeECSRAMRole, "IMDSv1 is to be disabled in the Metadata, too")
+	}
+	if o.Metadata == nil {
+		metadata, err := NewMetadata(MetadataOptions{DisableIMDSv1: o.DisableIMDSv1})
+		if err != nil {
+			return ECSRAMRole{}, &Error{Source: typeECSRAMRole, Err: err}
+		}
+		o.Metadata = metadata
+	}
+	return ECSRAMRole{role: o.RoleName, metadata: o.Metadata}, nil
+}
+
+// Retrieve returns the session that the metadata service currently has.
+func (p ECSRAMRole) Retrieve(ctx context.Context) (Credentials, error) {
+	if p.metadata == nil {
+		return Credentials{}, failed(typeECSRAMRole, "%w: it has no metadata client", ErrUnavailable)
+	}
+	role := p.role
+	if role == "" {
+		var err error
+		if role, err = p.metadata.roleName(ctx); err != nil {
+			return Credentials{}, p.explain(ctx, err, "no RAM role is attached to the instance")
+		}
+	}
+	body, err := p.metadata.get(ctx, securityCredentials+role)
+	if err != nil {
+		p.metadata.forgetRole()
+		return Credentials{}, p.explain(ctx, err, "")
+	}
+	c, err := readCoded(body, true)
+	if err != nil {
+		return Credentials{}, failed(typeECSRAMRole, "%s: %w", metadataAction, err)
+	}
+	c.Source = typeECSRAMRole
+	return c, nil
+}
+
+// explain tells "not on ECS" and "no role" from failures. missing is what a
+// 404 means, "" when it is a failure like any other.
+func (p ECSRAMRole) explain(ctx context.Context, err error, missing string) error {
+	var refused *openapi.Error
+	var network *openapi.NetworkError
+	switch {
+	case ctx.Err() != nil:
+	case missing != "" && !errors.Is(err, errSessionToken) && errors.As(err, &refused) && refused.Status == http.StatusNotFound:
+		return failed(typeECSRAMRole, "%w: %s: %w", ErrUnavailable, missing, err)
+	case errors.As(err, &network):
+		return failed(typeECSRAMRole, "%w: no metadata service answers, this is not an ECS instance: %w", ErrUnavailable, err)
+	}
+	return &Error{Source: typeECSRAMRole, Err: err}
+}
+
+// readCoded reads temporary keys that come with a Code, as the metadata
+// service and credentials URIs send them. Code must be Success; credentials
+// URIs may leave it out.
+func readCoded(body []byte, required bool) (Credentials, error) {
+	var reply *struct {
+		Code *string
+		temporaryKeys
+	}
+	if err := json.Unmarshal(body, &reply); err != nil {
+		var wrong *json.UnmarshalTypeError
+		if errors.As(err, &wrong) && wrong.Field != "" {
+			return Credentials{}, fmt.Errorf("a field of the reply has the wrong type")
+		}
+		return Credentials{}, fmt.Errorf("the reply is not a JSON object")
+	}
+	switch {
+	case reply == nil:
+		return Credentials{}, fmt.Errorf("the reply is not a JSON object")
+	case reply.Code == nil && required:
+		return Credentials{}, fmt.Errorf("the reply has no Code")
+	case reply.Code != nil && *reply.Code != "Success":
+		return Credentials{}, fmt.Errorf("the reply's Code is not Success")
+	}
+	return reply.temporaryKeys.credentials()
+}

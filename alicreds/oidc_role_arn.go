@@ -1,0 +1,180 @@
+package alicreds
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
+)
+
+const (
+	typeOIDCRoleARN = "oidc_role_arn"
+
+	maxOIDCToken = 20000 // characters, the limit of AssumeRoleWithOIDC
+)
+
+// A TokenSource hands out an OIDC token, a fresh one at each call if it can.
+// Errors must not contain the token.
+type TokenSource interface {
+	Token(ctx context.Context) (string, error)
+}
+
+// TokenFile is the path of a file that holds an OIDC token and is read at
+// each call: Kubernetes replaces the token long before the pod ends.
+type TokenFile string
+
+// Token reads the file. It must be a regular file; what it holds is used only
+// if it is a well-formed JWT.
+func (f TokenFile) Token(context.Context) (string, error) {
+	info, err := os.Stat(string(f))
+	if err != nil {
+		return "", err
+	}
+	if !info.Mode().IsRegular() {
+		return "", fmt.Errorf("%s is not a regular file", string(f))
+	}
+	file, err := os.Open(string(f))
+	if err != nil {
+		return "", err
+	}
+	defer file.Close()
+	text, err := io.ReadAll(io.LimitReader(file, 2*maxOIDCToken))
+	if err != nil {
+		return "", err
+	}
+	token := string(bytes.TrimSpace(text))
+	if err := checkJWT(token); err != nil {
+		return "", fmt.Errorf("%s: %w", string(f), err)
+	}
+	return token, nil
+}
+
+// checkJWT keeps anything that is not an OIDC token from being sent.
+func checkJWT(token string) error {
+	if len(token) > maxOIDCToken {
+		return fmt.Errorf("the OIDC token has more than %d characters", maxOIDCToken)
+	}
+	notJWT := errors.New("the OIDC token is not a JWT: three base64url parts, of which the first is a JSON object")
+	parts := strings.Split(token, ".")
+	if len(parts) != 3 {
+		return notJWT
+	}
+	for i, part := range parts {
+		decoded, err := base64.RawURLEncoding.DecodeString(part)
+		if err != nil || len(decoded) == 0 || strings.ContainsAny(part, "\r\n") {
+			return notJWT
+		}
+		if i == 0 && (decoded[0] != '{' || !json.Valid(decoded)) {
+			return notJWT
+		}
+	}
+	return nil
+}
+
+// OIDCRoleARNOptions describe the session that AssumeRoleWithOIDC is asked
+// for. Limits and defaults are those of RAMRoleARNOptions.
+type OIDCRoleARNOptions struct {
+	OIDCProviderARN string // acs:ram::<account id>:oidc-provider/<name>
+	RoleARN         string
+	RoleSessionName string
+	Policy          string
+	Duration        time.Duration
+
+	STSOptions
+}
+
+// OIDCRoleARN exchanges an OIDC token for the session of a RAM role, as pods
+// with RRSA (RAM Roles for Service Accounts) do. It is the type
+// oidc_role_arn and needs no AccessKey.
+type OIDCRoleARN struct {
+	token   TokenSource
+	options sealed[OIDCRoleARNOptions]
+}
+
+var oidcProviderARNForm = regexp.MustCompile(`^acs:ram::[0-9]{1,32}:oidc-provider/[A-Za-z0-9._-]{1,128}$`)
+
+// NewOIDCRoleARN checks the options. The token is asked for at each
+// Retrieve, not here.
+func NewOIDCRoleARN(token TokenSource, o OIDCRoleARNOptions) (OIDCRoleARN, error) {
+	if token == nil || token == TokenFile("") {
+		return OIDCRoleARN{}, failed(typeOIDCRoleARN, "there is no OIDC token file")
+	}
+	o, err := o.ready()
+	if err != nil {
+		return OIDCRoleARN{}, &Error{Source: typeOIDCRoleARN, Err: err}
+	}
+	return OIDCRoleARN{token: token, options: seal(o)}, nil
+}
+
+func (o OIDCRoleARNOptions) ready() (OIDCRoleARNOptions, error) {
+	if o.RoleSessionName == "" {
+		o.RoleSessionName = newSessionName()
+	}
+	if err := firstError(
+		checkOIDCProviderARN(o.OIDCProviderARN),
+		checkRoleARN(o.RoleARN),
+		checkSessionName(o.RoleSessionName),
+		checkPolicy(o.Policy),
+		checkDuration(o.Duration),
+	); err != nil {
+		return o, err
+	}
+	var err error
+	o.STSOptions, err = o.STSOptions.ready()
+	return o, err
+}
+
+func checkOIDCProviderARN(arn string) error {
+	switch {
+	case arn == "":
+		return fmt.Errorf("the OIDC provider ARN is empty")
+	case !oidcProviderARNForm.MatchString(arn):
+		return fmt.Errorf("the OIDC provider ARN does not look like acs:ram::<account id>:oidc-provider/<name>")
+	}
+	return nil
+}
+
+// Retrieve starts a session with a token that is fresh from its source. The
+// token travels in the body of an unsigned POST.
+func (p OIDCRoleARN) Retrieve(ctx context.Context) (Credentials, error) {
+	if p.token == nil {
+		return Credentials{}, failed(typeOIDCRoleARN, "%w: it has no token source", ErrUnavailable)
+	}
+	token, err := p.token.Token(ctx)
+	if err != nil {
+		return Credentials{}, &Error{Source: typeOIDCRoleARN, Err: setUp{err}}
+	}
+	token = strings.TrimSpace(token)
+	if err := checkJWT(token); err != nil {
+		return Credentials{}, &Error{Source: typeOIDCRoleARN, Err: err}
+	}
+	o := p.options()
+	params := map[string]string{
+		"RoleArn":         o.RoleARN,
+		"OIDCProviderArn": o.OIDCProviderARN,
+		"OIDCToken":       token,
+		"RoleSessionName": o.RoleSessionName,
+		"DurationSeconds": seconds(o.Duration),
+	}
+	if o.Policy != "" {
+		params["Policy"] = o.Policy
+	}
+	var reply sessionReply
+	if err := o.call(ctx, openapi.Keys{}, "AssumeRoleWithOIDC", params, &reply); err != nil {
+		return Credentials{}, &Error{Source: typeOIDCRoleARN, Err: err}
+	}
+	c, err := reply.session(o.RoleARN, typeOIDCRoleARN)
+	if err != nil {
+		return Credentials{}, failed(typeOIDCRoleARN, "AssumeRoleWithOIDC: %w", err)
+	}
+	return c, nil
+}

@@ -1,0 +1,52 @@
+package alicreds
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"sync/atomic"
+
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
+)
+
+const maxReply = 64 << 10
+
+// noRedirects makes a client return a redirect as the answer it is.
+func noRedirects(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+
+// send performs one request outside of the OpenAPI: to the metadata service
+// or a credentials URI. Failures are *openapi.NetworkError, and any status
+// but 200 an *openapi.Error; neither holds the URL or the answer.
+func send(client *http.Client, r *http.Request, action string) ([]byte, error) {
+	var sent atomic.Bool
+	traced := r.WithContext(httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{
+		GotConn: func(httptrace.GotConnInfo) { sent.Store(true) },
+	}))
+	noAnswer := func(err error) error {
+		var u *url.Error
+		if errors.As(err, &u) {
+			err = u.Err
+		}
+		if r.Context().Err() != nil {
+			err = r.Context().Err()
+		}
+		return &openapi.NetworkError{Action: action, Host: r.URL.Host, Sent: sent.Load(), Err: err}
+	}
+	res, err := client.Do(traced)
+	if err != nil {
+		return nil, noAnswer(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(res.Body, maxReply+1))
+	switch {
+	case err != nil:
+		return nil, noAnswer(err)
+	case res.StatusCode != http.StatusOK:
+		return nil, &openapi.Error{Action: action, Status: res.StatusCode}
+	case len(body) > maxReply:
+		return nil, errors.New(action + ": the answer is larger than 64 KiB")
+	}
+	return body, nil
+}

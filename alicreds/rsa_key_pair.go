@@ -1,0 +1,144 @@
+package alicreds
+
+import (
+	"context"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
+)
+
+const (
+	typeRSAKeyPair = "rsa_key_pair"
+
+	maxRSADuration = time.Hour
+)
+
+// RSAKeyPairOptions describe the session that GenerateSessionAccessKey is
+// asked for.
+type RSAKeyPairOptions struct {
+	Duration time.Duration // 900 s to 3600 s; 0 means 3600 s. Fractions of a second are dropped
+
+	STSOptions
+}
+
+// RSAKeyPair obtains a session AccessKey with an RSA key pair whose public
+// half Alibaba Cloud knows. It is the type rsa_key_pair, which Alibaba Cloud
+// supports on the Japan site only and advises against for new uses.
+type RSAKeyPair struct {
+	publicKeyID string
+	options     sealed[rsaOptions]
+}
+
+type rsaOptions struct {
+	key *rsa.PrivateKey
+	RSAKeyPairOptions
+}
+
+// NewRSAKeyPair wants the id of the public key and the private key: PEM in
+// PKCS #8 or PKCS #1, or its base64 without the frame.
+func NewRSAKeyPair(publicKeyID, privateKey string, o RSAKeyPairOptions) (RSAKeyPair, error) {
+	if publicKeyID == "" {
+		return RSAKeyPair{}, failed(typeRSAKeyPair, "the public key id is empty")
+	}
+	key, err := parseRSAKey(privateKey)
+	if err != nil {
+		return RSAKeyPair{}, &Error{Source: typeRSAKeyPair, Err: err}
+	}
+	if o.Duration != 0 && (o.Duration < minDuration || o.Duration > maxRSADuration) {
+		return RSAKeyPair{}, failed(typeRSAKeyPair, "the session duration must be between 900 and 3600 seconds")
+	}
+	if o.STSOptions, err = o.STSOptions.ready(); err != nil {
+		return RSAKeyPair{}, &Error{Source: typeRSAKeyPair, Err: err}
+	}
+	return RSAKeyPair{publicKeyID: publicKeyID, options: seal(rsaOptions{key, o})}, nil
+}
+
+func parseRSAKey(text string) (*rsa.PrivateKey, error) {
+	if strings.TrimSpace(text) == "" {
+		return nil, errors.New("the private key is empty")
+	}
+	der, framed := []byte(nil), ""
+	if block, _ := pem.Decode([]byte(text)); block != nil {
+		der, framed = block.Bytes, block.Type
+	} else {
+		var err error
+		if der, err = base64.StdEncoding.DecodeString(strings.Join(strings.Fields(text), "")); err != nil {
+			return nil, errors.New("the private key is not PEM")
+		}
+	}
+	if framed == "ENCRYPTED PRIVATE KEY" {
+		return nil, errors.New("the private key is encrypted; it must not be")
+	}
+	if key, err := x509.ParsePKCS1PrivateKey(der); err == nil {
+		return key, nil
+	}
+	key, err := x509.ParsePKCS8PrivateKey(der)
+	if err != nil {
+		return nil, errors.New("the private key is neither PKCS #8 nor PKCS #1")
+	}
+	rsaKey, ok := key.(*rsa.PrivateKey)
+	if !ok {
+		return nil, errors.New("the private key is not an RSA key")
+	}
+	return rsaKey, nil
+}
+
+// Retrieve starts a session. It has an AccessKey and no security token.
+func (p RSAKeyPair) Retrieve(ctx context.Context) (Credentials, error) {
+	if p.options == nil {
+		return Credentials{}, failed(typeRSAKeyPair, "%w: it has no key", ErrUnavailable)
+	}
+	o := p.options()
+	endpoints := o.Endpoints()
+	var reply struct {
+		SessionAccessKey *struct {
+			SessionAccessKeyId     string //nolint:revive // the service's spelling
+			SessionAccessKeySecret string
+			Expiration             string
+		}
+	}
+	err := o.Client.Do(ctx, openapi.Request{
+		Endpoint:   endpoints[0],
+		Fallbacks:  endpoints[1:],
+		Action:     "GenerateSessionAccessKey",
+		Version:    stsVersion,
+		Params:     map[string]string{"DurationSeconds": seconds(o.Duration)},
+		Keys:       openapi.Keys{AccessKeyID: p.publicKeyID},
+		PrivateKey: o.key,
+		Repeatable: true,
+	}, &reply)
+	if err != nil {
+		return Credentials{}, &Error{Source: typeRSAKeyPair, Err: err}
+	}
+	k := reply.SessionAccessKey
+	switch {
+	case k == nil:
+		err = errors.New("the reply has no SessionAccessKey")
+	case k.SessionAccessKeyId == "":
+		err = errors.New("the reply has no SessionAccessKeyId")
+	case k.SessionAccessKeySecret == "":
+		err = errors.New("the reply has no SessionAccessKeySecret")
+	case k.Expiration == "":
+		err = errors.New("the reply has no Expiration")
+	}
+	var expiration time.Time
+	if err == nil {
+		expiration, err = parseExpiration(k.Expiration)
+	}
+	if err != nil {
+		return Credentials{}, &Error{Source: typeRSAKeyPair, Err: fmt.Errorf("GenerateSessionAccessKey: %w", err)}
+	}
+	return Credentials{
+		AccessKeyID:     k.SessionAccessKeyId,
+		AccessKeySecret: k.SessionAccessKeySecret,
+		Expiration:      expiration,
+		Source:          typeRSAKeyPair,
+	}, nil
+}

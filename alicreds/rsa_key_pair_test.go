@@ -1,0 +1,163 @@
+package alicreds_test
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds"
+)
+
+// rsaKey is made once: it takes a while under the race detector.
+var rsaKey = sync.OnceValue(func() *rsa.PrivateKey {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		panic(err)
+	}
+	return key
+})
+
+func pkcs8(key any) string {
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		panic(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
+}
+
+func sessionAccessKeyJSON() string {
+	return fmt.Sprintf(`{"RequestId":"R","SessionAccessKey":{"SessionAccessKeyId":"TMPSK.fake","SessionAccessKeySecret":"fake-session-secret","Expiration":%q}}`, inAnHour())
+}
+
+// verifyRSA repeats the signature from its description.
+func verifyRSA(r *http.Request, public *rsa.PublicKey) error {
+	encode := func(s string) string {
+		s = url.QueryEscape(s)
+		return strings.NewReplacer("+", "%20", "*", "%2A", "%7E", "~").Replace(s)
+	}
+	query := r.URL.Query()
+	var pairs []string
+	for _, name := range slices.Sorted(maps.Keys(query)) {
+		if name != "Signature" {
+			pairs = append(pairs, encode(name)+"="+encode(query.Get(name)))
+		}
+	}
+	hash := sha256.Sum256([]byte(r.Method + "&%2F&" + encode(strings.Join(pairs, "&"))))
+	signature, err := base64.StdEncoding.DecodeString(query.Get("Signature"))
+	if err != nil {
+		return err
+	}
+	return rsa.VerifyPKCS1v15(public, crypto.SHA256, hash[:], signature)
+}
+
+func TestRSAKeyPair(t *testing.T) {
+	t.Parallel()
+	pkcs1 := string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(rsaKey())}))
+	block, _ := pem.Decode([]byte(pkcs8(rsaKey())))
+	for name, key := range map[string]string{
+		"PKCS #8": pkcs8(rsaKey()),
+		"PKCS #1": pkcs1,
+		"bare":    base64.StdEncoding.EncodeToString(block.Bytes),
+	} {
+		d := newDesk(t, answers(200, sessionAccessKeyJSON()))
+		p, err := alicreds.NewRSAKeyPair("pk-1", key, alicreds.RSAKeyPairOptions{Duration: 1000 * time.Second, STSOptions: d.sts(t)})
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		got, err := p.Retrieve(t.Context())
+		if err != nil || got.AccessKeyID != "TMPSK.fake" || got.AccessKeySecret != "fake-session-secret" || got.SecurityToken != "" ||
+			got.Source != "rsa_key_pair" || got.Expiration.IsZero() {
+			t.Errorf("%s: got %s, %v", name, got, err)
+		}
+		r := d.only(t)
+		if err := verifyRSA(r, &rsaKey().PublicKey); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		for parameter, want := range map[string]string{
+			"Action": "GenerateSessionAccessKey", "Version": "2015-04-01", "AccessKeyId": "pk-1", "DurationSeconds": "1000",
+			"SignatureMethod": "SHA256withRSA", "SignatureType": "PRIVATEKEY", "SignatureVersion": "1.0", "Format": "JSON",
+		} {
+			if r.URL.Query().Get(parameter) != want {
+				t.Errorf("%s: %s = %q, want %q", name, parameter, r.URL.Query().Get(parameter), want)
+			}
+		}
+		mustNotPrint(t, p, "PRIVATE KEY", fmt.Sprint(rsaKey().D))
+	}
+}
+
+func TestRSAKeyPairChecks(t *testing.T) {
+	t.Parallel()
+	ec, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := pkcs8(rsaKey())
+	for name, tc := range map[string]struct {
+		id, key string
+		o       alicreds.RSAKeyPairOptions
+		want    string
+	}{
+		"no id":          {"", good, alicreds.RSAKeyPairOptions{}, "the public key id is empty"},
+		"no key":         {"i", " \n", alicreds.RSAKeyPairOptions{}, "the private key is empty"},
+		"text":           {"i", "hidden words", alicreds.RSAKeyPairOptions{}, "is not PEM"},
+		"garbage":        {"i", "aGlkZGVu", alicreds.RSAKeyPairOptions{}, "neither PKCS #8 nor PKCS #1"},
+		"public key":     {"i", strings.ReplaceAll(good, "PRIVATE", "PUBLIC")[:60], alicreds.RSAKeyPairOptions{}, "not PEM"},
+		"another kind":   {"i", pkcs8(ec), alicreds.RSAKeyPairOptions{}, "not an RSA key"},
+		"encrypted":      {"i", "-----BEGIN ENCRYPTED PRIVATE KEY-----\naGlkZGVu\n-----END ENCRYPTED PRIVATE KEY-----\n", alicreds.RSAKeyPairOptions{}, "encrypted"},
+		"duration 100":   {"i", good, alicreds.RSAKeyPairOptions{Duration: 100 * time.Second}, "between 900 and 3600"},
+		"duration 3601":  {"i", good, alicreds.RSAKeyPairOptions{Duration: 3601 * time.Second}, "between 900 and 3600"},
+		"a bad endpoint": {"i", good, alicreds.RSAKeyPairOptions{STSOptions: alicreds.STSOptions{Endpoint: "http://x"}}, "https"},
+	} {
+		if _, err := alicreds.NewRSAKeyPair(tc.id, tc.key, tc.o); err == nil || !strings.Contains(err.Error(), tc.want) || strings.Contains(err.Error(), "hidden") {
+			t.Errorf("%s: %v, want %s", name, err, tc.want)
+		}
+	}
+	if _, err := (alicreds.RSAKeyPair{}).Retrieve(t.Context()); !errors.Is(err, alicreds.ErrUnavailable) {
+		t.Errorf("the zero value: %v", err)
+	}
+}
+
+func TestRSAKeyPairMalformedReplies(t *testing.T) {
+	t.Parallel()
+	bad := malformed(t, sessionAccessKeyJSON(), "SessionAccessKey", "SessionAccessKey.SessionAccessKeyId", "SessionAccessKey.SessionAccessKeySecret", "SessionAccessKey.Expiration")
+	bad["null"], bad["not JSON"], bad["nothing"] = "null", "<html>", "{}"
+	bad["expired"] = strings.Replace(sessionAccessKeyJSON(), inAnHour()[:4], "2015", 1)
+	for name, body := range bad {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := newDesk(t, answers(200, body))
+			p, err := alicreds.NewRSAKeyPair("i", pkcs8(rsaKey()), alicreds.RSAKeyPairOptions{STSOptions: d.sts(t)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := p.Retrieve(t.Context())
+			if err == nil || got != (alicreds.Credentials{}) || strings.Contains(err.Error(), "fake-session") {
+				t.Errorf("got %s, %v", got, err)
+			}
+		})
+	}
+	d := newDesk(t, answers(400, `{"Code":"SignatureDoesNotMatch"}`))
+	p, err := alicreds.NewRSAKeyPair("i", pkcs8(rsaKey()), alicreds.RSAKeyPairOptions{STSOptions: d.sts(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Retrieve(t.Context()); err == nil || !strings.Contains(err.Error(), "SignatureDoesNotMatch") {
+		t.Errorf("got %v", err)
+	}
+}
