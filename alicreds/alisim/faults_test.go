@@ -358,3 +358,22 @@ func TestResetEndsHeldCalls(t *testing.T) {
 	}
 	c.must(vaultKeys, "ListUsers", nil)
 }
+
+// A reset between the signature and the effect takes the caller's account away.
+func TestResetUnderAWaitingCall(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := start(t, Options{NoListen: true})
+		if err := c.Seed(Seed{Accounts: []Account{{ID: "7", AccessKeys: []AccessKey{{ID: "k7", Secret: "s7"}}}}}); err != nil {
+			t.Fatal(err)
+		}
+		c.fault(Fault{Kind: FaultDelay, Delay: time.Second})
+		ended := make(chan result, 1)
+		go func() { ended <- send(t, c.client, v3(t.Context(), keys{id: "k7", secret: "s7"}, "ListUsers", nil)) }()
+		synctest.Wait()
+		c.Reset()
+		if out := <-ended; out.code() != "InvalidAccessKeyId.NotFound" {
+			t.Errorf("%v", out.body)
+		}
+	})
+}

@@ -381,6 +381,9 @@ func (s *Server) perform(act *action, m *message, r *http.Request, who principal
 		s.store.mu.RLock()
 		defer s.store.mu.RUnlock()
 	}
+	if act.auth == signed && req.account() == nil {
+		return nil, gatewayProblem("InvalidAccessKeyId.NotFound") // a reset came between the signature and here
+	}
 	if act.auth == signed && act.resource != nil {
 		name := strings.ToLower(act.service) + ":" + act.name
 		for _, resource := range act.resource(req) {
