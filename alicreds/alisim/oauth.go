@@ -61,7 +61,11 @@ func (s *Server) serveOAuth(w http.ResponseWriter, r *http.Request) {
 	deny := func(p *problem) answer {
 		return jsonAnswer(p.status, p.code, object{{"error", p.code}, {"error_description", p.message}, {"requestId", c.RequestID}})
 	}
-	form, refused := readForm(r)
+	var form url.Values
+	var malformed *problem
+	if action == "OAuth.Token" {
+		form, malformed = readForm(r)
+	}
 	for _, name := range []string{"grant_type", "client_id", "refresh_token"} {
 		switch {
 		case name == "refresh_token" && form.Has(name):
@@ -79,8 +83,8 @@ func (s *Server) serveOAuth(w http.ResponseWriter, r *http.Request) {
 			case r.Method != http.MethodPost:
 				return deny(refuse(http.StatusMethodNotAllowed, "invalid_request", "Only POST is served."))
 			}
-			if refused != nil {
-				return deny(refused)
+			if malformed != nil {
+				return deny(malformed)
 			}
 			now := s.Now()
 			s.store.mu.Lock()
@@ -101,7 +105,7 @@ func (s *Server) serveOAuth(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// readForm reads a form body; no body is an empty form, whatever its content type.
+// readForm reads a form body; no body is an empty form.
 func readForm(r *http.Request) (url.Values, *problem) {
 	if r.Body == nil {
 		return url.Values{}, nil
