@@ -1,8 +1,8 @@
 // Command alisim runs the simulator of Alibaba Cloud as a server on loopback, for shells, scripts and clients in any
 // language. It prints the environment that points a client at it and runs until it is interrupted.
 //
-//	alisim -ca-file /tmp/alisim-ca.pem -env-file /tmp/alisim.env &
-//	. /tmp/alisim.env
+//	alisim -ca-file alisim-ca.pem -env-file alisim.env &
+//	. ./alisim.env
 //
 // docs/alisim.md tells what it simulates and how its control API works.
 package main
