@@ -12,6 +12,7 @@ package backend
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/helper/consts"
@@ -27,10 +28,14 @@ type backend struct {
 
 	uuid string // of the mount, for marking what it creates
 
+	holders holders       // of shared policies
+	tidyAge time.Duration // spared by tidy: an issue that is under way may have just created it
+
 	configWrite sync.Mutex // held by writes of config, over their read and write
 
-	mu     sync.RWMutex // guards client; never held over a call to the cloud
+	mu     sync.RWMutex // guards the following; never held over a call to the cloud
 	client *cloud       // nil until needed, and after config has changed
+	ownTag string       // "" until needed
 }
 
 // Factory makes the engine for one mount.
@@ -39,7 +44,7 @@ func Factory(ctx context.Context, conf *logical.BackendConfig) (logical.Backend,
 	if err != nil {
 		return nil, err
 	}
-	b := &backend{}
+	b := &backend{tidyAge: 10 * time.Minute}
 	b.Backend = &framework.Backend{
 		Help:        backendHelp,
 		BackendType: logical.TypeLogical,
@@ -49,11 +54,12 @@ func Factory(ctx context.Context, conf *logical.BackendConfig) (logical.Backend,
 			b.pathRole(),                 // path_roles.go
 			b.pathRoles(),                // path_roles.go
 			b.pathCreds(),                // path_creds.go
+			b.pathTidy(),                 // path_tidy.go
 		},
 		Secrets: []*framework.Secret{b.secret()}, // secret.go: renew, revoke
 		PathsSpecial: &logical.Paths{
-			SealWrapStorage: []string{configKey},
-			LocalStorage:    []string{framework.WALPrefix},
+			SealWrapStorage: []string{configKey, rolePrefix}, // roles of some types hold keys
+			LocalStorage:    []string{framework.WALPrefix, issuedPrefix, tagKey},
 		},
 		WALRollback:       b.rollback, // wal.go
 		WALRollbackMinAge: minAge,
@@ -90,7 +96,7 @@ func (b *backend) cloud(ctx context.Context, s logical.Storage) (*cloud, error) 
 	if err != nil || c == nil {
 		return nil, err
 	}
-	if b.client, err = newCloud(c); err != nil {
+	if b.client, err = newCloud(c, b.System()); err != nil {
 		b.client = nil
 		return nil, err
 	}

@@ -19,47 +19,104 @@ const visibleWithin = 30 * time.Second
 const cleanUpRounds = 4
 
 // issued is what was, or was about to be, created for one lease: the content of
-// a WAL entry, and of the lease itself. Its JSON form is the lease's, whose
-// first four keys are those of Vault's built-in engine. Lists may be null or
-// missing in a lease of that engine.
+// a WAL entry, of the index, and of the lease itself. Its JSON form is the
+// lease's, of which username, access_key_id and the first two lists are those of
+// Vault's built-in engine. Lists may be null or missing in a lease of that
+// engine.
 type issued struct {
 	UserName       string         `json:"username"`
+	RAMRole        string         `json:"ram_role,omitempty"` // instead of a user
 	AccessKeyID    string         `json:"access_key_id"`
-	InlinePolicies []remotePolicy `json:"inline_policies"` // ours: deleted
-	RemotePolicies []remotePolicy `json:"remote_policies"` // not ours: detached
+	InlinePolicies []remotePolicy `json:"inline_policies"`           // this lease's: deleted
+	RemotePolicies []remotePolicy `json:"remote_policies"`           // others': detached
+	SharedPolicies []string       `json:"shared_policies,omitempty"` // those of RemotePolicies that are the mount's
 	RAMGroups      []string       `json:"ram_groups"`
 	AccountID      string         `json:"account_id"`
 	CreatedAt      time.Time      `json:"created_at"`
 }
 
-// cleanUp removes the user and what was made with it. It is what revoke and
-// rollback both call, it may be called any number of times, and each step
-// counts what is already gone as done. It removes first what it knows of, and
-// lists and removes the rest where it knows too little (no AccessKey ID) or RAM
-// says that something is left.
-func (c *cloud) cleanUp(ctx context.Context, u issued) error {
-	if u.UserName == "" {
-		return errors.New("there is no user name to clean up after")
-	}
-	if u.AccessKeyID == "" {
-		ids, err := c.accessKeysOf(ctx, u.UserName)
-		if err != nil {
-			return err
-		}
-		err = c.strip(ctx, u.UserName, ids, slices.Concat(u.InlinePolicies, u.RemotePolicies), u.RAMGroups)
-		if err != nil {
-			return err
-		}
-	} else if err := c.strip(ctx, u.UserName, []string{u.AccessKeyID}, slices.Concat(u.InlinePolicies, u.RemotePolicies), u.RAMGroups); err != nil {
-		return err
-	}
+// name is that of the user or the role; neither is ever used twice.
+func (u issued) name() string { return u.UserName + u.RAMRole }
 
+// leaseData is what a lease carries, as it comes back from Vault.
+func (u issued) leaseData(roleType, roleName string) (map[string]interface{}, error) {
+	data := map[string]interface{}{}
+	err := recode(u, &data)
+	data["secret_type"] = secretType
+	data["role_type"] = roleType
+	data["role_name"] = roleName
+	return data, err
+}
+
+// cleanUp removes the user or role and the policies made for it alone. It is
+// what revoke and rollback both call, it may be called any number of times, and
+// each step counts what is already gone as done. It removes first what it knows
+// of, and lists and removes the rest where it knows too little (no AccessKey ID)
+// or RAM says that something is left.
+func (c *cloud) cleanUp(ctx context.Context, u issued) error {
+	if u.name() == "" {
+		return errors.New("there is no name of a user or role to clean up after")
+	}
+	policies := slices.Concat(u.InlinePolicies, u.RemotePolicies)
+	remove := c.removeUser
+	if u.RAMRole != "" {
+		remove = c.removeRole
+		if err := c.stripRole(ctx, u.RAMRole, policies); err != nil {
+			return err
+		}
+	} else {
+		keys := []string{u.AccessKeyID}
+		if u.AccessKeyID == "" {
+			var err error
+			if keys, err = c.accessKeysOf(ctx, u.UserName); err != nil {
+				return err
+			}
+		}
+		if err := c.strip(ctx, u.UserName, keys, policies, u.RAMGroups); err != nil {
+			return err
+		}
+	}
 	var w wave
-	w.add(func() error { return c.removeUser(ctx, u) })
+	w.add(func() error { return remove(ctx, u) })
 	for _, p := range u.InlinePolicies {
 		w.add(func() error { return c.removePolicy(ctx, u, p.Name) })
 	}
 	return w.run()
+}
+
+// stripRole takes the policies from the role.
+func (c *cloud) stripRole(ctx context.Context, role string, policies []remotePolicy) error {
+	var w wave
+	for _, p := range policies {
+		w.add(func() error { return c.detachFromRole(ctx, role, p) })
+	}
+	return w.run()
+}
+
+// removeRole is to removeUser as roles are to users. It ends all sessions of
+// the role.
+func (c *cloud) removeRole(ctx context.Context, u issued) error {
+	for round := 1; ; round++ {
+		err := c.deleteRole(ctx, u.RAMRole)
+		if hasCode(err, "EntityNotExist.Role") {
+			return c.believeGone(ctx, u, "role "+u.RAMRole)
+		}
+		if round == cleanUpRounds || !deleteConflict(err, "Role") {
+			return err
+		}
+		policies, err := c.policiesOfRole(ctx, u.RAMRole)
+		if err != nil {
+			return err
+		}
+		if err := c.stripRole(ctx, u.RAMRole, policies); err != nil {
+			return err
+		}
+		if round > 1 { // the removals may not be visible yet
+			if err := pause(ctx, time.Duration(round)*500*time.Millisecond); err != nil {
+				return err
+			}
+		}
+	}
 }
 
 // strip takes everything named from the user. It tries all of it before it
@@ -87,8 +144,7 @@ func (c *cloud) removeUser(ctx context.Context, u issued) error {
 		if hasCode(err, "EntityNotExist.User") {
 			return c.believeGone(ctx, u, "user "+u.UserName)
 		}
-		var refused *openapi.Error
-		if round == cleanUpRounds || !errors.As(err, &refused) || !strings.HasPrefix(refused.Code, "DeleteConflict.User") {
+		if round == cleanUpRounds || !deleteConflict(err, "User") {
 			return err
 		}
 		if err := c.empty(ctx, u.UserName); err != nil {
@@ -130,12 +186,12 @@ func (c *cloud) believeGone(ctx context.Context, u issued, what string) error {
 	if u.AccountID == "" {
 		return nil
 	}
-	account, err := c.account(ctx)
+	who, err := c.whoami(ctx)
 	if err != nil {
 		return fmt.Errorf("the %s does not exist, but it could not be confirmed that this mount still works in account %s: %w", what, u.AccountID, err)
 	}
-	if account != u.AccountID {
-		return fmt.Errorf("the %s belongs to account %s, but this mount is now configured for account %s", what, u.AccountID, account)
+	if who.AccountID != u.AccountID {
+		return fmt.Errorf("the %s belongs to account %s, but this mount is now configured for account %s", what, u.AccountID, who.AccountID)
 	}
 	return nil
 }
@@ -148,8 +204,7 @@ func (c *cloud) removePolicy(ctx context.Context, u issued, name string) error {
 		if hasCode(err, "EntityNotExist.Policy") {
 			return c.believeGone(ctx, u, "policy "+name)
 		}
-		var refused *openapi.Error
-		if round == cleanUpRounds || !errors.As(err, &refused) || !strings.HasPrefix(refused.Code, "DeleteConflict.Policy") {
+		if round == cleanUpRounds || !deleteConflict(err, "Policy") {
 			return err
 		}
 		if err := c.detachEverywhere(ctx, name); err != nil {
@@ -161,6 +216,13 @@ func (c *cloud) removePolicy(ctx context.Context, u issued, name string) error {
 			}
 		}
 	}
+}
+
+// deleteConflict tells whether RAM refused to delete an entity of that kind for
+// what it still has or is used by.
+func deleteConflict(err error, kind string) bool {
+	var refused *openapi.Error
+	return errors.As(err, &refused) && strings.HasPrefix(refused.Code, "DeleteConflict."+kind)
 }
 
 func pause(ctx context.Context, d time.Duration) error {

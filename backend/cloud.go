@@ -3,8 +3,13 @@ package backend
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/hashicorp/vault/sdk/logical"
 
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds"
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
@@ -23,11 +28,14 @@ type cloud struct {
 	sts alicreds.STSOptions
 	ram string
 
-	accountID atomic.Pointer[string]
+	usernameTemplate, sessionTemplate, policyNameTemplate string // defaults of roles
+
+	identity atomic.Pointer[identity] // asked for once
+	sessions sessions                 // kept for reuse_ttl; they end with the config
 }
 
 // newCloud checks what validate leaves to alicreds and openapi. It calls nothing.
-func newCloud(c *config) (*cloud, error) {
+func newCloud(c *config, system logical.SystemView) (*cloud, error) {
 	retries := 0 // openapi's default, 3
 	if c.MaxRetries != nil {
 		if retries = *c.MaxRetries; retries == 0 {
@@ -42,7 +50,7 @@ func newCloud(c *config) (*cloud, error) {
 		UserAgent:      "vault-plugin-secrets-alicloud/" + version,
 	})
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("ca_certificate: %w", err) // the only option that New refuses
 	}
 	sts := alicreds.STSOptions{
 		Endpoint:          c.STSEndpoint,
@@ -51,7 +59,9 @@ func newCloud(c *config) (*cloud, error) {
 		VPC:               c.Network == "vpc",
 		Client:            api,
 	}
-	own, err := c.provider(sts)
+	own, err := c.provider(c.credentialType(), sessionOptions{
+		RoleARN: c.RoleARN, RoleSessionName: c.RoleSessionName, Policy: c.Policy, ExternalID: c.ExternalID, Duration: c.RoleSessionExpiration,
+	}, sts, system)
 	if err != nil {
 		return nil, err
 	}
@@ -59,7 +69,10 @@ func newCloud(c *config) (*cloud, error) {
 	if ram == "" {
 		ram = ramEndpoint
 	}
-	return &cloud{api: api, own: alicreds.NewCache(own, alicreds.CacheOptions{}), sts: sts, ram: ram}, nil
+	return &cloud{
+		api: api, own: alicreds.NewCache(own, alicreds.CacheOptions{}), sts: sts, ram: ram,
+		usernameTemplate: c.UsernameTemplate, sessionTemplate: c.RoleSessionNameTemplate, policyNameTemplate: c.PolicyNameTemplate,
+	}, nil
 }
 
 func (c *cloud) close() { c.api.CloseIdleConnections() }
@@ -76,6 +89,17 @@ func (c *cloud) callerIdentity(ctx context.Context) (identity, error) {
 	}
 	id, err := alicreds.CallerIdentity(ctx, own.Keys(), c.sts)
 	return identity{id, sourcePath(own.Source)}, err
+}
+
+// principal is who the mount is to a trust policy: the user, or the role whose
+// session it works with.
+func (i identity) principal() string {
+	role, found := strings.CutPrefix(i.ARN, "acs:ram::"+i.AccountID+":assumed-role/")
+	if !found {
+		return i.ARN
+	}
+	role, _, _ = strings.Cut(role, "/")
+	return "acs:ram::" + i.AccountID + ":role/" + role
 }
 
 // call sends a RAM call. repeatable says that executing it twice does no harm.
@@ -122,11 +146,23 @@ func (c *cloud) createAccessKey(ctx context.Context, user string) (accessKey, er
 	return out.AccessKey, nil
 }
 
-func (c *cloud) attachPolicy(ctx context.Context, user string, p remotePolicy) error {
-	err := c.call(ctx, true, "AttachPolicyToUser", map[string]string{
-		"UserName": user, "PolicyName": p.Name, "PolicyType": p.Type,
+// createRole is to createUser as roles are to users.
+func (c *cloud) createRole(ctx context.Context, name, trust, description string, longest time.Duration) error {
+	err := c.call(ctx, true, "CreateRole", map[string]string{
+		"RoleName": name, "AssumeRolePolicyDocument": trust, "Description": description,
+		"MaxSessionDuration": strconv.Itoa(int(longest / time.Second)),
 	}, nil)
-	return unless(err, "EntityAlreadyExists.User.Policy")
+	return unless(err, "EntityAlreadyExists.Role")
+}
+
+// attach attaches the policy to the user or role.
+func (c *cloud) attach(ctx context.Context, u issued, p remotePolicy) error {
+	action, kind, params := "AttachPolicyToUser", "User", map[string]string{"UserName": u.UserName}
+	if u.RAMRole != "" {
+		action, kind, params = "AttachPolicyToRole", "Role", map[string]string{"RoleName": u.RAMRole}
+	}
+	params["PolicyName"], params["PolicyType"] = p.Name, p.Type
+	return unless(c.call(ctx, true, action, params, nil), "EntityAlreadyExists."+kind+".Policy")
 }
 
 func (c *cloud) addToGroup(ctx context.Context, user, group string) error {
@@ -162,6 +198,12 @@ func (c *cloud) detachPolicy(ctx context.Context, user string, p remotePolicy) e
 	}, nil))
 }
 
+func (c *cloud) detachFromRole(ctx context.Context, role string, p remotePolicy) error {
+	return gone(c.call(ctx, true, "DetachPolicyFromRole", map[string]string{
+		"RoleName": role, "PolicyName": p.Name, "PolicyType": p.Type,
+	}, nil))
+}
+
 func (c *cloud) removeFromGroup(ctx context.Context, user, group string) error {
 	return gone(c.call(ctx, true, "RemoveUserFromGroup", map[string]string{"UserName": user, "GroupName": group}, nil))
 }
@@ -174,11 +216,15 @@ func (c *cloud) unbindMFADevice(ctx context.Context, user string) error {
 	return gone(c.call(ctx, true, "UnbindMFADevice", map[string]string{"UserName": user}, nil))
 }
 
-// deleteUser and deletePolicy do tell that there is none, because right after
+// deleteUser, deleteRole and deletePolicy do tell that there is none, because right after
 // the creation that is not yet to be believed.
 
 func (c *cloud) deleteUser(ctx context.Context, user string) error {
 	return c.call(ctx, true, "DeleteUser", map[string]string{"UserName": user}, nil)
+}
+
+func (c *cloud) deleteRole(ctx context.Context, role string) error {
+	return c.call(ctx, true, "DeleteRole", map[string]string{"RoleName": role}, nil)
 }
 
 func (c *cloud) deletePolicy(ctx context.Context, name string) error {
@@ -200,12 +246,20 @@ func (c *cloud) accessKeysOf(ctx context.Context, user string) ([]string, error)
 }
 
 func (c *cloud) policiesOf(ctx context.Context, user string) ([]remotePolicy, error) {
+	return c.attached(ctx, "ListPoliciesForUser", map[string]string{"UserName": user})
+}
+
+func (c *cloud) policiesOfRole(ctx context.Context, role string) ([]remotePolicy, error) {
+	return c.attached(ctx, "ListPoliciesForRole", map[string]string{"RoleName": role})
+}
+
+func (c *cloud) attached(ctx context.Context, action string, params map[string]string) ([]remotePolicy, error) {
 	var out struct {
 		Policies struct {
 			Policy []struct{ PolicyName, PolicyType string }
 		}
 	}
-	err := gone(c.call(ctx, true, "ListPoliciesForUser", map[string]string{"UserName": user}, &out))
+	err := gone(c.call(ctx, true, action, params, &out))
 	var policies []remotePolicy
 	for _, p := range out.Policies.Policy {
 		policies = append(policies, remotePolicy{Name: p.PolicyName, Type: p.PolicyType})
@@ -252,17 +306,16 @@ func (c *cloud) detachEverywhere(ctx context.Context, policy string) error {
 	return w.run()
 }
 
-// account tells the account the mount works in; it asks once.
-func (c *cloud) account(ctx context.Context) (string, error) {
-	if id := c.accountID.Load(); id != nil {
+// whoami is callerIdentity, asked once.
+func (c *cloud) whoami(ctx context.Context) (identity, error) {
+	if id := c.identity.Load(); id != nil {
 		return *id, nil
 	}
 	who, err := c.callerIdentity(ctx)
-	if err != nil {
-		return "", err
+	if err == nil {
+		c.identity.Store(&who)
 	}
-	c.accountID.Store(&who.AccountID)
-	return who.AccountID, nil
+	return who, err
 }
 
 // gone turns EntityNotExist, of whatever entity, into success.

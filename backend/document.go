@@ -62,12 +62,12 @@ var (
 // ({{identity.entity.name}} and its kin) in its strings replaced by what Vault
 // knows of the requesting entity.
 func render(doc string, req *logical.Request, system logical.SystemView, limit int) (string, error) {
+	if doc == "" {
+		return "", nil
+	}
 	compact, err := compactJSON([]byte(doc))
 	if err != nil || !strings.Contains(compact, "{{") {
 		return compact, err
-	}
-	if req.EntityID == "" {
-		return "", errors.New("has identity templates, and the token of this request belongs to no entity: log in with an auth method")
 	}
 	value, err := decodeNumbers([]byte(compact))
 	if err != nil {
@@ -75,16 +75,11 @@ func render(doc string, req *logical.Request, system logical.SystemView, limit i
 	}
 	var failure error
 	value = eachString(value, func(s string) string {
-		return templateForm.ReplaceAllStringFunc(s, func(template string) string {
-			v, err := framework.PopulateIdentityTemplate(template, req.EntityID, system)
-			switch {
-			case err != nil:
-				failure = fmt.Errorf("has the template %s, for which the entity has no value", template)
-			case !plainValue.MatchString(v):
-				failure = fmt.Errorf("has the template %s, whose value for this entity has characters other than letters, digits, spaces and @._+=,:/-", template)
-			}
-			return v
-		})
+		filled, err := renderString(s, req, system)
+		if err != nil {
+			failure = err
+		}
+		return filled
 	})
 	if failure != nil {
 		return "", failure
@@ -94,6 +89,28 @@ func render(doc string, req *logical.Request, system logical.SystemView, limit i
 		err = fmt.Errorf("has %d characters with its templates filled in; the limit is %d", n, limit)
 	}
 	return rendered, err
+}
+
+// renderString replaces the identity templates in one string.
+func renderString(s string, req *logical.Request, system logical.SystemView) (string, error) {
+	if !strings.Contains(s, "{{") {
+		return s, nil
+	}
+	if req.EntityID == "" {
+		return "", errors.New("has identity templates, and the token of this request belongs to no entity: log in with an auth method")
+	}
+	var failure error
+	filled := templateForm.ReplaceAllStringFunc(s, func(template string) string {
+		v, err := framework.PopulateIdentityTemplate(template, req.EntityID, system)
+		switch {
+		case err != nil:
+			failure = fmt.Errorf("has the template %s, for which the entity has no value", template)
+		case !plainValue.MatchString(v):
+			failure = fmt.Errorf("has the template %s, whose value for this entity has characters other than letters, digits, spaces and @._+=,:/-", template)
+		}
+		return v
+	})
+	return filled, failure
 }
 
 func eachString(value any, change func(string) string) any {

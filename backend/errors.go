@@ -25,7 +25,7 @@ const notConfigured = "no credentials are configured: write access_key and secre
 //
 // doing says what was being done, in the words of a user.
 func answer(doing string, err error) (*logical.Response, error) {
-	detail := doing + ": " + strings.ReplaceAll(err.Error(), "\n", "; ")
+	detail := doing + ": " + oneLine(err)
 	var refused *openapi.Error
 	switch {
 	case !errors.As(err, &refused):
@@ -40,6 +40,9 @@ func answer(doing string, err error) (*logical.Response, error) {
 	}
 	return logical.ErrorResponse(detail), nil
 }
+
+// oneLine prints joined errors on one line.
+func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
 
 // fixes say what to do about refusals that operators meet.
 var fixes = map[string]string{

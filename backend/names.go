@@ -4,6 +4,8 @@ import (
 	"crypto/rand"
 	"encoding/base32"
 	"strings"
+
+	"github.com/hashicorp/vault/sdk/helper/template"
 )
 
 // Limits of names, from the RAM and STS API references.
@@ -29,6 +31,50 @@ func userName(displayName, roleName string) string {
 	room := maxUserName - len("vault-") - len("--") - randomLength
 	display, role := fit(word(displayName, ""), word(roleName, ""), room)
 	return "vault-" + joinNonEmpty("-", display, role, randomName())
+}
+
+// makeUserName fills the template, or does without one, and appends the random
+// part in any case: a name that somebody else could have would be cleaned up as
+// if it were ours.
+func makeUserName(text, displayName, roleName string) (string, error) {
+	if text == "" {
+		return userName(displayName, roleName), nil
+	}
+	filled, err := fillTemplate(text, displayName, roleName)
+	if err != nil {
+		return "", err
+	}
+	name, _ := fit(word(filled, ""), "", maxUserName-len("-")-randomLength)
+	return joinNonEmpty("-", name, randomName()), nil
+}
+
+// makeSessionName is to makeUserName as sessions are to users; a session name
+// need not be unique.
+func makeSessionName(text, displayName, roleName string) (string, error) {
+	if text == "" {
+		return sessionName(displayName, roleName), nil
+	}
+	filled, err := fillTemplate(text, displayName, roleName)
+	if err != nil {
+		return "", err
+	}
+	name, _ := fit(word(filled, "@._"), "", maxSessionName)
+	if len(name) < 2 {
+		name = joinNonEmpty("-", name, randomName())
+	}
+	return name, nil
+}
+
+// fillTemplate executes a template of Vault's kind.
+func fillTemplate(text, displayName, roleName string) (string, error) {
+	if text == "" {
+		return "", nil
+	}
+	t, err := template.NewTemplate(template.Template(text))
+	if err != nil {
+		return "", err
+	}
+	return t.Generate(struct{ DisplayName, RoleName string }{displayName, roleName})
 }
 
 // policyName names the inline policy of one user: its user's name and the hash

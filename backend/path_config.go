@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -11,18 +12,14 @@ import (
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
-
-	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds"
-	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
 )
 
 const configKey = "config"
 
-// Credential types of the mount's own credentials.
-const (
-	typeAccessKey = "access_key"
-	typeSTS       = "sts"
-)
+// configTypes are the credential types of the mount's own credentials.
+var configTypes = []string{
+	typeAccessKey, typeSTS, typeRAMRoleARN, typeOIDCRoleARN, typeECSRAMRole, typeRSAKeyPair, typeCredentialsURI, typeDefault,
+}
 
 // Bounds of the settings of API calls.
 const (
@@ -30,14 +27,11 @@ const (
 	maxTimeout      = time.Minute
 )
 
-// config is stored under "config", seal-wrapped. The first two keys are those
-// of Vault's built-in engine, which ignores the others.
+// config is stored under "config", seal-wrapped. Its access_key and secret_key
+// are those of Vault's built-in engine, which ignores the rest.
 type config struct {
-	AccessKey string `json:"access_key"`
-	SecretKey string `json:"secret_key"`
+	source
 
-	CredentialType        string        `json:"credential_type,omitempty"`
-	SecurityToken         string        `json:"security_token,omitempty"`
 	RoleARN               string        `json:"role_arn,omitempty"`
 	RoleSessionName       string        `json:"role_session_name,omitempty"`
 	ExternalID            string        `json:"external_id,omitempty"`
@@ -53,13 +47,21 @@ type config struct {
 	MaxRetries           *int          `json:"max_retries,omitempty"`
 	ConnectTimeout       time.Duration `json:"connect_timeout,omitempty"`
 	Timeout              time.Duration `json:"timeout,omitempty"`
+
+	UsernameTemplate        string `json:"username_template,omitempty"`
+	RoleSessionNameTemplate string `json:"role_session_name_template,omitempty"`
+	PolicyNameTemplate      string `json:"policy_name_template,omitempty"`
 }
 
 // credentialType is the type that was written, or what the keys make it: a
-// config of the built-in engine has keys and no type.
+// config of the built-in engine has no type, and no keys where that engine
+// looks for credentials in its surroundings.
 func (c *config) credentialType() string {
-	if c.CredentialType != "" {
+	switch {
+	case c.CredentialType != "":
 		return c.CredentialType
+	case c.AccessKey == "" && c.SecretKey == "":
+		return typeDefault
 	}
 	return typeAccessKey
 }
@@ -103,30 +105,28 @@ func (b *backend) pathConfig() *framework.Path {
 }
 
 func configFields() map[string]*framework.FieldSchema {
-	secret := &framework.DisplayAttributes{Sensitive: true}
-	return map[string]*framework.FieldSchema{
+	fields := map[string]*framework.FieldSchema{
 		"credential_type": {
 			Type: framework.TypeString,
-			Description: `Where the engine's own credentials come from: "access_key" (the default), "sts" (access_key, secret_key ` +
-				`and security_token) or "ram_role_arn" (the role in role_arn, assumed with the keys given).`,
-			AllowedValues: []interface{}{typeAccessKey, typeSTS, typeRAMRoleARN},
+			Description: `Where the engine's own credentials come from: "access_key", "sts" (with security_token), "ram_role_arn" (the ` +
+				`role in role_arn, assumed with the keys given), "oidc_role_arn", "ecs_ram_role", "rsa_key_pair", "credentials_uri", or ` +
+				`"default": the chain of all Credentials tools (environment, OIDC, profiles, instance role, URI). Without a type: ` +
+				`access_key where keys are given, else default. Given keys always win over the environment.`,
+			AllowedValues: allowed(configTypes),
 		},
-		"access_key":     {Type: framework.TypeString, Description: "AccessKey ID of a RAM user. The root account cannot assume roles."},
-		"secret_key":     {Type: framework.TypeString, Description: "AccessKey secret. Never read back.", DisplayAttrs: secret},
-		"security_token": {Type: framework.TypeString, Description: "Token of temporary keys (credential_type sts). Never read back.", DisplayAttrs: secret},
 		"role_arn": {
 			Type:        framework.TypeString,
-			Description: "ram_role_arn: the role this mount works as, acs:ram::<account>:role/<name>, in the same or another account.",
+			Description: "ram_role_arn, oidc_role_arn: the role this mount works as, acs:ram::<account>:role/<name>, in the same or another account.",
 		},
 		"role_session_name": {
 			Type:        framework.TypeString,
-			Description: "ram_role_arn: session name that ActionTrail shows for this mount, 2 to 64 letters, digits and . @ - _.",
+			Description: "ram_role_arn, oidc_role_arn: session name that ActionTrail shows for this mount, 2 to 64 letters, digits and . @ - _.",
 		},
 		"external_id": {Type: framework.TypeString, Description: "ram_role_arn: external id that the role's trust policy asks for."},
-		"policy":      {Type: framework.TypeString, Description: "ram_role_arn: session policy that narrows what this mount may do, at most 2048 characters."},
+		"policy":      {Type: framework.TypeString, Description: "ram_role_arn, oidc_role_arn: session policy that narrows what this mount may do, at most 2048 characters."},
 		"role_session_expiration": {
 			Type:        framework.TypeDurationSecond,
-			Description: "ram_role_arn: length of the mount's own sessions, 900 to 43200 seconds; 0 means 3600. They are renewed by themselves.",
+			Description: "ram_role_arn, oidc_role_arn, rsa_key_pair: length of the mount's own sessions, 900 to 43200 seconds; 0 means 3600. They are renewed by themselves.",
 		},
 		"region": {
 			Type:        framework.TypeString,
@@ -154,19 +154,41 @@ func configFields() map[string]*framework.FieldSchema {
 		},
 		"connect_timeout": {Type: framework.TypeDurationSecond, Description: "Limit for connecting, 1 to 60 seconds; 0 means 5 seconds."},
 		"timeout":         {Type: framework.TypeDurationSecond, Description: "Limit for one attempt of a call, 1 to 60 seconds; 0 means 10 seconds."},
+		"username_template": {
+			Type:        framework.TypeString,
+			Description: "Default of the roles: Go template of the names of RAM users and roles, with .DisplayName and .RoleName; 20 random characters are appended.",
+		},
+		"role_session_name_template": {
+			Type:        framework.TypeString,
+			Description: "Default of the roles: Go template of session names, with .DisplayName and .RoleName.",
+		},
+		"policy_name_template": {
+			Type:        framework.TypeString,
+			Description: "Go template of what the names of shared inline policies begin with, with .RoleName; default vault. A tag of the mount and a hash of the document are appended.",
+		},
 		"verify": {
 			Type:        framework.TypeBool,
 			Description: "Ask GetCallerIdentity first and store nothing when it is refused. Not stored itself; default false.",
 		},
 	}
+	maps.Copy(fields, sourceFields())
+	return fields
+}
+
+func allowed(values []string) []interface{} {
+	list := make([]interface{}, len(values))
+	for i, v := range values {
+		list[i] = v
+	}
+	return list
 }
 
 func configResponse() map[string]*framework.FieldSchema {
 	fields := configFields()
-	for _, hidden := range []string{"secret_key", "security_token", "verify"} {
+	for _, hidden := range append(sourceSecrets, "verify") {
 		delete(fields, hidden)
 	}
-	for _, seconds := range []string{"role_session_expiration", "connect_timeout", "timeout"} {
+	for _, seconds := range []string{"role_session_expiration", "identity_token_ttl", "connect_timeout", "timeout"} {
 		fields[seconds].Type = framework.TypeInt64
 	}
 	return fields
@@ -185,9 +207,7 @@ func (b *backend) readConfig(ctx context.Context, req *logical.Request, _ *frame
 	if network == "" {
 		network = "public"
 	}
-	return &logical.Response{Data: map[string]interface{}{
-		"access_key":              c.AccessKey,
-		"credential_type":         c.credentialType(),
+	data := map[string]interface{}{
 		"role_arn":                c.RoleARN,
 		"role_session_name":       c.RoleSessionName,
 		"external_id":             c.ExternalID,
@@ -202,7 +222,15 @@ func (b *backend) readConfig(ctx context.Context, req *logical.Request, _ *frame
 		"max_retries":             retries,
 		"connect_timeout":         int64(c.ConnectTimeout / time.Second),
 		"timeout":                 int64(c.Timeout / time.Second),
-	}}, nil
+
+		"username_template":          c.UsernameTemplate,
+		"role_session_name_template": c.RoleSessionNameTemplate,
+		"policy_name_template":       c.PolicyNameTemplate,
+	}
+	c.read(data)
+	delete(data, "bearer_token")
+	data["credential_type"] = c.credentialType()
+	return &logical.Response{Data: data}, nil
 }
 
 func (b *backend) writeConfig(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
@@ -223,7 +251,7 @@ func (b *backend) writeConfig(ctx context.Context, req *logical.Request, data *f
 	if err := c.validate(); err != nil {
 		return logical.ErrorResponse(err.Error()), nil
 	}
-	candidate, err := newCloud(c)
+	candidate, err := newCloud(c, b.System())
 	if err != nil {
 		return logical.ErrorResponse(err.Error()), nil
 	}
@@ -241,18 +269,19 @@ func (b *backend) writeConfig(ctx context.Context, req *logical.Request, data *f
 		return nil, err
 	}
 	b.resetCloud()
-	return nil, nil
+	return warned(nil, c.warnings()), nil
 }
 
 // update takes the fields of a write; those that are not given keep their value.
 func (c *config) update(data *framework.FieldData) error {
-	_, newKey := data.GetOk("access_key")
-	_, newToken := data.GetOk("security_token")
+	if err := c.source.update(data); err != nil {
+		return err
+	}
 	for field, to := range map[string]*string{
-		"credential_type": &c.CredentialType, "access_key": &c.AccessKey, "secret_key": &c.SecretKey,
-		"security_token": &c.SecurityToken, "role_arn": &c.RoleARN, "role_session_name": &c.RoleSessionName,
-		"external_id": &c.ExternalID, "policy": &c.Policy, "region": &c.Region, "network": &c.Network,
-		"sts_endpoint": &c.STSEndpoint, "ram_endpoint": &c.RAMEndpoint, "ca_certificate": &c.CACertificate,
+		"role_arn": &c.RoleARN, "role_session_name": &c.RoleSessionName, "external_id": &c.ExternalID, "policy": &c.Policy,
+		"region": &c.Region, "network": &c.Network, "sts_endpoint": &c.STSEndpoint, "ram_endpoint": &c.RAMEndpoint,
+		"ca_certificate": &c.CACertificate, "username_template": &c.UsernameTemplate,
+		"role_session_name_template": &c.RoleSessionNameTemplate, "policy_name_template": &c.PolicyNameTemplate,
 	} {
 		if v, ok := data.GetOk(field); ok {
 			*to = strings.TrimSpace(v.(string))
@@ -272,30 +301,23 @@ func (c *config) update(data *framework.FieldData) error {
 		n := v.(int)
 		c.MaxRetries = &n
 	}
-	if newKey && !newToken && c.SecurityToken != "" {
-		if c.credentialType() == typeSTS {
-			return errors.New("security_token is required with a new access_key when credential_type is sts: a token belongs to its key")
-		}
-		c.SecurityToken = ""
-	}
 	return nil
 }
 
 func (c *config) validate() error {
-	switch t := c.credentialType(); t {
-	case typeAccessKey, typeSTS, typeRAMRoleARN:
-	default:
-		return fmt.Errorf("credential_type %q is not known: use access_key, sts or ram_role_arn", t)
-	}
+	t := c.credentialType()
 	switch {
-	case c.AccessKey == "":
-		return errors.New("access_key is required: the AccessKey ID of a RAM user")
-	case c.SecretKey == "":
+	case !slices.Contains(configTypes, t):
+		return fmt.Errorf("credential_type %q is not known: use one of %s", t, strings.Join(configTypes, ", "))
+	case c.AccessKey == "" && c.SecretKey != "":
+		return errors.New("access_key is required: the AccessKey ID that belongs to secret_key")
+	case c.AccessKey != "" && c.SecretKey == "":
 		return errors.New("secret_key is required: the secret that belongs to access_key")
-	case c.credentialType() == typeSTS && c.SecurityToken == "":
-		return errors.New("security_token is required when credential_type is sts")
-	case c.credentialType() == typeRAMRoleARN && c.RoleARN == "":
-		return errors.New("role_arn is required when credential_type is ram_role_arn")
+	case (t == typeRAMRoleARN || t == typeOIDCRoleARN) && c.RoleARN == "":
+		return fmt.Errorf("role_arn is required when credential_type is %s", t)
+	}
+	if err := c.source.validate(t); err != nil {
+		return err
 	}
 	switch c.Network {
 	case "", "public", "vpc":
@@ -305,16 +327,16 @@ func (c *config) validate() error {
 	if c.Network == "vpc" && c.Region == "" && c.STSEndpoint == "" {
 		return errors.New("network=vpc needs a region: there is no VPC name of STS without one")
 	}
-	for field, endpoints := range map[string][]string{
+	if err := checkEndpoints(map[string][]string{
 		"sts_endpoint": {c.STSEndpoint}, "ram_endpoint": {c.RAMEndpoint}, "sts_fallback_endpoints": c.STSFallbackEndpoints,
+	}); err != nil {
+		return err
+	}
+	for field, template := range map[string]string{
+		"username_template": c.UsernameTemplate, "role_session_name_template": c.RoleSessionNameTemplate, "policy_name_template": c.PolicyNameTemplate,
 	} {
-		for _, e := range endpoints {
-			if e == "" {
-				continue
-			}
-			if err := openapi.CheckEndpoint(e); err != nil {
-				return fmt.Errorf("%s: %w", field, err)
-			}
+		if _, err := fillTemplate(template, "token", "role"); err != nil {
+			return fmt.Errorf("%s: %w", field, err)
 		}
 	}
 	if c.MaxRetries != nil && (*c.MaxRetries < 0 || *c.MaxRetries > maxRetriesLimit) {
@@ -328,6 +350,19 @@ func (c *config) validate() error {
 	return nil
 }
 
+// warnings tell of keys that are kept and not used.
+func (c *config) warnings() []string {
+	switch t := c.credentialType(); t {
+	case typeAccessKey, typeSTS, typeRAMRoleARN:
+		return nil
+	default:
+		if c.AccessKey == "" {
+			return nil
+		}
+		return []string{fmt.Sprintf("access_key and secret_key are kept, but not used while credential_type is %s", t)}
+	}
+}
+
 func (b *backend) deleteConfig(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {
 	b.configWrite.Lock()
 	defer b.configWrite.Unlock()
@@ -338,31 +373,6 @@ func (b *backend) deleteConfig(ctx context.Context, req *logical.Request, _ *fra
 	return nil, nil
 }
 
-// provider is the only place where a config becomes a source of credentials.
-func (c *config) provider(sts alicreds.STSOptions) (alicreds.Provider, error) {
-	static := func() (alicreds.Provider, error) {
-		if c.SecurityToken != "" {
-			return alicreds.NewSTS(c.AccessKey, c.SecretKey, c.SecurityToken)
-		}
-		return alicreds.NewAccessKey(c.AccessKey, c.SecretKey)
-	}
-	if c.credentialType() != typeRAMRoleARN {
-		return static()
-	}
-	source, err := static()
-	if err != nil {
-		return nil, err
-	}
-	return alicreds.NewRAMRoleARN(source, alicreds.RAMRoleARNOptions{
-		RoleARN:         c.RoleARN,
-		RoleSessionName: c.RoleSessionName,
-		ExternalID:      c.ExternalID,
-		Policy:          c.Policy,
-		Duration:        c.RoleSessionExpiration,
-		STSOptions:      sts,
-	})
-}
-
 const configHelpSynopsis = "Configure the credentials the engine works with, and where its calls go."
 
 const configHelpDescription = `
@@ -371,6 +381,14 @@ the roles and manage the RAM users it is to issue. Not those of the root
 account, which may not assume roles.
 
     vault write alicloud/config access_key=LTAI... secret_key=...
+
+On an ECS instance or in an ACK pod no keys are needed:
+
+    vault write alicloud/config credential_type=ecs_ram_role
+    vault write alicloud/config credential_type=oidc_role_arn \
+        oidc_provider_arn=acs:ram::1234567890123456:oidc-provider/ack-rrsa \
+        oidc_token_file_path=/var/run/secrets/ack.alibabacloud.com/rrsa-tokens/token \
+        role_arn=acs:ram::1234567890123456:role/vault
 
 To work as a RAM role, in this account or another, give its ARN too:
 

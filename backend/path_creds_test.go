@@ -15,12 +15,11 @@ import (
 
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds"
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/alisim"
-	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
 )
 
 // userRole uses everything a RAM user can be given.
 var userRole = map[string]any{
-	"inline_policies": "[" + allowOSS + "," + allowOSS + "]",
+	"inline_policies": "[" + allowOSS + "," + strings.Replace(allowOSS, "Get", "List", 1) + "]",
 	"remote_policies": []string{"name:AliyunOSSReadOnlyAccess,type:System", "name:AliyunECSReadOnlyAccess,type:System"},
 	"ram_groups":      []string{"readers"},
 	"ttl":             "1h", "max_ttl": "8h",
@@ -94,7 +93,7 @@ func TestRevokeLeaseOfTheBuiltInEngine(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			m := newMount(t)
-			m.must(logical.UpdateOperation, "role/ci", map[string]any{"inline_policies": "[" + allowOSS + "]"})
+			m.must(logical.UpdateOperation, "role/ci", map[string]any{"inline_policies": "[" + allowOSS + "]", "policy_per_lease": true})
 			before := m.inventory()
 			secret := m.must(logical.ReadOperation, "creds/ci", nil).Secret
 			for _, ours := range []string{"ram_groups", "account_id", "created_at"} {
@@ -128,7 +127,7 @@ func TestRevokeLeaseOfTheBuiltInEngine(t *testing.T) {
 func TestRevokeRemovesWhatOthersAdded(t *testing.T) {
 	t.Parallel()
 	m := newMount(t)
-	m.must(logical.UpdateOperation, "role/ci", map[string]any{"inline_policies": "[" + allowOSS + "]"})
+	m.must(logical.UpdateOperation, "role/ci", map[string]any{"inline_policies": "[" + allowOSS + "]", "policy_per_lease": true})
 	before := m.inventory()
 	resp := m.must(logical.ReadOperation, "creds/ci", nil)
 	user := resp.Data["username"].(string)
@@ -529,15 +528,7 @@ func (m *mount) fault(f alisim.Fault) {
 // identity asks the simulated cloud whose keys an answer holds.
 func (m *mount) identity(resp *logical.Response) alicreds.Identity {
 	m.t.Helper()
-	keys := openapi.Keys{AccessKeyID: resp.Data["access_key"].(string), AccessKeySecret: resp.Data["secret_key"].(string)}
-	if token, ok := resp.Data["security_token"]; ok {
-		keys.SecurityToken = token.(string)
-	}
-	api, err := openapi.New(openapi.Options{HTTP: m.sim.Client()})
-	if err != nil {
-		m.t.Fatal(err)
-	}
-	id, err := alicreds.CallerIdentity(context.Background(), keys, alicreds.STSOptions{Client: api})
+	id, err := m.ask(resp)
 	if err != nil {
 		m.t.Fatal(err)
 	}

@@ -32,7 +32,7 @@ func TestRoleRefusesWhatCannotWork(t *testing.T) {
 		"malformed arn":           {map[string]any{"role_arn": "deploy"}, "acs:ram::<account>:role/<name>"},
 		"ttl over max_ttl":        {map[string]any{"role_arn": roleARN, "ttl": 7200, "max_ttl": 3600}, "ttl exceeds max_ttl"},
 		"type against fields":     {map[string]any{"role_arn": roleARN, "credential_type": "ram_user"}, `credential_type is "ram_user", but`},
-		"unknown type":            {map[string]any{"role_arn": roleARN, "credential_type": "assumed_role"}, `must be "ram_role_arn" or "ram_user"`},
+		"unknown type":            {map[string]any{"role_arn": roleARN, "credential_type": "assumed_role"}, "use one of ram_role_arn, ram_user"},
 		"pair without colon":      {map[string]any{"remote_policies": []string{"ReadOnlyAccess"}}, "unable to recognize pair in"},
 		"unknown key":             {map[string]any{"remote_policies": []string{"nam:A,type:System"}}, "invalid key: nam"},
 		"remote without name":     {map[string]any{"remote_policies": []string{"type:System"}}, "policy name is required in"},

@@ -14,8 +14,9 @@ const secretType = "alicloud"
 
 // Values of role_type in lease data, the built-in engine's.
 const (
-	leaseRAM = "ram"
-	leaseSTS = "sts"
+	leaseRAM     = "ram"
+	leaseSTS     = "sts"
+	leaseRAMRole = "ram_role" // ours: that engine cannot delete a RAM role, and says so
 )
 
 func (b *backend) secret() *framework.Secret {
@@ -46,7 +47,7 @@ func readLease(req *logical.Request) (lease, error) {
 	if err := recode(req.Secret.InternalData, &l); err != nil {
 		return l, fmt.Errorf("the lease data: %w", err)
 	}
-	if l.RoleType != leaseRAM && l.RoleType != leaseSTS {
+	if l.RoleType != leaseRAM && l.RoleType != leaseSTS && l.RoleType != leaseRAMRole {
 		return l, fmt.Errorf("role_type %q of the lease is unknown", l.RoleType)
 	}
 	return l, nil
@@ -58,7 +59,7 @@ func (b *backend) renew(ctx context.Context, req *logical.Request, _ *framework.
 	if err != nil {
 		return nil, err
 	}
-	if l.RoleType == leaseSTS {
+	if l.RoleType != leaseRAM {
 		return logical.ErrorResponse("a session cannot be renewed: read creds/ again for a new one"), nil
 	}
 	r, err := load[role](ctx, req.Storage, rolePrefix+l.RoleName)
@@ -81,13 +82,21 @@ func (b *backend) renew(ctx context.Context, req *logical.Request, _ *framework.
 		// The renewal needs nothing of RAM, and must outlive its outages.
 		b.Logger().Debug("renewing without having seen the RAM user", "username", l.UserName, "error", err)
 	}
+	longest := b.System().MaxLeaseTTL()
+	if r.MaxTTL > 0 {
+		longest = min(longest, r.MaxTTL)
+	}
+	if err := prolong(ctx, req.Storage, l.issued, time.Now().Add(longest)); err != nil {
+		return nil, err
+	}
 	resp = &logical.Response{Secret: req.Secret}
 	resp.Secret.TTL, resp.Secret.MaxTTL = r.TTL, r.MaxTTL
 	return resp, nil
 }
 
-// revoke ends what the lease stands for: a RAM user is deleted with all it has;
-// a session ends by itself, because Alibaba Cloud has no way to end it earlier.
+// revoke ends what the lease stands for: a RAM user or RAM role is deleted with
+// all it has. Any other session ends by itself, because Alibaba Cloud has no way
+// to end it earlier.
 func (b *backend) revoke(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {
 	l, err := readLease(req)
 	if err != nil {
@@ -101,12 +110,12 @@ func (b *backend) revoke(ctx context.Context, req *logical.Request, _ *framework
 		return nil, err
 	}
 	if cloud == nil {
-		return nil, fmt.Errorf("unable to delete access key because no credentials are configured: the RAM user %s lives on until config is written", l.UserName)
+		return nil, fmt.Errorf("unable to delete access key because no credentials are configured: %s lives on until config is written", l.name())
 	}
 	ctx, cancel := context.WithTimeout(ctx, cleanUpTimeout)
 	defer cancel()
-	if err := cloud.cleanUp(ctx, l.issued); err != nil {
-		return nil, fmt.Errorf("deleting the RAM user %s: %w", l.UserName, err)
+	if err := b.remove(ctx, req.Storage, cloud, l.issued); err != nil {
+		return nil, fmt.Errorf("deleting %s: %w", l.name(), err)
 	}
 	return nil, nil
 }

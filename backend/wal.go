@@ -9,13 +9,13 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 )
 
-// walUser marks the WAL entries of RAM users. An entry is written before the
-// first call that creates something, holds all names that will be used, and is
+// walIssue marks the WAL entries of RAM users and roles. An entry is written
+// before the first call that creates something, holds all names that will be used, and is
 // deleted when the lease is about to be handed to Vault.
-const walUser = "ram_user"
+const walIssue = "issue"
 
 func putWAL(ctx context.Context, s logical.Storage, u issued) (string, error) {
-	id, err := framework.PutWAL(ctx, s, walUser, u)
+	id, err := framework.PutWAL(ctx, s, walIssue, u)
 	if err == logical.ErrReadOnly {
 		return "", err // bare: a standby forwards the request when it sees it
 	}
@@ -32,7 +32,7 @@ func (b *backend) rollback(ctx context.Context, req *logical.Request, kind strin
 	if b.readOnlyNode() {
 		return logical.ErrReadOnly // not nil: that would delete the entry
 	}
-	if kind != walUser {
+	if kind != walIssue {
 		return fmt.Errorf("the WAL entry is of an unknown kind %q", kind)
 	}
 	var u issued
@@ -46,13 +46,13 @@ func (b *backend) rollback(ctx context.Context, req *logical.Request, kind strin
 		return err
 	}
 	if cloud == nil {
-		return fmt.Errorf("the RAM user %s may be left behind: %s", u.UserName, notConfigured)
+		return fmt.Errorf("%s may be left behind: %s", u.name(), notConfigured)
 	}
-	if err := cloud.cleanUp(ctx, u); err != nil {
-		b.Logger().Error("rollback of an unfinished issue failed and will be repeated", "username", u.UserName, "error", err)
+	if err := b.remove(ctx, req.Storage, cloud, u); err != nil {
+		b.Logger().Error("rollback of an unfinished issue failed and will be repeated", "name", u.name(), "error", err)
 		return err
 	}
-	b.Logger().Info("rolled back an unfinished issue", "username", u.UserName)
+	b.Logger().Info("rolled back an unfinished issue", "name", u.name())
 	return nil
 }
 

@@ -1,0 +1,453 @@
+package backend
+
+import (
+	"context"
+	"encoding/json"
+	"reflect"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/logical"
+
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/alisim"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
+)
+
+// A RAM role per lease: revoking the lease ends the session at once.
+func TestIssueRAMRole(t *testing.T) {
+	t.Parallel()
+	m := newMount(t)
+	m.must(logical.UpdateOperation, "role/batch", map[string]any{
+		"credential_type": "ram_role", "inline_policies": "[" + allowOSS + "]",
+		"remote_policies": []string{"name:AliyunOSSReadOnlyAccess,type:System"}, "ttl": "5m",
+	})
+	before := m.inventory()
+	resp := m.must(logical.ReadOperation, "creds/batch", nil)
+	id := m.identity(resp)
+	if !strings.HasPrefix(id.ARN, "acs:ram::1234567890123456:assumed-role/vault-token-alice-example-com-batch-") {
+		t.Errorf("the keys are those of %s", id.ARN)
+	}
+	if resp.Secret.TTL != 5*time.Minute || resp.Secret.Renewable || len(resp.Warnings) != 0 {
+		t.Errorf("lease %v, renewable %v, warnings %v", resp.Secret.TTL, resp.Secret.Renewable, resp.Warnings)
+	}
+	trusted := ""
+	for _, c := range m.sim.Journal() {
+		if c.Action == "CreateRole" {
+			trusted = c.Params["AssumeRolePolicyDocument"]
+		}
+	}
+	if !strings.Contains(trusted, `"Principal":{"RAM":["acs:ram::1234567890123456:user/vault"]}`) {
+		t.Errorf("the role trusts %s", trusted)
+	}
+	if _, err := m.revokeLease(resp.Secret); err != nil {
+		t.Fatal(err)
+	}
+	m.unchanged(before)
+	if _, err := m.ask(resp); err == nil {
+		t.Error("the session outlives its role")
+	}
+	if resp, err := m.renewLease(resp.Secret); err != nil || !resp.IsError() {
+		t.Errorf("renewal: %v %v", resp, err)
+	}
+}
+
+// As issue leaves nothing behind for users, so for roles.
+func TestIssueRAMRoleLeavesNothingBehind(t *testing.T) {
+	t.Parallel()
+	m := newMount(t)
+	m.must(logical.UpdateOperation, "config", map[string]any{"max_retries": 0})
+	m.must(logical.UpdateOperation, "role/batch", map[string]any{
+		"credential_type": "ram_role", "inline_policies": "[" + allowOSS + "]", "ttl": "5m",
+		"remote_policies": []string{"name:AliyunOSSReadOnlyAccess,type:System"},
+	})
+	before := m.inventory()
+	calls := 0
+	for range 2 {
+		m.sim.ClearJournal()
+		secret := m.must(logical.ReadOperation, "creds/batch", nil).Secret
+		calls = len(m.sim.Journal())
+		if _, err := m.revokeLease(secret); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cases := 0
+	for _, kind := range []alisim.FaultKind{
+		alisim.FaultRefuse, alisim.FaultThrottle, alisim.FaultError500, alisim.FaultRedirect302,
+		alisim.FaultDrop, alisim.FaultApplyThenDrop, alisim.FaultApplyThenFail,
+	} {
+		for k := range calls {
+			m.fault(alisim.Fault{Kind: kind, Skip: k})
+			resp, err := m.request(logical.ReadOperation, "creds/batch", nil)
+			m.sim.ClearFaults()
+			if err == nil && !resp.IsError() {
+				t.Errorf("%s of call %d: credentials were issued all the same", kind, k)
+			}
+			m.ageWAL()
+			if resp, err := m.rollBack(); err != nil || resp.IsError() {
+				t.Errorf("%s of call %d: rollback: %v %v", kind, k, resp, err)
+			}
+			cases++
+			if got := m.inventory(); !reflect.DeepEqual(got, before) {
+				t.Fatalf("%s of call %d: left\n%v\nwant\n%v", kind, k, got, before)
+			}
+		}
+	}
+	t.Logf("cases %d", cases)
+}
+
+// Leases of one document share one policy, which goes with the last of them.
+func TestInlinePoliciesAreShared(t *testing.T) {
+	t.Parallel()
+	m := newMount(t)
+	role := map[string]any{"inline_policies": "[" + allowOSS + "]"}
+	m.must(logical.UpdateOperation, "role/a", role)
+	m.must(logical.UpdateOperation, "role/b", role)
+	before := m.inventory()
+	var leases []*logical.Secret
+	for _, name := range []string{"a", "a", "b"} {
+		leases = append(leases, m.must(logical.ReadOperation, "creds/"+name, nil).Secret)
+	}
+	created := m.inventory().Policies
+	if n := len(created) - len(before.Policies); n != 1 {
+		t.Fatalf("three leases made %d policies, want 1", n)
+	}
+	// The built-in engine must detach the policy and not delete it.
+	if l := leases[0].InternalData; len(l["inline_policies"].([]any)) != 0 || len(l["remote_policies"].([]any)) != 1 {
+		t.Errorf("lease data %v", l)
+	}
+	for n, lease := range leases {
+		if n == 1 {
+			m.backend = m.start(m.storage) // a new process counts from storage
+		}
+		if _, err := m.revokeLease(lease); err != nil {
+			t.Fatal(err)
+		}
+		left := len(m.inventory().Policies) - len(before.Policies)
+		if want := 1; n < 2 && left != want || n == 2 && left != 0 {
+			t.Errorf("after %d revocations %d policies are left", n+1, left)
+		}
+	}
+	m.unchanged(before)
+}
+
+// Concurrent issues and revocations of one document: whoever comes or goes, a
+// live lease keeps its policy and the last takes it away.
+func TestSharedPoliciesUnderConcurrency(t *testing.T) {
+	t.Parallel()
+	m := newMount(t)
+	m.must(logical.UpdateOperation, "role/a", map[string]any{"inline_policies": "[" + allowOSS + "]"})
+	before := m.inventory()
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			for range 5 {
+				resp, err := m.HandleRequest(context.Background(), &logical.Request{
+					Operation: logical.ReadOperation, Path: "creds/a", Storage: m.storage, DisplayName: "token",
+				})
+				if err != nil || resp.IsError() {
+					t.Errorf("issue: %v %v", resp, err)
+					return
+				}
+				for _, u := range m.inventory().Users {
+					if u.Name == resp.Data["username"] && len(u.Policies) != 1 {
+						t.Errorf("%s has the policies %v", u.Name, u.Policies)
+					}
+				}
+				raw, _ := json.Marshal(resp.Secret.InternalData)
+				resp.Secret.InternalData = nil
+				_ = json.Unmarshal(raw, &resp.Secret.InternalData)
+				if _, err := m.HandleRequest(context.Background(), &logical.Request{Operation: logical.RevokeOperation, Secret: resp.Secret, Storage: m.storage}); err != nil {
+					t.Errorf("revocation: %v", err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	m.unchanged(before)
+}
+
+func TestExpireWithLease(t *testing.T) {
+	t.Parallel()
+	m := newMount(t)
+	m.must(logical.UpdateOperation, "role/deploy", map[string]any{
+		"role_arn": roleARN, "ttl": "2m", "expire_with_lease": true, "policy": `{"Version":"1","Statement":[` +
+			`{"Effect":"Allow","Action":"ram:ListUsers","Resource":"*"},{"Effect":"Deny","Action":"oss:*","Resource":"*"}]}`,
+	})
+	resp := m.must(logical.ReadOperation, "creds/deploy", nil)
+	if len(resp.Warnings) != 0 || resp.Secret.TTL > 2*time.Minute {
+		t.Errorf("lease %v, warnings %v", resp.Secret.TTL, resp.Warnings)
+	}
+	calls := m.sim.Journal()
+	var policy struct{ Statement []map[string]any }
+	if err := json.Unmarshal([]byte(calls[len(calls)-1].Params["Policy"]), &policy); err != nil {
+		t.Fatal(err)
+	}
+	if policy.Statement[0]["Condition"] == nil || policy.Statement[1]["Condition"] != nil {
+		t.Errorf("the condition belongs to every Allow and to nothing else: %v", policy.Statement)
+	}
+}
+
+func TestEndingAt(t *testing.T) {
+	t.Parallel()
+	end := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for name, tc := range map[string]struct{ policy, want, err string }{
+		"none": {"", `{"Statement":[{"Action":"*","Condition":{"DateLessThan":{"acs:CurrentTime":"2026-01-02T03:04:05Z"}},"Effect":"Allow","Resource":"*"}],"Version":"1"}`, ""},
+		"one statement, not in a list": {
+			`{"Version":"1","Statement":{"Effect":"Allow","Action":"a:<b>","Resource":"*"}}`,
+			`{"Statement":[{"Action":"a:<b>","Condition":{"DateLessThan":{"acs:CurrentTime":"2026-01-02T03:04:05Z"}},"Effect":"Allow","Resource":"*"}],"Version":"1"}`, "",
+		},
+		"another condition": {
+			`{"Version":"1","Statement":[{"Effect":"Allow","Action":"*","Resource":"*","Condition":{"IpAddress":{"acs:SourceIp":"10.0.0.1"}}}]}`,
+			`{"Statement":[{"Action":"*","Condition":{"DateLessThan":{"acs:CurrentTime":"2026-01-02T03:04:05Z"},"IpAddress":{"acs:SourceIp":"10.0.0.1"}},"Effect":"Allow","Resource":"*"}],"Version":"1"}`, "",
+		},
+		"a time of its own": {
+			`{"Version":"1","Statement":[{"Effect":"Allow","Action":"*","Resource":"*","Condition":{"DateLessThan":{"acs:CurrentTime":"2025-01-01T00:00:00Z"}}}]}`,
+			`{"Statement":[{"Action":"*","Condition":{"DateLessThan":{"acs:CurrentTime":"2025-01-01T00:00:00Z"},"DateLessThanEquals":{"acs:CurrentTime":"2026-01-02T03:04:05Z"}},"Effect":"Allow","Resource":"*"}],"Version":"1"}`, "",
+		},
+		"two times of its own": {
+			`{"Version":"1","Statement":[{"Effect":"Allow","Action":"*","Resource":"*","Condition":{"DateLessThan":{"acs:CurrentTime":"x"},"DateLessThanEquals":{"acs:CurrentTime":"x"}}}]}`,
+			"", "leaves none for expire_with_lease",
+		},
+		"too long": {`{"Version":"1","Statement":[{"Effect":"Allow","Action":"` + strings.Repeat("a", 1950) + `","Resource":"*"}]}`, "", "the limit is 2048"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := endingAt(tc.policy, end)
+			switch {
+			case tc.err == "" && (err != nil || got != tc.want):
+				t.Errorf("got  %s (%v)\nwant %s", got, err, tc.want)
+			case tc.err != "" && (err == nil || !strings.Contains(err.Error(), tc.err)):
+				t.Errorf("got %v, want %q", err, tc.err)
+			}
+		})
+	}
+}
+
+func TestReuseAndNoLease(t *testing.T) {
+	t.Parallel()
+	m := newMount(t)
+	m.must(logical.UpdateOperation, "role/deploy", map[string]any{"role_arn": roleARN, "reuse_ttl": "10m"})
+	asked := func() (n int) {
+		for _, c := range m.sim.Journal() {
+			if c.Action == "AssumeRole" {
+				n++
+			}
+		}
+		return n
+	}
+	var all sync.WaitGroup
+	keys := make([]any, 100)
+	for n := range keys {
+		all.Go(func() {
+			resp, err := m.HandleRequest(context.Background(), &logical.Request{Operation: logical.ReadOperation, Path: "creds/deploy", Storage: m.storage, DisplayName: "token"})
+			if err != nil || resp.IsError() || resp.Secret == nil {
+				t.Errorf("%v %v", resp, err)
+				return
+			}
+			keys[n] = resp.Data["access_key"]
+		})
+	}
+	all.Wait()
+	if n := asked(); n != 1 {
+		t.Errorf("100 readers made %d calls", n)
+	}
+	other := m.must(logical.UpdateOperation, "creds/deploy", map[string]any{"ttl": "20m"})
+	if other.Data["access_key"] == keys[0] || asked() != 2 {
+		t.Error("a request with another lifetime was given the shared session")
+	}
+	m.must(logical.UpdateOperation, "role/deploy", map[string]any{"policy": allowOSS})
+	if m.must(logical.ReadOperation, "creds/deploy", nil).Data["access_key"] == keys[0] {
+		t.Error("a changed role was given the session of the old one")
+	}
+	m.must(logical.UpdateOperation, "role/deploy", map[string]any{"lease": false})
+	if resp := m.must(logical.ReadOperation, "creds/deploy", nil); resp.Secret != nil || resp.Data["security_token"] == nil {
+		t.Errorf("without a lease: %v", resp)
+	}
+	if read := m.must(logical.ReadOperation, "role/deploy", nil).Data; read["lease"] != false || read["reuse_ttl"] != 600.0 {
+		t.Errorf("read %v", read)
+	}
+	m.must(logical.UpdateOperation, "role/deploy", map[string]any{"ttl": "30m"})
+	if read := m.must(logical.ReadOperation, "role/deploy", nil).Data; read["lease"] != false {
+		t.Error("a write without lease changed it")
+	}
+}
+
+func TestRoleARNsAndRequestPolicy(t *testing.T) {
+	t.Parallel()
+	m := newMount(t)
+	m.createShortRole()
+	short := "acs:ram::1234567890123456:role/short"
+	m.must(logical.UpdateOperation, "role/many", map[string]any{"role_arns": []string{roleARN, short}})
+	if arn := m.must(logical.ReadOperation, "creds/many", nil).Data["arn"]; arn != roleARN {
+		t.Errorf("the default is %v", arn)
+	}
+	if arn := m.must(logical.UpdateOperation, "creds/many", map[string]any{"role_arn": short}).Data["arn"]; arn != short {
+		t.Errorf("chose %v", arn)
+	}
+	m.refused(logical.UpdateOperation, "creds/many", map[string]any{"role_arn": roleARN + "2"}, "role_arn must be one of those of the role")
+	m.must(logical.UpdateOperation, "creds/many", map[string]any{"policy": allowOSS})
+	m.refused(logical.UpdateOperation, "creds/many", map[string]any{"policy": "{"}, "policy must be a JSON object")
+	m.must(logical.UpdateOperation, "role/many", map[string]any{"policy": allowOSS})
+	m.refused(logical.UpdateOperation, "creds/many", map[string]any{"policy": allowOSS}, "has a session policy already")
+}
+
+// Keys that the role itself holds, with leases that cannot be revoked.
+func TestIssueFromSource(t *testing.T) {
+	t.Parallel()
+	m := newMount(t)
+	for name, tc := range map[string]struct {
+		role map[string]any
+		want map[string]any
+	}{
+		"access_key": {map[string]any{"access_key": "LTAI5tFAKE", "secret_key": "fake"}, map[string]any{"access_key": "LTAI5tFAKE", "secret_key": "fake"}},
+		"sts": {
+			map[string]any{"access_key": "STS.FAKE", "secret_key": "fake", "security_token": "token"},
+			map[string]any{"access_key": "STS.FAKE", "secret_key": "fake", "security_token": "token"},
+		},
+		"bearer": {map[string]any{"bearer_token": "fake-bearer"}, map[string]any{"bearer_token": "fake-bearer"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tc.role["credential_type"] = name
+			m.must(logical.UpdateOperation, "role/"+name, tc.role)
+			read := m.must(logical.ReadOperation, "role/"+name, nil).Data
+			for _, secret := range sourceSecrets {
+				if _, there := read[secret]; there {
+					t.Errorf("%s is read back", secret)
+				}
+			}
+			resp := m.must(logical.ReadOperation, "creds/"+name, nil)
+			tc.want["credential_type"] = name
+			if !reflect.DeepEqual(resp.Data, tc.want) {
+				t.Errorf("got %v, want %v", resp.Data, tc.want)
+			}
+			if resp.Secret.Renewable {
+				t.Error("renewable")
+			}
+			if _, err := m.revokeLease(resp.Secret); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	m.refused(logical.UpdateOperation, "role/x", map[string]any{"credential_type": "oidc_role_arn", "role_arn": roleARN}, "oidc_token_file_path")
+	m.refused(logical.UpdateOperation, "role/x", map[string]any{"credential_type": "bearer"}, "bearer_token is required")
+	m.refused(logical.UpdateOperation, "role/x", map[string]any{"credential_type": "credentials_uri"}, "credentials_uri is required")
+	m.refused(logical.UpdateOperation, "role/x", map[string]any{"credential_type": "ram_role"}, "at least one of inline_policies or remote_policies is required")
+	m.must(logical.UpdateOperation, "role/metadata", map[string]any{"credential_type": "credentials_uri", "credentials_uri": "http://100.100.100.200/latest/"})
+	if resp, err := m.request(logical.ReadOperation, "creds/metadata", nil); err == nil && !resp.IsError() {
+		t.Error("the metadata service was asked")
+	}
+}
+
+func TestIdentityTemplates(t *testing.T) {
+	t.Parallel()
+	document := `{"Version":"1","Statement":[{"Effect":"Allow","Action":"oss:*","Resource":"acs:oss:*:*:home/{{identity.entity.name}}/*"}]}`
+	for name, tc := range map[string]struct{ entity, want, refusal string }{
+		"a name":       {"alice@example.com", "acs:oss:*:*:home/alice@example.com/*", ""},
+		"a wildcard":   {"*", "", "characters other than"},
+		"a quote":      {`x","Resource":"*`, "", "characters other than"},
+		"no entity":    {"", "", "belongs to no entity"},
+		"a dollar var": {"${acs:x}", "", "characters other than"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			req := &logical.Request{}
+			system := logical.StaticSystemView{}
+			if tc.entity != "" {
+				req.EntityID = "id"
+				system.EntityVal = &logical.Entity{ID: "id", Name: tc.entity}
+			}
+			got, err := render(document, req, system, maxPolicyDocument)
+			switch {
+			case tc.refusal == "" && (err != nil || !strings.Contains(got, tc.want)):
+				t.Errorf("got %s (%v)", got, err)
+			case tc.refusal != "" && (err == nil || !strings.Contains(err.Error(), tc.refusal)):
+				t.Errorf("got %s %v, want %q", got, err, tc.refusal)
+			case err != nil && tc.entity != "" && len(tc.entity) > 3 && strings.Contains(err.Error(), tc.entity):
+				t.Errorf("the refusal quotes the value: %v", err)
+			}
+		})
+	}
+}
+
+func TestNameTemplates(t *testing.T) {
+	t.Parallel()
+	m := newMount(t)
+	m.must(logical.UpdateOperation, "config", map[string]any{
+		"username_template": "cfg_{{.RoleName}}", "role_session_name_template": "{{.DisplayName}}", "policy_name_template": "team-x",
+	})
+	m.must(logical.UpdateOperation, "role/ci", map[string]any{"inline_policies": "[" + allowOSS + "]"})
+	resp := m.must(logical.ReadOperation, "creds/ci", nil)
+	if u := resp.Data["username"].(string); !strings.HasPrefix(u, "cfg-ci-") || len(u) != len("cfg-ci-")+randomLength {
+		t.Errorf("username %s", u)
+	}
+	if p := resp.Secret.InternalData["shared_policies"].([]any)[0].(string); !strings.HasPrefix(p, "team-x-") {
+		t.Errorf("policy %s", p)
+	}
+	m.must(logical.UpdateOperation, "role/ci", map[string]any{"username_template": `{{uppercase .DisplayName | truncate 8}}`})
+	if u := m.must(logical.ReadOperation, "creds/ci", nil).Data["username"].(string); !strings.HasPrefix(u, "TOKEN-AL-") {
+		t.Errorf("username %s", u)
+	}
+	m.must(logical.UpdateOperation, "role/deploy", map[string]any{"role_arn": roleARN})
+	if id := m.identity(m.must(logical.ReadOperation, "creds/deploy", nil)); !strings.HasSuffix(id.ARN, "/token-alice@example.com") {
+		t.Errorf("session %s", id.ARN)
+	}
+	m.refused(logical.UpdateOperation, "role/ci", map[string]any{"username_template": "{{.Nope}}"}, "username_template")
+	m.refused(logical.UpdateOperation, "config", map[string]any{"username_template": "{{"}, "username_template")
+}
+
+// Removing a lease by force leaves what it stood for; tidy finds exactly that.
+func TestTidy(t *testing.T) {
+	t.Parallel()
+	m := newMount(t)
+	m.must(logical.UpdateOperation, "role/ci", map[string]any{"inline_policies": "[" + allowOSS + "]", "max_ttl": "1h"})
+	m.must(logical.UpdateOperation, "role/batch", map[string]any{"credential_type": "ram_role", "inline_policies": "[" + allowOSS + "]", "max_ttl": "1h"})
+	before := m.inventory()
+	live := m.must(logical.ReadOperation, "creds/ci", nil)
+	kept := m.inventory()
+	forgotten := m.must(logical.ReadOperation, "creds/ci", nil).Data["username"].(string)
+	ended := m.must(logical.ReadOperation, "creds/batch", nil)
+	role := ended.Secret.InternalData["ram_role"].(string)
+
+	// The first has left the index, as storage of an older snapshot would have it;
+	// the other two have, for the index, reached different ends.
+	if err := m.storage.Delete(context.Background(), issuedPrefix+forgotten); err != nil {
+		t.Fatal(err)
+	}
+	entry, _ := load[indexEntry](context.Background(), m.storage, issuedPrefix+role)
+	entry.EndsBy, entry.CreatedAt = entry.EndsBy.Add(-3*time.Hour), entry.CreatedAt.Add(-3*time.Hour)
+	if err := save(context.Background(), m.storage, issuedPrefix+role, entry); err != nil {
+		t.Fatal(err)
+	}
+	if got := m.must(logical.UpdateOperation, "tidy", map[string]any{"dry_run": true}).Data; len(got["users"].([]any)) != 0 || !reflect.DeepEqual(got["roles"], []any{role}) {
+		t.Errorf("what is younger than ten minutes is to be spared: %v", got)
+	}
+	m.tidyAge = 0
+	dry := m.must(logical.UpdateOperation, "tidy", map[string]any{"dry_run": true}).Data
+	if !reflect.DeepEqual(dry["users"], []any{forgotten}) {
+		t.Errorf("dry run: %v", dry)
+	}
+	got := m.must(logical.UpdateOperation, "tidy", nil).Data
+	if !reflect.DeepEqual(got["users"], []any{forgotten}) || len(got["failed"].([]any)) != 0 {
+		t.Errorf("tidy: %v", got)
+	}
+	m.unchanged(kept)
+	if _, err := m.revokeLease(live.Secret); err != nil {
+		t.Fatal(err)
+	}
+	m.unchanged(before)
+}
+
+// ask asks the simulated cloud whose keys an answer holds.
+func (m *mount) ask(resp *logical.Response) (alicreds.Identity, error) {
+	keys := openapi.Keys{AccessKeyID: resp.Data["access_key"].(string), AccessKeySecret: resp.Data["secret_key"].(string)}
+	if token, ok := resp.Data["security_token"]; ok {
+		keys.SecurityToken = token.(string)
+	}
+	api, err := openapi.New(openapi.Options{HTTP: m.sim.Client()})
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return alicreds.CallerIdentity(context.Background(), keys, alicreds.STSOptions{Client: api})
+}

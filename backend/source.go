@@ -1,0 +1,256 @@
+package backend
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/framework"
+	"github.com/hashicorp/vault/sdk/helper/pluginutil"
+	"github.com/hashicorp/vault/sdk/logical"
+
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
+)
+
+// Credential types, as the Credentials tools spell them, and the two of Vault's own.
+const (
+	typeAccessKey      = "access_key"
+	typeSTS            = "sts"
+	typeRAMRoleARN     = "ram_role_arn"
+	typeOIDCRoleARN    = "oidc_role_arn"
+	typeECSRAMRole     = "ecs_ram_role"
+	typeRSAKeyPair     = "rsa_key_pair"
+	typeCredentialsURI = "credentials_uri"
+	typeBearer         = "bearer"
+	typeDefault        = "default"
+	typeRAMUser        = "ram_user" // a RAM user per lease
+	typeRAMRole        = "ram_role" // a RAM role per lease
+)
+
+// source is where credentials come from: the part that a config and a role have
+// in common. Which of its fields count depends on CredentialType.
+type source struct {
+	CredentialType        string        `json:"credential_type,omitempty"`
+	AccessKey             string        `json:"access_key,omitempty"`
+	SecretKey             string        `json:"secret_key,omitempty"`
+	SecurityToken         string        `json:"security_token,omitempty"`
+	BearerToken           string        `json:"bearer_token,omitempty"`
+	OIDCProviderARN       string        `json:"oidc_provider_arn,omitempty"`
+	OIDCTokenFilePath     string        `json:"oidc_token_file_path,omitempty"`
+	IdentityTokenAudience string        `json:"identity_token_audience,omitempty"`
+	IdentityTokenTTL      time.Duration `json:"identity_token_ttl,omitempty"`
+	ECSRoleName           string        `json:"role_name,omitempty"`
+	DisableIMDSv1         bool          `json:"disable_imds_v1,omitempty"`
+	CredentialsURI        string        `json:"credentials_uri,omitempty"`
+	PublicKeyID           string        `json:"public_key_id,omitempty"`
+	PrivateKey            string        `json:"private_key,omitempty"`
+}
+
+// sourceSecrets are never read back.
+var sourceSecrets = []string{"secret_key", "security_token", "bearer_token", "private_key"}
+
+func sourceFields() map[string]*framework.FieldSchema {
+	secret := &framework.DisplayAttributes{Sensitive: true}
+	return map[string]*framework.FieldSchema{
+		"access_key":        {Type: framework.TypeString, Description: "access_key, sts, ram_role_arn: AccessKey ID."},
+		"secret_key":        {Type: framework.TypeString, Description: "access_key, sts, ram_role_arn: AccessKey secret. Never read back.", DisplayAttrs: secret},
+		"security_token":    {Type: framework.TypeString, Description: "sts: token of temporary keys. Never read back.", DisplayAttrs: secret},
+		"oidc_provider_arn": {Type: framework.TypeString, Description: "oidc_role_arn: acs:ram::<account>:oidc-provider/<name>."},
+		"oidc_token_file_path": {
+			Type: framework.TypeString,
+			Description: "oidc_role_arn: file on the Vault server with the OIDC token, read again for each session. What is not a " +
+				"well-formed JWT is never sent.",
+		},
+		"identity_token_audience": {
+			Type:        framework.TypeString,
+			Description: "oidc_role_arn without a token file: audience of Vault's own identity token. Vault Enterprise issues them; elsewhere use a file.",
+		},
+		"identity_token_ttl": {Type: framework.TypeDurationSecond, Description: "Lifetime of Vault's identity token in seconds; 0 means 3600."},
+		"role_name":          {Type: framework.TypeString, Description: "ecs_ram_role: RAM role of the ECS instance that Vault runs on; empty: whichever is attached."},
+		"disable_imds_v1":    {Type: framework.TypeBool, Description: "ecs_ram_role: use the metadata service in its hardened mode (IMDSv2) or not at all."},
+		"credentials_uri": {
+			Type: framework.TypeString,
+			Description: "credentials_uri: http or https URL that answers temporary keys as JSON, at most 64 KiB. Redirects are not " +
+				"followed, and link-local and metadata addresses are refused.",
+		},
+		"public_key_id": {Type: framework.TypeString, Description: "rsa_key_pair: id of the public key."},
+		"private_key":   {Type: framework.TypeString, Description: "rsa_key_pair: private key as PEM, not a path. Never read back.", DisplayAttrs: secret},
+	}
+}
+
+// strings maps fields to where they are kept.
+func (s *source) strings() map[string]*string {
+	return map[string]*string{
+		"credential_type": &s.CredentialType, "access_key": &s.AccessKey, "secret_key": &s.SecretKey,
+		"security_token": &s.SecurityToken, "bearer_token": &s.BearerToken, "oidc_provider_arn": &s.OIDCProviderARN,
+		"oidc_token_file_path": &s.OIDCTokenFilePath, "identity_token_audience": &s.IdentityTokenAudience,
+		"role_name": &s.ECSRoleName, "credentials_uri": &s.CredentialsURI, "public_key_id": &s.PublicKeyID,
+		"private_key": &s.PrivateKey,
+	}
+}
+
+// update takes the fields of a write that the path declares; those that are not
+// given keep their value.
+func (s *source) update(data *framework.FieldData) error {
+	_, newKey := data.GetOk("access_key")
+	newToken := false
+	for field, to := range s.strings() {
+		if data.Schema[field] == nil {
+			continue
+		}
+		if v, ok := data.GetOk(field); ok {
+			*to = strings.TrimSpace(v.(string))
+			newToken = newToken || field == "security_token"
+		}
+	}
+	if v, ok := data.GetOk("identity_token_ttl"); ok {
+		s.IdentityTokenTTL = time.Duration(v.(int)) * time.Second
+	}
+	if v, ok := data.GetOk("disable_imds_v1"); ok {
+		s.DisableIMDSv1 = v.(bool)
+	}
+	if newKey && !newToken && s.SecurityToken != "" {
+		if s.CredentialType == typeSTS {
+			return errors.New("security_token is required with a new access_key when credential_type is sts: a token belongs to its key")
+		}
+		s.SecurityToken = ""
+	}
+	return nil
+}
+
+// read gives back what is not secret.
+func (s *source) read(into map[string]interface{}) {
+	for field, from := range s.strings() {
+		if !slices.Contains(sourceSecrets, field) {
+			into[field] = *from
+		}
+	}
+	into["identity_token_ttl"] = int64(s.IdentityTokenTTL / time.Second)
+	into["disable_imds_v1"] = s.DisableIMDSv1
+}
+
+// validate checks the fields that the type t needs.
+func (s *source) validate(t string) error {
+	required := func(fields ...string) error {
+		values := s.strings()
+		for _, f := range fields {
+			if *values[f] == "" {
+				return fmt.Errorf("%s is required when credential_type is %s", f, t)
+			}
+		}
+		return nil
+	}
+	switch t {
+	case typeAccessKey:
+		return required("access_key", "secret_key")
+	case typeSTS:
+		return required("access_key", "secret_key", "security_token")
+	case typeRAMRoleARN:
+		if s.SecretKey != "" || s.AccessKey != "" { // neither: the default chain is the source
+			return required("access_key", "secret_key")
+		}
+	case typeOIDCRoleARN:
+		if s.OIDCTokenFilePath == "" && s.IdentityTokenAudience == "" {
+			return errors.New("oidc_token_file_path (or identity_token_audience, where Vault issues identity tokens) is required when credential_type is oidc_role_arn")
+		}
+		return required("oidc_provider_arn")
+	case typeRSAKeyPair:
+		return required("public_key_id", "private_key")
+	case typeCredentialsURI:
+		return required("credentials_uri")
+	case typeBearer:
+		return required("bearer_token")
+	}
+	return nil
+}
+
+// sessionOptions are the fields that the types with a session share; who holds
+// the source (a config, or a role) says what they are.
+type sessionOptions struct {
+	RoleARN         string
+	RoleSessionName string
+	Policy          string
+	ExternalID      string
+	Duration        time.Duration
+}
+
+// provider is the only place where a config, or the source of a role, becomes
+// an alicreds.Provider.
+func (s *source) provider(t string, o sessionOptions, sts alicreds.STSOptions, system logical.SystemView) (alicreds.Provider, error) {
+	switch t {
+	case typeAccessKey:
+		return alicreds.NewAccessKey(s.AccessKey, s.SecretKey)
+	case typeSTS:
+		return alicreds.NewSTS(s.AccessKey, s.SecretKey, s.SecurityToken)
+	case typeRAMRoleARN:
+		inner := typeDefault
+		switch {
+		case s.SecurityToken != "":
+			inner = typeSTS
+		case s.AccessKey != "":
+			inner = typeAccessKey
+		}
+		keys, err := s.provider(inner, o, sts, system)
+		if err != nil {
+			return nil, err
+		}
+		return alicreds.NewRAMRoleARN(keys, alicreds.RAMRoleARNOptions{
+			RoleARN: o.RoleARN, RoleSessionName: o.RoleSessionName, Policy: o.Policy, ExternalID: o.ExternalID,
+			Duration: o.Duration, STSOptions: sts,
+		})
+	case typeOIDCRoleARN:
+		var token alicreds.TokenSource = alicreds.TokenFile(s.OIDCTokenFilePath)
+		if s.OIDCTokenFilePath == "" {
+			token = identityToken{system: system, audience: s.IdentityTokenAudience, ttl: s.IdentityTokenTTL}
+		}
+		return alicreds.NewOIDCRoleARN(token, alicreds.OIDCRoleARNOptions{
+			OIDCProviderARN: s.OIDCProviderARN, RoleARN: o.RoleARN, RoleSessionName: o.RoleSessionName, Policy: o.Policy,
+			Duration: o.Duration, STSOptions: sts,
+		})
+	case typeECSRAMRole:
+		return alicreds.NewECSRAMRole(alicreds.ECSRAMRoleOptions{RoleName: s.ECSRoleName, DisableIMDSv1: s.DisableIMDSv1})
+	case typeRSAKeyPair:
+		return alicreds.NewRSAKeyPair(s.PublicKeyID, s.PrivateKey, alicreds.RSAKeyPairOptions{Duration: o.Duration, STSOptions: sts})
+	case typeCredentialsURI:
+		return alicreds.NewCredentialsURI(s.CredentialsURI, alicreds.CredentialsURIOptions{RefuseMetadata: true})
+	case typeBearer:
+		return alicreds.NewBearer(s.BearerToken)
+	case typeDefault:
+		return alicreds.Default(alicreds.DefaultOptions{STSOptions: sts})
+	}
+	return nil, fmt.Errorf("credential_type %q is not known", t)
+}
+
+// identityToken is Vault's own, for hosts that issue one.
+type identityToken struct {
+	system   logical.SystemView
+	audience string
+	ttl      time.Duration
+}
+
+func (t identityToken) Token(ctx context.Context) (string, error) {
+	token, err := t.system.GenerateIdentityToken(ctx, &pluginutil.IdentityTokenRequest{Audience: t.audience, TTL: t.ttl})
+	if err != nil {
+		return "", fmt.Errorf("this Vault server issues no identity token to plugins (%w): set oidc_token_file_path instead", err)
+	}
+	return token.Token.Token(), nil
+}
+
+// checkEndpoints names the field with an endpoint that cannot be used.
+func checkEndpoints(fields map[string][]string) error {
+	for field, endpoints := range fields {
+		for _, e := range endpoints {
+			if e == "" {
+				continue
+			}
+			if err := openapi.CheckEndpoint(e); err != nil {
+				return fmt.Errorf("%s: %w", field, err)
+			}
+		}
+	}
+	return nil
+}
