@@ -91,6 +91,8 @@ func (p ECSRAMRole) explain(ctx context.Context, err error, missing string) erro
 	var network *openapi.NetworkError
 	switch {
 	case ctx.Err() != nil:
+	case errors.Is(err, errMetadataOff):
+		return failed(typeECSRAMRole, "%w: %w", ErrUnavailable, err)
 	case missing != "" && !errors.Is(err, errSessionToken) && errors.As(err, &refused) && refused.Status == http.StatusNotFound:
 		return failed(typeECSRAMRole, "%w: %s: %w", ErrUnavailable, missing, err)
 	case errors.As(err, &network):

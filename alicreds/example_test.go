@@ -2,10 +2,16 @@ package alicreds_test
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds"
@@ -118,4 +124,159 @@ func ExampleProviderFunc() {
 	_, err := absent.Retrieve(context.Background())
 	fmt.Println(errors.Is(err, alicreds.ErrUnavailable), err)
 	// Output: true not set up: there is no key in the safe
+}
+
+func ExampleNewEnvironment() {
+	set := map[string]string{"ALIBABA_CLOUD_ACCESS_KEY_ID": "LTAI5texample"}
+	_, err := alicreds.NewEnvironment(func(name string) string { return set[name] }).Retrieve(context.Background())
+	fmt.Println(err)
+	// Output: env: ALIBABA_CLOUD_ACCESS_KEY_SECRET is empty, although ALIBABA_CLOUD_ACCESS_KEY_ID is not
+}
+
+func ExampleNewOIDCRoleARN() {
+	sts := answering(exampleSession)
+	defer sts.Close()
+	dir, err := os.MkdirTemp("", "example")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer os.RemoveAll(dir)
+	token := filepath.Join(dir, "token") // Kubernetes puts it there
+	if err := os.WriteFile(token, []byte("eyJhbGciOiJSUzI1NiJ9.e30.c2lnbmF0dXJl\n"), 0o600); err != nil {
+		fmt.Println(err)
+		return
+	}
+
+	role, err := alicreds.NewOIDCRoleARN(alicreds.TokenFile(token), alicreds.OIDCRoleARNOptions{
+		OIDCProviderARN: "acs:ram::1234567890123456:oidc-provider/ack-rrsa",
+		RoleARN:         "acs:ram::1234567890123456:role/deploy",
+		STSOptions:      alicreds.STSOptions{Endpoint: sts.URL}, // leave out in earnest
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	c, err := role.Retrieve(context.Background())
+	fmt.Println(c, err)
+	// Output: Credentials(Keys(****, temporary) from oidc_role_arn until 2999-01-01T00:00:00Z) <nil>
+}
+
+func ExampleNewECSRAMRole() {
+	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/latest/api/token":
+			fmt.Fprint(w, "example-token")
+		case "/latest/meta-data/ram/security-credentials/":
+			fmt.Fprint(w, "EcsRole")
+		default:
+			fmt.Fprint(w, `{"Code":"Success","AccessKeyId":"STS.example","AccessKeySecret":"example","SecurityToken":"example","Expiration":"2999-01-01T00:00:00Z"}`)
+		}
+	}))
+	defer service.Close()
+
+	metadata, err := alicreds.NewMetadata(alicreds.MetadataOptions{Endpoint: service.URL}) // leave out in earnest
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	role, err := alicreds.NewECSRAMRole(alicreds.ECSRAMRoleOptions{Metadata: metadata})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	c, err := role.Retrieve(context.Background())
+	fmt.Println(c, err)
+	// Output: Credentials(Keys(****, temporary) from ecs_ram_role until 2999-01-01T00:00:00Z) <nil>
+}
+
+func ExampleNewCredentialsURI() {
+	agent := answering(`{"Code":"Success","AccessKeyId":"STS.example","AccessKeySecret":"example","SecurityToken":"example","Expiration":"2999-01-01T00:00:00Z"}`)
+	defer agent.Close()
+
+	uri, err := alicreds.NewCredentialsURI(agent.URL+"/credentials", alicreds.CredentialsURIOptions{RefuseMetadata: true})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	c, err := uri.Retrieve(context.Background())
+	fmt.Println(c, err)
+	// Output: Credentials(Keys(****, temporary) from credentials_uri until 2999-01-01T00:00:00Z) <nil>
+}
+
+func ExampleNewRSAKeyPair() {
+	sts := answering(`{"SessionAccessKey":{"SessionAccessKeyId":"TMPSK.example","SessionAccessKeySecret":"example","Expiration":"2999-01-01T00:00:00Z"}}`)
+	defer sts.Close()
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	private := pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})
+
+	pair, err := alicreds.NewRSAKeyPair("pk-example", string(private), alicreds.RSAKeyPairOptions{
+		STSOptions: alicreds.STSOptions{Endpoint: sts.URL},
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	c, err := pair.Retrieve(context.Background())
+	fmt.Println(c, err)
+	// Output: Credentials(Keys(TMPS****) from rsa_key_pair until 2999-01-01T00:00:00Z) <nil>
+}
+
+func ExampleNewBearer() {
+	bearer, err := alicreds.NewBearer("example")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	c, err := bearer.Retrieve(context.Background())
+	fmt.Println(c, err)
+	// Output: Credentials(BearerToken(****) from bearer) <nil>
+}
+
+func ExampleNewChain() {
+	key, err := alicreds.NewAccessKey("LTAI5texample", "example")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	nowhere := alicreds.NewEnvironment(func(string) string { return "" })
+	c, err := alicreds.NewChain(alicreds.ChainOptions{}, nowhere, key).Retrieve(context.Background())
+	fmt.Println(c, err)
+
+	_, err = alicreds.NewChain(alicreds.ChainOptions{}, nowhere).Retrieve(context.Background())
+	fmt.Println(err)
+	// Output:
+	// Credentials(Keys(LTAI****) from access_key) <nil>
+	// no credentials:
+	//   - env: not set up: ALIBABA_CLOUD_ACCESS_KEY_ID is empty
+}
+
+func ExampleDefault() {
+	set := map[string]string{"ALIBABA_CLOUD_ACCESS_KEY_ID": "LTAI5texample", "ALIBABA_CLOUD_ACCESS_KEY_SECRET": "example"}
+	chain, err := alicreds.Default(alicreds.DefaultOptions{Getenv: func(name string) string { return set[name] }})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	cache := alicreds.NewCache(chain, alicreds.CacheOptions{})
+	defer cache.Close()
+	c, err := cache.Retrieve(context.Background())
+	fmt.Println(c, err)
+	// Output: Credentials(Keys(LTAI****) from default/env) <nil>
+}
+
+func ExampleNew() {
+	_, err := alicreds.New(alicreds.Config{
+		Type:                  "ram_role_arn",
+		AccessKeyID:           "LTAI5texample",
+		AccessKeySecret:       "example",
+		RoleARN:               "acs:ram::1234567890123456:role/deploy",
+		RoleSessionExpiration: 60,
+	})
+	fmt.Println(err)
+	// Output: ram_role_arn: the session duration must be between 900 and 43200 seconds
 }

@@ -45,7 +45,10 @@ type Metadata struct {
 	role  string
 }
 
-var errSessionToken = errors.New("no IMDSv2 session token")
+var (
+	errSessionToken = errors.New("no IMDSv2 session token")
+	errMetadataOff  = errors.New("the metadata service is switched off")
+)
 
 // Format prints what a Metadata is and nothing of what it holds.
 func (m *Metadata) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("Metadata")) }
@@ -84,6 +87,9 @@ func NewMetadata(o MetadataOptions) (*Metadata, error) {
 // get reads an item, with a token if there is one. A token that was kept and
 // is refused is replaced once. A new one that is refused, or an item that
 // fails with it, is asked for without a token, unless that is disabled.
+//
+// 403 for the token and, unless disabled, for the item without one means that
+// the service is switched off for the instance.
 func (m *Metadata) get(ctx context.Context, path string) ([]byte, error) {
 	for replaced := false; ; replaced = true {
 		token, kept, err := m.sessionToken(ctx)
@@ -91,10 +97,16 @@ func (m *Metadata) get(ctx context.Context, path string) ([]byte, error) {
 			return nil, err
 		}
 		body, err := m.send(ctx, http.MethodGet, path, token)
-		if err == nil || token == "" || ctx.Err() != nil {
+		if err == nil || ctx.Err() != nil {
 			return body, err
 		}
 		var refused *openapi.Error
+		if token == "" && errors.As(err, &refused) && refused.Status == http.StatusForbidden {
+			return nil, fmt.Errorf("%w: %w", errMetadataOff, err)
+		}
+		if token == "" {
+			return nil, err
+		}
 		if errors.As(err, &refused) && (refused.Status == http.StatusUnauthorized || refused.Status == http.StatusForbidden) {
 			m.forget(token)
 			if kept && !replaced {
@@ -133,6 +145,10 @@ func (m *Metadata) sessionToken(ctx context.Context) (token string, kept bool, e
 		m.mu.Unlock()
 		return token, false, nil
 	case ctx.Err() != nil || m.onlyV2 || unreachable(err):
+		var refused *openapi.Error
+		if errors.As(err, &refused) && refused.Status == http.StatusForbidden {
+			err = fmt.Errorf("%w: %w", errMetadataOff, err)
+		}
 		return "", false, fmt.Errorf("%w: %w", errSessionToken, err)
 	default:
 		return "", false, nil
