@@ -13,7 +13,10 @@ import (
 func (s *Server) controlHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) {
-		reply(w, map[string]any{"status": "ok", "url": s.URL, "proxy_url": s.ProxyURL, "connections": s.Connections()})
+		reply(w, map[string]any{
+			"status": "ok", "url": s.URL, "proxy_url": s.ProxyURL, "imds_url": s.IMDSURL, "credentials_url": s.CredentialsURL,
+			"connections": s.Connections(),
+		})
 	})
 	mux.HandleFunc("GET /ca.pem", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/x-pem-file")
@@ -102,6 +105,7 @@ func (s *Server) controlHandler() http.Handler {
 			reply(w, map[string]string{"decision": s.Authorize(in.AccessKeyID, in.Action, in.Resource)})
 		}
 	})
+	s.controlSources(mux)
 	return mux
 }
 
