@@ -20,6 +20,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/alisim"
 )
@@ -43,6 +44,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	addr := flags.String("addr", "127.0.0.1:0", "host:port of the simulated cloud, HTTPS; loopback only")
 	controlAddr := flags.String("control-addr", "127.0.0.1:0", "host:port of the control API, HTTP; loopback only")
 	proxyAddr := flags.String("proxy-addr", "127.0.0.1:0", "host:port of the CONNECT proxy; loopback only")
+	imdsAddr := flags.String("imds-addr", "127.0.0.1:0", "host:port of the ECS metadata service, HTTP; loopback only")
+	uriAddr := flags.String("uri-addr", "127.0.0.1:0", "host:port of the credentials URI, HTTP; loopback only")
+	sources := flags.Bool("sources", false, "have something behind every door: an ECS role, an OIDC provider, CloudSSO, OAuth, a credentials URI")
+	tokenFile := flags.String("oidc-token-file", "", "write an identity token that is good for 12 hours to this `file`; needs -sources")
 	seedFile := flags.String("seed", "", "JSON `file` with what exists at the start; default: a user \"vault\" and a role \"deploy\"")
 	settingsFile := flags.String("settings", "", "JSON `file` with quotas, propagation delays and rate limits to change")
 	caFile := flags.String("ca-file", "", "write the certificate of the simulator's authority to this `file`, PEM")
@@ -57,8 +62,18 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if flags.NArg() > 0 {
 		return fmt.Errorf("unexpected argument %q", flags.Arg(0))
 	}
+	switch {
+	case *sources && *seedFile != "":
+		return errors.New("-sources and -seed exclude each other: a seed has sources of its own")
+	case *tokenFile != "" && !*sources:
+		return errors.New("-oidc-token-file needs -sources")
+	}
 	options := alisim.Options{
-		Addr: *addr, ControlAddr: *controlAddr, ProxyAddr: *proxyAddr, JournalSize: *journal, RTT: *relayRTT,
+		Addr: *addr, ControlAddr: *controlAddr, ProxyAddr: *proxyAddr, IMDSAddr: *imdsAddr, URIAddr: *uriAddr,
+		JournalSize: *journal, RTT: *relayRTT,
+	}
+	if *sources {
+		options.Seed = alisim.SourcesSeed()
 	}
 	if *verbose {
 		options.Log = slog.New(slog.NewTextHandler(stderr, nil))
@@ -86,7 +101,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 			return err
 		}
 	}
-	lines := environment(server, *caFile, *seedFile == "")
+	if *tokenFile != "" {
+		if err := writeToken(server, *tokenFile); err != nil {
+			return err
+		}
+	}
+	lines := environment(server, *caFile, *tokenFile, *seedFile == "", *sources)
 	if *envFile != "" {
 		if err := os.WriteFile(*envFile, []byte(lines), 0o600); err != nil {
 			return err
@@ -99,7 +119,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 }
 
 // environment returns the lines a shell needs. Keys are printed only when they are the published ones of the default seed.
-func environment(server *alisim.Server, caFile string, defaultSeed bool) string {
+func environment(server *alisim.Server, caFile, tokenFile string, defaultSeed, sources bool) string {
 	var b strings.Builder
 	export := func(name, value string) {
 		fmt.Fprintf(&b, "export %s='%s'\n", name, strings.ReplaceAll(value, "'", `'\''`))
@@ -107,6 +127,16 @@ func environment(server *alisim.Server, caFile string, defaultSeed bool) string 
 	export("ALISIM_URL", server.URL)
 	export("ALISIM_CONTROL_URL", server.ControlURL)
 	export("ALISIM_PROXY_URL", server.ProxyURL)
+	export("ALISIM_IMDS_URL", server.IMDSURL)
+	export("ALISIM_CREDENTIALS_URL", server.CredentialsURL)
+	if sources {
+		export("ALIBABA_CLOUD_CREDENTIALS_URI", server.CredentialsURL+"/credentials")
+	}
+	if tokenFile != "" {
+		export("ALIBABA_CLOUD_OIDC_PROVIDER_ARN", alisim.DefaultOIDCProviderARN)
+		export("ALIBABA_CLOUD_OIDC_TOKEN_FILE", tokenFile)
+		export("ALIBABA_CLOUD_ROLE_ARN", alisim.DefaultPodRoleARN)
+	}
 	export("HTTPS_PROXY", server.ProxyURL)
 	export("NO_PROXY", "127.0.0.1,localhost")
 	if caFile != "" {
@@ -120,6 +150,19 @@ func environment(server *alisim.Server, caFile string, defaultSeed bool) string 
 		export("ALIBABA_CLOUD_ACCESS_KEY_SECRET", alisim.DefaultAccessKeySecret)
 	}
 	return b.String()
+}
+
+// writeToken writes a token as a cluster mounts it into a pod.
+func writeToken(server *alisim.Server, name string) error {
+	issuer, err := server.Issuer(alisim.DefaultIssuerName)
+	if err != nil {
+		return err
+	}
+	token, err := issuer.Sign(alisim.IdentityToken{Expires: server.Now().Add(12 * time.Hour)})
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(name, []byte(token), 0o600)
 }
 
 // readJSON decodes a file strictly.

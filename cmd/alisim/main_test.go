@@ -159,6 +159,40 @@ func TestEnvironmentFile(t *testing.T) {
 	}
 }
 
+func TestSources(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	tokenFile := filepath.Join(dir, "token")
+	cmd := command(t, "-ca-file", filepath.Join(dir, "ca.pem"), "-sources", "-oidc-token-file", tokenFile)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	env := readEnvironment(t, out)
+	if body := get(t, http.DefaultClient, env["ALIBABA_CLOUD_CREDENTIALS_URI"]); !strings.Contains(body, `"Code":"Success"`) {
+		t.Error("the credentials URI gives no keys")
+	}
+	if body := get(t, http.DefaultClient, env["ALISIM_IMDS_URL"]+"/latest/meta-data/ram/security-credentials/"); body != "node" {
+		t.Errorf("role of the instance: %s", body)
+	}
+	info, err := os.Stat(tokenFile)
+	if err != nil || info.Mode().Perm() != 0o600 || env["ALIBABA_CLOUD_OIDC_TOKEN_FILE"] != tokenFile {
+		t.Errorf("token file %v, %v", info, err)
+	}
+	if env["ALIBABA_CLOUD_ROLE_ARN"] == "" || env["ALIBABA_CLOUD_OIDC_PROVIDER_ARN"] == "" {
+		t.Errorf("environment %v", env)
+	}
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("after SIGTERM: %v", err)
+	}
+}
+
 func TestRefuses(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -173,6 +207,10 @@ func TestRefuses(t *testing.T) {
 		{"a public address", "not a loopback address", []string{"-addr", "0.0.0.0:0"}},
 		{"a public control address", "not a loopback address", []string{"-control-addr", ":0"}},
 		{"a public proxy address", "not a loopback address", []string{"-proxy-addr", "192.0.2.1:0"}},
+		{"a public metadata address", "not a loopback address", []string{"-imds-addr", "100.100.100.200:80"}},
+		{"a public address of the credentials URI", "not a loopback address", []string{"-uri-addr", ":0"}},
+		{"sources beside a seed", "exclude each other", []string{"-sources", "-seed", bad}},
+		{"a token without sources", "needs -sources", []string{"-oidc-token-file", filepath.Join(dir, "token")}},
 		{"a misspelt seed", "acounts", []string{"-seed", bad}},
 		{"misspelt settings", "acounts", []string{"-settings", bad}},
 		{"a file that is not there", "no such file", []string{"-seed", filepath.Join(dir, "none")}},
