@@ -20,7 +20,6 @@ type mount struct {
 	t       *testing.T
 	storage logical.Storage
 	sim     *alisim.Server
-	log     *strings.Builder
 }
 
 // newMount starts a simulator of its own and an engine that is configured for it.
