@@ -1,5 +1,5 @@
 // Package alisim is a simulator of Alibaba Cloud for tests: STS and RAM behind the gateway that all RPC style APIs
-// share, as strict as the documents allow. It verifies V1 (HMAC-SHA1) and V3 (ACS3-HMAC-SHA256) signatures, nonces and
+// share, and everything else that hands out keys, as strict as the documents allow. It verifies V1 (HMAC-SHA1) and V3 (ACS3-HMAC-SHA256) signatures, nonces and
 // clocks, evaluates identity, trust and session policies, enforces quotas, name rules and delete conflicts, and lets
 // every token die when its life is over. It is not for production, keeps nothing on disk and listens on loopback only.
 //
@@ -25,6 +25,18 @@
 //	sim.Release()
 //
 // A call that is held before its effect, and whose client hangs up meanwhile, never takes effect.
+//
+// # Where keys come from
+//
+// SourcesSeed puts something behind every other door that hands out keys: the ECS metadata service at IMDSURL, a
+// credentials URI at CredentialsURL, CloudSSO and OAuth at URL and their own host names, and AssumeRoleWithOIDC with an
+// Issuer that signs tokens, rotates keys and misbehaves on request. All of them hand out sessions of roles in the
+// store, so the keys work at the gateway, and all of them know faults, such as answers that lack a field:
+//
+//	sim, err := alisim.Start(alisim.Options{Seed: alisim.SourcesSeed()})
+//	issuer, err := sim.Issuer(alisim.DefaultIssuerName)
+//	token, err := issuer.Sign(alisim.IdentityToken{})
+//	sim.AddFault(alisim.Fault{Action: "IMDS.Credentials", Kind: alisim.FaultMalform, Malform: "remove:Expiration"})
 //
 // # Time
 //

@@ -16,7 +16,7 @@ type Call struct {
 	Params      map[string]string `json:"params,omitempty"`
 	AccessKeyID string            `json:"access_key_id,omitempty"`
 	Principal   string            `json:"principal,omitempty"` // ARN of the verified caller
-	Signature   string            `json:"signature"`           // V1, V3 or anonymous
+	Signature   string            `json:"signature"`           // V1, V3, bearer, token (of the metadata service, CloudSSO or OAuth) or anonymous
 	Status      int               `json:"status"`              // HTTP status of the answer; 0: none was sent (yet)
 	Code        string            `json:"code,omitempty"`      // error code of the answer
 	Applied     bool              `json:"applied"`             // the call changed something: an entity, or a session was issued

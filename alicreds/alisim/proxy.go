@@ -27,7 +27,7 @@ func newConnectProxy(target string) *connectProxy {
 func (p *connectProxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	host, port, err := net.SplitHostPort(r.Host)
 	if r.Method != http.MethodConnect || err != nil || port != "443" || !cloudHost(host) {
-		http.Error(w, "alisim: only CONNECT to port 443 of hosts below aliyuncs.com", http.StatusForbidden)
+		http.Error(w, "alisim: only CONNECT to port 443 of hosts of the cloud", http.StatusForbidden)
 		return
 	}
 	upstream, err := (&net.Dialer{Timeout: 10 * time.Second}).DialContext(r.Context(), "tcp", p.target)
