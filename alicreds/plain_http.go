@@ -2,6 +2,7 @@ package alicreds
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptrace"
@@ -18,7 +19,8 @@ func noRedirects(*http.Request, []*http.Request) error { return http.ErrUseLastR
 
 // send performs one request outside of the OpenAPI: to the metadata service
 // or a credentials URI. Failures are *openapi.NetworkError, and any status
-// but 200 an *openapi.Error; neither holds the URL or the answer.
+// but 200 an *openapi.Error, beside which the answer is returned too. Neither
+// error holds the URL or the answer.
 func send(client *http.Client, r *http.Request, action string) ([]byte, error) {
 	var sent atomic.Bool
 	traced := r.WithContext(httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{
@@ -43,8 +45,10 @@ func send(client *http.Client, r *http.Request, action string) ([]byte, error) {
 	switch {
 	case err != nil:
 		return nil, noAnswer(err)
+	case res.StatusCode/100 == 3:
+		return nil, fmt.Errorf("%s: the answer is a redirect, which is not followed (HTTP %d)", action, res.StatusCode)
 	case res.StatusCode != http.StatusOK:
-		return nil, &openapi.Error{Action: action, Status: res.StatusCode}
+		return body, &openapi.Error{Action: action, Status: res.StatusCode}
 	case len(body) > maxReply:
 		return nil, errors.New(action + ": the answer is larger than 64 KiB")
 	}

@@ -1,0 +1,132 @@
+package alicreds
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
+)
+
+// The functions of this file serve CloudSSO and OAuth, which turn a login
+// in a browser into keys.
+
+// Sessions of a login that config.json keeps are used up to this long before
+// they expire, which is when a Cache asks for the next one.
+const storedSessionLead = earliestRefresh
+
+// loginHost reads where a login lives: scheme and host of an https URL, or
+// an http one on a loopback address.
+func loginHost(raw string) (string, error) {
+	u, err := url.Parse(raw)
+	switch {
+	case raw == "":
+		return "", errors.New("it is empty")
+	case err != nil: // which quotes the URL
+		return "", errors.New("it is not a URL")
+	case u.User != nil:
+		return "", errors.New("it must not contain a user name or password")
+	case u.Scheme == "http" && !isLoopback(u.Hostname()):
+		return "", errors.New("it must be reached by https; http is for loopback addresses only")
+	case u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "":
+		return "", errors.New("it is not an https URL")
+	}
+	return u.Scheme + "://" + u.Host, nil
+}
+
+func isLoopback(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	return strings.EqualFold(host, "localhost") || err == nil && addr.Unmap().IsLoopback()
+}
+
+// loginClient is a client that follows no redirect, because a login's tokens
+// are for one host. Without one given it keeps no connection: calls are rare.
+func loginClient(given *http.Client) *http.Client {
+	if given != nil {
+		own := *given
+		own.Jar = nil
+		own.CheckRedirect = noRedirects
+		return &own
+	}
+	return &http.Client{
+		CheckRedirect: noRedirects,
+		Timeout:       defaultTimeout,
+		Transport: &http.Transport{
+			Proxy:               http.ProxyFromEnvironment,
+			DialContext:         (&net.Dialer{Timeout: defaultConnectTimeout}).DialContext,
+			TLSHandshakeTimeout: defaultConnectTimeout,
+			DisableKeepAlives:   true,
+		},
+	}
+}
+
+// post sends one request of a login and decodes the JSON object of a good
+// answer. Refusals carry the service's code and request id.
+func post(ctx context.Context, client *http.Client, action, url string, header http.Header, body string, reply any) error {
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader(body))
+	if err != nil {
+		return fmt.Errorf("%s: the request cannot be made", action)
+	}
+	r.Header = header
+	r.Header.Set("Accept", "application/json")
+	answer, err := send(client, r, action)
+	var refused *openapi.Error
+	if errors.As(err, &refused) {
+		refused.Code, refused.RequestID = loginRefusal(answer)
+	}
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(answer, reply); err != nil {
+		var wrong *json.UnmarshalTypeError
+		if errors.As(err, &wrong) && wrong.Field != "" {
+			return fmt.Errorf("%s: a field of the reply has the wrong type", action)
+		}
+		return fmt.Errorf("%s: the reply is not a JSON object", action)
+	}
+	return nil
+}
+
+// loginRefusal reads the code and request id of an error answer, of OAuth's
+// or of OpenAPI's form. Descriptions are left alone: they may quote tokens.
+func loginRefusal(answer []byte) (code, requestID string) {
+	var reply struct {
+		Error     string `json:"error"`
+		Code      string `json:"Code"`
+		ErrorCode string `json:"ErrorCode"`
+		RequestID string `json:"RequestId"`
+	}
+	_ = json.Unmarshal(answer, &reply) // an answer that says nothing is a refusal too
+	for _, candidate := range []string{reply.Error, reply.Code, reply.ErrorCode} {
+		if code == "" {
+			code = plainWord(candidate, 128)
+		}
+	}
+	return code, plainWord(reply.RequestID, 128)
+}
+
+// plainWord returns s if it is a word that may be shown: letters, digits and
+// . - _ only, and not too long. Otherwise it returns "".
+func plainWord(s string, limit int) string {
+	foreign := func(r rune) bool {
+		return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '.' || r == '-' || r == '_')
+	}
+	if len(s) > limit || strings.ContainsFunc(s, foreign) {
+		return ""
+	}
+	return s
+}
+
+// validFor tells whether credentials that were kept are complete and good
+// for that long.
+func (c Credentials) validFor(d time.Duration) bool {
+	return c.AccessKeyID != "" && c.AccessKeySecret != "" && c.SecurityToken != "" &&
+		!c.Expiration.IsZero() && time.Until(c.Expiration) > d
+}

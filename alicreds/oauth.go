@@ -1,0 +1,307 @@
+package alicreds
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+const (
+	typeOAuth = "oauth"
+
+	oauthRefreshAction  = "OAuth token refresh"
+	oauthExchangeAction = "OAuth exchange"
+
+	// An access token is renewed in the last 20 minutes, as by all of
+	// Alibaba Cloud's tools.
+	oauthRefreshLead = 20 * time.Minute
+
+	// RFC 6749 lets expires_in be left out. All of Alibaba Cloud's tools
+	// that have a default take this one.
+	oauthDefaultLife = time.Hour
+)
+
+// oauthSites are where a login of the aliyun CLI came from, with the id the
+// CLI is registered under there. They are the same in all of its tools.
+var oauthSites = map[string]struct{ url, client string }{
+	"CN":   {"https://oauth.aliyun.com", "4038181954557748008"},
+	"INTL": {"https://oauth.alibabacloud.com", "4103531455503354461"},
+}
+
+// OAuthTokens are what a login in the browser brought. They print nothing.
+type OAuthTokens struct {
+	RefreshToken string // may be empty: the login then ends with the access token
+	AccessToken  string
+	Expiration   time.Time // of the access token; zero when it is not known
+}
+
+// String tells nothing.
+func (OAuthTokens) String() string { return "OAuthTokens(****)" }
+
+// GoString is String, so that %#v is safe too.
+func (t OAuthTokens) GoString() string { return t.String() }
+
+// Format prints String for every verb.
+func (t OAuthTokens) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(t.String())) }
+
+// MarshalJSON encodes String.
+func (t OAuthTokens) MarshalJSON() ([]byte, error) { return json.Marshal(t.String()) }
+
+// LogValue logs String.
+func (t OAuthTokens) LogValue() slog.Value { return slog.StringValue(t.String()) }
+
+// OAuthOptions of an OAuth.
+type OAuthOptions struct {
+	Site string // "CN" or "INTL", in any case: where the login came from
+
+	URL, ClientID string // in place of a Site: both
+
+	// Save is told about new tokens before they are used, with zero
+	// Credentials, and again with the session they brought. A refresh token
+	// is good for one use: whoever keeps the old one has to log in again.
+	// When Save fails, Retrieve does not, and the OAuth goes on with the new
+	// tokens.
+	Save func(ctx context.Context, t OAuthTokens, session Credentials) error
+
+	HTTP *http.Client // default: connects within 5 s, answers within 10 s
+}
+
+// OAuth exchanges the tokens of a login in the browser for a session. It is
+// the mode OAuth of the aliyun CLI, which logs in. An access token in its last
+// 20 minutes is renewed with the refresh token, which is replaced as well.
+type OAuth struct {
+	login sealed[*oauthLogin]
+}
+
+// oauthLogin is an OAuth's configuration. What changes is in the store.
+type oauthLogin struct {
+	url, client string
+	http        *http.Client
+	store       oauthStore
+}
+
+// oauthRecord is what a login has come to.
+type oauthRecord struct {
+	tokens  OAuthTokens
+	session Credentials
+}
+
+// oauthStore keeps the record of a login.
+type oauthStore interface {
+	// record is what is kept right now.
+	record() (oauthRecord, error)
+
+	// exclusively runs do while nobody else changes the record.
+	exclusively(ctx context.Context, do func(oauthTurn) error) error
+}
+
+// oauthTurn is the right to change a record.
+type oauthTurn struct {
+	oauthRecord
+	keep func(oauthRecord) // must not fail: the old tokens may be void
+
+	// mayRenew is false when a new refresh token could not be kept, although
+	// others rely on it.
+	mayRenew bool
+}
+
+// NewOAuth checks the options and sends nothing. The tokens are kept in
+// memory.
+func NewOAuth(tokens OAuthTokens, o OAuthOptions) (OAuth, error) {
+	memory := &oauthMemory{turn: make(chan struct{}, 1), now: seal(oauthRecord{tokens: tokens}), save: o.Save}
+	return newOAuth(memory, o)
+}
+
+func newOAuth(store oauthStore, o OAuthOptions) (OAuth, error) {
+	l := &oauthLogin{url: o.URL, client: o.ClientID, http: loginClient(o.HTTP), store: store}
+	if o.Site != "" {
+		site, ok := oauthSites[strings.ToUpper(o.Site)]
+		if !ok {
+			return OAuth{}, failed(typeOAuth, "the site must be CN or INTL")
+		}
+		if o.URL != "" || o.ClientID != "" {
+			return OAuth{}, failed(typeOAuth, "give either a site or a URL and a client id")
+		}
+		l.url, l.client = site.url, site.client
+	}
+	host, err := loginHost(l.url)
+	switch {
+	case err != nil:
+		return OAuth{}, failed(typeOAuth, "the URL: %w", err)
+	case l.client == "":
+		return OAuth{}, failed(typeOAuth, "the client id is empty")
+	}
+	l.url = host
+	return OAuth{login: seal(l)}, nil
+}
+
+// Retrieve returns the kept session while it is good for more than 15
+// minutes, and otherwise a new one.
+func (p OAuth) Retrieve(ctx context.Context) (Credentials, error) {
+	if p.login == nil {
+		return Credentials{}, failed(typeOAuth, "%w: it has no login", ErrUnavailable)
+	}
+	c, err := p.login().session(ctx)
+	if err != nil {
+		return Credentials{}, &Error{Source: typeOAuth, Err: err}
+	}
+	c.Source = typeOAuth
+	return c, nil
+}
+
+func (l *oauthLogin) session(ctx context.Context) (Credentials, error) {
+	kept, err := l.store.record()
+	if err != nil {
+		return Credentials{}, err
+	}
+	if kept.session.validFor(storedSessionLead) {
+		return kept.session, nil
+	}
+	var c Credentials
+	err = l.store.exclusively(ctx, func(turn oauthTurn) error {
+		kept = turn.oauthRecord
+		if kept.session.validFor(storedSessionLead) { // somebody else was faster
+			c = kept.session
+			return nil
+		}
+		var err error
+		c, err = l.renew(ctx, turn)
+		return err
+	})
+	if err != nil && kept.session.validFor(0) {
+		return kept.session, nil
+	}
+	return c, err
+}
+
+// renew gets a session, and an access token before if need be.
+func (l *oauthLogin) renew(ctx context.Context, turn oauthTurn) (Credentials, error) {
+	const again = "log in again with `aliyun configure --mode OAuth`"
+	now := turn.oauthRecord
+	left := time.Until(now.tokens.Expiration)
+	unused := now.tokens.AccessToken != "" && (now.tokens.Expiration.IsZero() || left > 0)
+	switch {
+	case now.tokens.RefreshToken != "" && turn.mayRenew && (now.tokens.AccessToken == "" || left <= oauthRefreshLead):
+		tokens, err := l.refresh(ctx, now.tokens.RefreshToken)
+		if err == nil {
+			now = oauthRecord{tokens: tokens, session: now.session}
+			turn.keep(now)
+		} else if !unused || !(&Error{Err: err}).Temporary() {
+			return Credentials{}, err
+		}
+	case now.tokens.RefreshToken != "" && !unused:
+		return Credentials{}, fmt.Errorf("the access token has ended, and the refresh token is not used because its successor could not be written to the file: allow writing, or %s", again)
+	case now.tokens.AccessToken == "":
+		return Credentials{}, fmt.Errorf("there is neither an access token nor a refresh token: %s", again)
+	case !unused:
+		return Credentials{}, fmt.Errorf("the login ended at %s and there is no refresh token: %s", now.tokens.Expiration.UTC().Format(time.RFC3339), again)
+	}
+	session, err := l.exchange(ctx, now.tokens.AccessToken)
+	if err != nil {
+		return Credentials{}, err
+	}
+	now.session = session
+	turn.keep(now)
+	return session, nil
+}
+
+// refresh spends a refresh token. It is never repeated: an answer that got
+// lost has spent it all the same.
+func (l *oauthLogin) refresh(ctx context.Context, token string) (OAuthTokens, error) {
+	asked := time.Now()
+	var reply struct {
+		AccessToken  string `json:"access_token"`
+		RefreshToken string `json:"refresh_token"`
+		ExpiresIn    *int64 `json:"expires_in"`
+	}
+	err := post(ctx, l.http, oauthRefreshAction, l.url+"/v1/token", formHeader(), url.Values{
+		"grant_type":    {"refresh_token"},
+		"refresh_token": {token},
+		"client_id":     {l.client},
+		"Timestamp":     {asked.UTC().Format("2006-01-02T15:04:05Z")},
+	}.Encode(), &reply)
+	switch {
+	case err != nil:
+		return OAuthTokens{}, err
+	case reply.AccessToken == "":
+		return OAuthTokens{}, errors.New(oauthRefreshAction + ": the reply has no access_token")
+	case reply.RefreshToken == "":
+		return OAuthTokens{}, errors.New(oauthRefreshAction + ": the reply has no refresh_token")
+	case reply.ExpiresIn != nil && (*reply.ExpiresIn <= 0 || *reply.ExpiresIn > int64(maxTokenLife/time.Second)):
+		return OAuthTokens{}, errors.New(oauthRefreshAction + ": the reply's expires_in is not a number of seconds from now")
+	}
+	life := oauthDefaultLife
+	if reply.ExpiresIn != nil {
+		life = time.Duration(*reply.ExpiresIn) * time.Second
+	}
+	return OAuthTokens{RefreshToken: reply.RefreshToken, AccessToken: reply.AccessToken, Expiration: asked.Add(life)}, nil
+}
+
+const maxTokenLife = 10 * 365 * 24 * time.Hour
+
+func formHeader() http.Header {
+	return http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}
+}
+
+// exchange turns an access token into a session. The reply's names come in
+// camel case or in Pascal case, which are one to encoding/json.
+func (l *oauthLogin) exchange(ctx context.Context, accessToken string) (Credentials, error) {
+	var reply struct {
+		temporaryKeys
+		Error string `json:"error"`
+	}
+	err := post(ctx, l.http, oauthExchangeAction, l.url+"/v1/exchange", http.Header{
+		"Authorization": {"Bearer " + accessToken},
+		"Content-Type":  {"application/json"},
+	}, "", &reply)
+	switch {
+	case err != nil:
+		return Credentials{}, err
+	case reply.Error != "":
+		return Credentials{}, fmt.Errorf("%s: refused with HTTP 200: %s", oauthExchangeAction, or(plainWord(reply.Error, 128), "an error"))
+	}
+	c, err := reply.temporaryKeys.credentials()
+	if err != nil {
+		return Credentials{}, fmt.Errorf("%s: %w", oauthExchangeAction, err)
+	}
+	return c, nil
+}
+
+func or(s, otherwise string) string {
+	if s == "" {
+		return otherwise
+	}
+	return s
+}
+
+// oauthMemory keeps the tokens of a login that no file holds.
+type oauthMemory struct {
+	turn chan struct{}
+	now  sealed[oauthRecord] // owned by whoever has the turn
+	save func(context.Context, OAuthTokens, Credentials) error
+}
+
+// record has no session: a provider asks anew at each call.
+func (m *oauthMemory) record() (oauthRecord, error) { return oauthRecord{}, nil }
+
+func (m *oauthMemory) exclusively(ctx context.Context, do func(oauthTurn) error) error {
+	select {
+	case m.turn <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-m.turn }()
+	kept := context.WithoutCancel(ctx) // new tokens are to be saved whoever still waits
+	return do(oauthTurn{oauthRecord: m.now(), mayRenew: true, keep: func(r oauthRecord) {
+		m.now = seal(oauthRecord{tokens: r.tokens})
+		if m.save != nil {
+			_ = m.save(kept, r.tokens, r.session) // without it the login lasts as long as this provider
+		}
+	}})
+}
