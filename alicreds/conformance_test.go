@@ -304,7 +304,7 @@ func TestConformance(t *testing.T) {
 			}
 		}},
 		{"038", "a bad Expiration", "", func(t *testing.T) {
-			_, err := retrieveFrom(t, answers(200, strings.Replace(sessionJSON(), inAnHour(), "invalidexpiration", 1)))
+			_, err := retrieveFrom(t, answers(200, expiring(sessionJSON(), "invalidexpiration")))
 			wantError(t, err, "Expiration")
 		}},
 		{"039", "the source fails", "", func(t *testing.T) {
@@ -532,7 +532,7 @@ func TestConformance(t *testing.T) {
 			}
 		}},
 		{"069", "an invalid Expiration", "", func(t *testing.T) {
-			_, err := retrieveECS(t, strings.Replace(codedJSON(), inAnHour(), "soon", 1))
+			_, err := retrieveECS(t, expiring(codedJSON(), "soon"))
 			wantError(t, err, "Expiration")
 		}},
 		{"070", "a token that does not help, v1 allowed", "", func(t *testing.T) {
@@ -682,7 +682,7 @@ func TestConformance(t *testing.T) {
 			wantError(t, err, "Code is not Success")
 		}},
 		{"084", "a bad Expiration", "", func(t *testing.T) {
-			_, err := retrieveURI(t, answers(200, strings.Replace(codedJSON(), inAnHour(), "soon", 1)))
+			_, err := retrieveURI(t, answers(200, expiring(codedJSON(), "soon")))
 			wantError(t, err, "Expiration")
 		}},
 
@@ -740,7 +740,7 @@ func TestConformance(t *testing.T) {
 				"2999-01-02T03:04:05Z": true, "2999-01-02T03:04:05.678Z": true, "2999/01/02T03:04:05Z": false, "2999-01-02 03:04:05Z": false,
 				"2999-13-02T03:04:05Z": false, "2999-01-32T03:04:05Z": false, "2999-01-02T25:04:05Z": false, "2999-01-02T03:61:05Z": false, "2999-01-02T03:04:61Z": false,
 			} {
-				_, err := retrieveFrom(t, answers(200, strings.Replace(sessionJSON(), inAnHour(), text, 1)))
+				_, err := retrieveFrom(t, answers(200, expiring(sessionJSON(), text)))
 				if (err == nil) != good {
 					t.Errorf("%s: %v", text, err)
 				}

@@ -49,7 +49,7 @@ func TestCredentialsURIMalformedReplies(t *testing.T) {
 	bad["Code Fail"] = strings.Replace(codedJSON(), "Success", "Fail", 1)
 	bad["Code empty"] = strings.Replace(codedJSON(), "Success", "", 1)
 	bad["Code number"] = strings.Replace(codedJSON(), `"Success"`, "200", 1)
-	bad["expired"] = strings.Replace(codedJSON(), inAnHour()[:4], "2015", 1)
+	bad["expired"] = expiring(codedJSON(), "2015-01-01T00:00:00Z")
 	bad["too large"] = `{"x":"` + strings.Repeat("x", 64<<10) + `",` + codedJSON()[1:]
 	for name, body := range bad {
 		t.Run(name, func(t *testing.T) {
@@ -68,7 +68,16 @@ func TestCredentialsURIMalformedReplies(t *testing.T) {
 func TestCredentialsURIRefused(t *testing.T) {
 	t.Parallel()
 	elsewhere := newDesk(t, func(http.ResponseWriter, *http.Request) { t.Error("followed a redirect") })
-	for _, status := range []int{302, 307, 400, 404, 500} {
+	for _, status := range []int{302, 307} {
+		d := newDesk(t, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Location", elsewhere.URL)
+			w.WriteHeader(status)
+		})
+		if _, err := credentialsURI(t, d.URL, alicreds.CredentialsURIOptions{}).Retrieve(t.Context()); err == nil || !strings.Contains(err.Error(), "a redirect, which is not followed") {
+			t.Errorf("%d: %v", status, err)
+		}
+	}
+	for _, status := range []int{400, 404, 500} {
 		d := newDesk(t, func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Location", elsewhere.URL)
 			w.WriteHeader(status)

@@ -211,8 +211,8 @@ func TestECSRAMRoleMalformedReplies(t *testing.T) {
 	bad := malformed(t, codedJSON(), "Code", "AccessKeyId", "AccessKeySecret", "SecurityToken", "Expiration")
 	bad["null"], bad["not JSON"], bad["nothing"], bad["array"], bad["empty"] = "null", "<html>", "{}", "[]", ""
 	bad["failed"] = strings.Replace(codedJSON(), "Success", "Failed", 1)
-	bad["expiration"] = strings.Replace(codedJSON(), inAnHour()[:11], "soon", 1)
-	bad["expired"] = strings.Replace(codedJSON(), inAnHour()[:4], "2015", 1)
+	bad["expiration"] = expiring(codedJSON(), "soon")
+	bad["expired"] = expiring(codedJSON(), "2015-01-01T00:00:00Z")
 	bad["too large"] = `{"x":"` + strings.Repeat("x", 64<<10) + `",` + codedJSON()[1:]
 	for name, body := range bad {
 		t.Run(name, func(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -66,6 +67,13 @@ func answers(status int, body string) http.HandlerFunc {
 		w.WriteHeader(status)
 		fmt.Fprint(w, body)
 	}
+}
+
+var expirationValue = regexp.MustCompile(`"Expiration":"[^"]*"`)
+
+// expiring is the reply with another Expiration.
+func expiring(reply, at string) string {
+	return expirationValue.ReplaceAllString(reply, `"Expiration":"`+at+`"`)
 }
 
 func inAnHour() string { return time.Now().Add(time.Hour).UTC().Format(time.RFC3339) }
@@ -254,9 +262,9 @@ func TestRAMRoleARNMalformedReplies(t *testing.T) {
 	bad["null"] = `null`
 	bad["not JSON"] = `<html>`
 	bad["empty"] = ``
-	bad["Expiration in words"] = strings.Replace(sessionJSON(), inAnHour()[:11], "tomorrow at ", 1)
-	bad["Expiration without a zone"] = strings.Replace(sessionJSON(), `Z"}`, `"}`, 1)
-	bad["Expiration in the past"] = strings.Replace(sessionJSON(), inAnHour()[:4], "2015", 1)
+	bad["Expiration in words"] = expiring(sessionJSON(), "tomorrow at noon")
+	bad["Expiration without a zone"] = expiring(sessionJSON(), "2999-01-01T00:00:00")
+	bad["Expiration in the past"] = expiring(sessionJSON(), "2015-01-01T00:00:00Z")
 	bad["AssumedRoleUser of the wrong type"] = strings.Replace(sessionJSON(), `"AssumedRoleUser":{`, `"AssumedRoleUser":"x","Y":{`, 1)
 	for name, body := range bad {
 		t.Run(name, func(t *testing.T) {
@@ -277,7 +285,7 @@ func TestRAMRoleARNMalformedReplies(t *testing.T) {
 func TestExpirationForms(t *testing.T) {
 	t.Parallel()
 	for _, form := range []string{"2006-01-02T15:04:05Z", "2006-01-02T15:04:05.000Z", "2006-01-02T15:04:05.123456Z", "2006-01-02T15:04:05Z07:00"} {
-		body := strings.Replace(sessionJSON(), inAnHour(), time.Now().Add(time.Hour).UTC().Format(form), 1)
+		body := expiring(sessionJSON(), time.Now().Add(time.Hour).UTC().Format(form))
 		d := newDesk(t, answers(200, body))
 		if _, err := role(t, accessKey(t), alicreds.RAMRoleARNOptions{STSOptions: d.sts(t)}).Retrieve(t.Context()); err != nil {
 			t.Errorf("%s: %v", form, err)

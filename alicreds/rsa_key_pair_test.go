@@ -137,7 +137,7 @@ func TestRSAKeyPairMalformedReplies(t *testing.T) {
 	t.Parallel()
 	bad := malformed(t, sessionAccessKeyJSON(), "SessionAccessKey", "SessionAccessKey.SessionAccessKeyId", "SessionAccessKey.SessionAccessKeySecret", "SessionAccessKey.Expiration")
 	bad["null"], bad["not JSON"], bad["nothing"] = "null", "<html>", "{}"
-	bad["expired"] = strings.Replace(sessionAccessKeyJSON(), inAnHour()[:4], "2015", 1)
+	bad["expired"] = expiring(sessionAccessKeyJSON(), "2015-01-01T00:00:00Z")
 	for name, body := range bad {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

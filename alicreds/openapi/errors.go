@@ -188,7 +188,7 @@ func identifier(s string) string {
 func speaks(code string) bool {
 	for _, family := range []string{
 		"EntityNotExist", "EntityAlreadyExists", "EntityAlreadyExist", "DeleteConflict", "LimitExceeded",
-		"NoPermission", "InvalidParameter", "MalformedPolicyDocument", "Malformed",
+		"NoPermission", "InvalidParameter", "AuthenticationFail.NoPermission", "AuthenticationFail.OIDCToken",
 	} {
 		if hasCode(code, family) {
 			return true

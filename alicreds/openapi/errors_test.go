@@ -67,6 +67,11 @@ func TestErrorAnswers(t *testing.T) {
 			want{code: "InvalidParameter.X", message: "key [redacted] token [redacted] [redacted] [redacted] end",
 				text: "GetRole: InvalidParameter.X (HTTP 400): key [redacted] token [redacted] [redacted] [redacted] end"},
 		},
+		"OIDC": {
+			401, nil, `{"Code":"AuthenticationFail.OIDCToken.Invalid","Message":"The Jwt eyJhbGciOiJSUzI1NiJ9.e30.c2ln is invalid."}`,
+			want{code: "AuthenticationFail.OIDCToken.Invalid", message: "The Jwt [redacted] is invalid.",
+				text: "GetRole: AuthenticationFail.OIDCToken.Invalid (HTTP 401): The Jwt [redacted] is invalid."},
+		},
 		"code that is no code": {400, nil, `{"Code":"a b\nc","RequestId":"x y","Message":"m"}`, want{text: "GetRole: the service refused without a code (HTTP 400)"}},
 		"codes of wrong type":  {400, nil, `{"Code":7}`, want{text: "GetRole: the service refused without a code (HTTP 400)"}},
 		"throttled by code":    {400, nil, `{"Code":"Throttling.User"}`, want{code: "Throttling.User", throttled: true, temporary: true, text: "GetRole: Throttling.User (HTTP 400)"}},
