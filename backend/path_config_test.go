@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/hashicorp/vault/sdk/logical"
+
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/alisim"
 )
 
 func TestConfigRefusesWhatCannotWork(t *testing.T) {
@@ -160,4 +162,33 @@ func TestConfigChangeIsFollowed(t *testing.T) {
 	}
 	m.must(logical.DeleteOperation, "config", nil)
 	m.refused(logical.ReadOperation, "config/caller-identity", nil, "no credentials are configured")
+}
+
+// No keys given: the surroundings decide, by the usual names and by those of the
+// built-in engine. Given keys win over both.
+func TestConfigAmbient(t *testing.T) {
+	for name, variables := range map[string][2]string{
+		"usual names":                  {"ALIBABA_CLOUD_ACCESS_KEY_ID", "ALIBABA_CLOUD_ACCESS_KEY_SECRET"},
+		"names of the built-in engine": {"ALICLOUD_ACCESS_KEY", "ALICLOUD_SECRET_KEY"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := newEmptyMount(t)
+			t.Setenv(variables[0], alisim.DefaultAccessKeyID)
+			t.Setenv(variables[1], alisim.DefaultAccessKeySecret)
+			ambient := m.simConfig()
+			ambient["access_key"], ambient["secret_key"] = "", ""
+			m.must(logical.UpdateOperation, "config", ambient)
+			if read := m.must(logical.ReadOperation, "config", nil).Data; read["credential_type"] != "default" {
+				t.Errorf("credential_type %v", read["credential_type"])
+			}
+			if id := m.must(logical.ReadOperation, "config/caller-identity", nil).Data; id["source"] != "env -> default" {
+				t.Errorf("source %v", id["source"])
+			}
+			t.Setenv(variables[0], "LTAI5tANOTHER")
+			m.must(logical.UpdateOperation, "config", map[string]any{"access_key": alisim.DefaultAccessKeyID, "secret_key": alisim.DefaultAccessKeySecret})
+			if id := m.must(logical.ReadOperation, "config/caller-identity", nil).Data; id["source"] != "access_key" {
+				t.Errorf("source %v: the environment won over given keys", id["source"])
+			}
+		})
+	}
 }

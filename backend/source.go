@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -220,9 +221,26 @@ func (s *source) provider(t string, o sessionOptions, sts alicreds.STSOptions, s
 	case typeBearer:
 		return alicreds.NewBearer(s.BearerToken)
 	case typeDefault:
-		return alicreds.Default(alicreds.DefaultOptions{STSOptions: sts})
+		return alicreds.Default(alicreds.DefaultOptions{STSOptions: sts, Getenv: surroundings})
 	}
 	return nil, fmt.Errorf("credential_type %q is not known", t)
+}
+
+// surroundings is the environment, with the names that Vault's built-in engine
+// reads where the usual ones are not set.
+func surroundings(name string) string {
+	if v := os.Getenv(name); v != "" {
+		return v
+	}
+	switch name {
+	case "ALIBABA_CLOUD_ACCESS_KEY_ID":
+		return os.Getenv("ALICLOUD_ACCESS_KEY")
+	case "ALIBABA_CLOUD_ACCESS_KEY_SECRET":
+		return os.Getenv("ALICLOUD_SECRET_KEY")
+	case "ALIBABA_CLOUD_SECURITY_TOKEN":
+		return os.Getenv("ALICLOUD_ACCESS_KEY_STS_TOKEN")
+	}
+	return ""
 }
 
 // identityToken is Vault's own, for hosts that issue one.
