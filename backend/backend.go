@@ -11,6 +11,7 @@ package backend
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"time"
 
@@ -28,6 +29,7 @@ type backend struct {
 
 	uuid string // of the mount, for marking what it creates
 
+	roles   roleCache
 	holders holders       // of shared policies
 	tidyAge time.Duration // spared by tidy: an issue that is under way may have just created it
 
@@ -115,6 +117,9 @@ func (b *backend) resetCloud() {
 
 // invalidate is called on a node when another one changed the storage.
 func (b *backend) invalidate(_ context.Context, key string) {
+	if name, ok := strings.CutPrefix(key, rolePrefix); ok {
+		b.roles.forget(name)
+	}
 	if key == configKey {
 		b.resetCloud()
 	}

@@ -102,7 +102,7 @@ func (b *backend) issue(ctx context.Context, req *logical.Request, data *framewo
 		return nil, logical.ErrReadOnly // before anything is created
 	}
 	name := data.Get("name").(string)
-	r, err := load[role](ctx, req.Storage, rolePrefix+name)
+	r, err := b.roles.get(ctx, req.Storage, name)
 	if err != nil || r == nil {
 		return nil, err
 	}

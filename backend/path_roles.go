@@ -256,14 +256,19 @@ func (b *backend) writeRole(ctx context.Context, req *logical.Request, data *fra
 	if t, ok := data.GetOk("credential_type"); ok && t != "" && t != r.credentialType() {
 		return logical.ErrorResponse("credential_type is %q, but the other fields make the role %q: %s", t, r.credentialType(), typeHint(t.(string))), nil
 	}
-	if err := save(ctx, req.Storage, rolePrefix+name, r); err != nil {
+	err = save(ctx, req.Storage, rolePrefix+name, r)
+	b.roles.forget(name) // also when the write failed: it may have happened
+	if err != nil {
 		return nil, err
 	}
 	return warned(nil, r.warnings(b.System().MaxLeaseTTL())), nil
 }
 
 func (b *backend) deleteRole(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
-	return nil, req.Storage.Delete(ctx, rolePrefix+data.Get("name").(string))
+	name := data.Get("name").(string)
+	err := req.Storage.Delete(ctx, rolePrefix+name)
+	b.roles.forget(name)
+	return nil, err
 }
 
 func (b *backend) listRoles(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {

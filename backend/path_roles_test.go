@@ -220,3 +220,31 @@ func decoded(t *testing.T, doc string) any {
 	}
 	return v
 }
+
+// A role that is kept decoded must follow a write here and on another node.
+func TestRoleChangeIsFollowed(t *testing.T) {
+	t.Parallel()
+	m := newMount(t)
+	m.must(logical.UpdateOperation, "role/deploy", map[string]any{"role_arn": roleARN})
+	duration := func() string {
+		m.must(logical.ReadOperation, "creds/deploy", nil)
+		calls := m.sim.Journal()
+		return calls[len(calls)-1].Params["DurationSeconds"]
+	}
+	if got := duration(); got != "3600" {
+		t.Errorf("at first %s", got)
+	}
+	m.must(logical.UpdateOperation, "role/deploy", map[string]any{"ttl": "30m"})
+	if got := duration(); got != "1800" {
+		t.Errorf("after a write %s", got)
+	}
+	m.put("role/deploy", `{"role_arn":"`+roleARN+`","ttl":1200000000000}`)
+	m.InvalidateKey(context.Background(), "role/deploy")
+	if got := duration(); got != "1200" {
+		t.Errorf("after a write on another node %s", got)
+	}
+	m.must(logical.DeleteOperation, "role/deploy", nil)
+	if resp := m.must(logical.ReadOperation, "creds/deploy", nil); resp != nil {
+		t.Errorf("after its deletion: %v", resp)
+	}
+}
