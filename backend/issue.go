@@ -1,0 +1,172 @@
+package backend
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/framework"
+	"github.com/hashicorp/vault/sdk/logical"
+
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
+)
+
+// policyDocument is a custom policy that an issue needs.
+type policyDocument struct {
+	name     string
+	document string
+	shared   bool
+}
+
+// plan names everything an issue will create: nothing exists yet.
+func (b *backend) plan(ctx context.Context, i issuance) (issued, []policyDocument, *logical.Response, error) {
+	who, err := i.cloud.whoami(ctx)
+	if err != nil {
+		resp, err := answer("asking who this mount is", err)
+		return issued{}, nil, resp, err
+	}
+	if who.IdentityType == "Account" && i.role.credentialType() == typeRAMRole {
+		return issued{}, nil, logical.ErrorResponse("the keys of config are those of the root account, which can assume no role: configure those of a RAM user"), nil
+	}
+	name, err := makeUserName(first(i.role.UsernameTemplate, i.cloud.usernameTemplate), i.req.DisplayName, i.name)
+	if err != nil {
+		return issued{}, nil, logical.ErrorResponse("username_template: %s", err), nil
+	}
+	u := issued{
+		RAMRole:        name,
+		InlinePolicies: []remotePolicy{},
+		RemotePolicies: append([]remotePolicy{}, i.role.RemotePolicies...),
+		RAMGroups:      []string{},
+		AccountID:      who.AccountID,
+		CreatedAt:      time.Now().UTC().Truncate(time.Second),
+	}
+	var documents []policyDocument
+	for n, p := range i.role.InlinePolicies {
+		document, err := render(string(p.PolicyDocument), i.req, b.System(), maxPolicyDocument)
+		if err != nil {
+			return issued{}, nil, logical.ErrorResponse("inline_policies[%d] %s", n, err), nil
+		}
+		if i.role.PolicyPerLease {
+			d := policyDocument{name: policyName(name, p.Hash), document: document}
+			documents = append(documents, d)
+			u.InlinePolicies = append(u.InlinePolicies, remotePolicy{Name: d.name, Type: "Custom"})
+			continue
+		}
+		d := policyDocument{name: sharedPolicyName(i.cloud.policyNameTemplate, i.name, i.tag, document), document: document, shared: true}
+		if !contains(documents, d.name) {
+			documents = append(documents, d)
+			u.SharedPolicies = append(u.SharedPolicies, d.name)
+			// The built-in engine, should it ever revoke this lease, must detach
+			// and not delete it.
+			u.RemotePolicies = append(u.RemotePolicies, remotePolicy{Name: d.name, Type: "Custom"})
+		}
+	}
+	return u, documents, nil, nil
+}
+
+func contains(documents []policyDocument, name string) bool {
+	for _, d := range documents {
+		if d.name == name {
+			return true
+		}
+	}
+	return false
+}
+
+func first(values ...string) string {
+	for _, v := range values {
+		if v != "" {
+			return v
+		}
+	}
+	return ""
+}
+
+// create runs make, which creates what u names, between the WAL entry and the
+// index entry. A response or an error means that there is no lease, and that
+// what was created has been removed or is left to the rollback.
+func (b *backend) create(ctx context.Context, i issuance, u *issued, doing string, make func() error) (*logical.Response, error) {
+	wal, err := putWAL(ctx, i.req.Storage, *u)
+	if err != nil {
+		return nil, err
+	}
+	b.holders.add(u.name(), u.SharedPolicies)
+	err = make()
+	if err == nil {
+		// A request that was given up gets no lease, whatever is answered.
+		err = ctx.Err()
+	}
+	if err != nil {
+		b.undo(ctx, i.req.Storage, i.cloud, *u, wal, err)
+		return answer(doing, err)
+	}
+	err = saveIssued(ctx, i.req.Storage, *u, time.Now().Add(i.limit))
+	if err == nil {
+		err = framework.DeleteWAL(ctx, i.req.Storage, wal)
+	}
+	if err != nil {
+		// The entry is there, or may be: a rollback would take the user away
+		// from under its lease.
+		b.undo(ctx, i.req.Storage, i.cloud, *u, wal, err)
+		return nil, fmt.Errorf("recording what was issued: %w", err)
+	}
+	return nil, nil
+}
+
+// undo cleans up at once after a failed issue, so that a user nobody holds does
+// not live until the rollback. The WAL entry goes only when nothing can be left:
+// no call may have taken effect unseen, and the clean-up saw everything go.
+func (b *backend) undo(ctx context.Context, s logical.Storage, cloud *cloud, u issued, wal string, cause error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTimeout)
+	defer cancel()
+	err := b.remove(ctx, s, cloud, u)
+	if err == nil && !openapi.Ambiguous(cause) {
+		err = framework.DeleteWAL(ctx, s, wal)
+	}
+	if err != nil {
+		b.Logger().Warn("an unfinished issue is left to the rollback", "name", u.name(), "error", err)
+	}
+}
+
+// addPolicies adds the creation of the custom policies that do not exist yet.
+func addPolicies(ctx context.Context, w *wave, c *cloud, documents []policyDocument, mark marks, exists func(string) bool) {
+	for _, d := range documents {
+		if !d.shared || !exists(d.name) {
+			w.add(func() error { return c.createPolicy(ctx, d.name, d.document, mark.ofMount) })
+		}
+	}
+}
+
+// addAttachments adds the attachment of all policies to the user or role.
+func addAttachments(ctx context.Context, w *wave, c *cloud, u issued, documents []policyDocument, mark marks, visible func(func() error) func() error) {
+	for _, p := range u.RemotePolicies {
+		if p.Type != "Custom" || !contains(documents, p.Name) {
+			w.add(visible(func() error { return c.attach(ctx, u, p) }))
+		}
+	}
+	for _, d := range documents {
+		attach := visible(func() error { return c.attach(ctx, u, remotePolicy{Name: d.name, Type: "Custom"}) })
+		w.add(func() error {
+			return eventually(ctx, "EntityNotExist.Policy", func() error {
+				err := attach()
+				if d.shared && hasCode(err, "EntityNotExist.Policy") {
+					// The last lease before this one took it away just now.
+					if again := c.createPolicy(ctx, d.name, d.document, mark.ofMount); again != nil {
+						return again
+					}
+				}
+				return err
+			})
+		})
+	}
+}
+
+// marks say in RAM where something comes from: which mount of which cluster,
+// and for a user or role, for which role of the engine. Comments of a user hold
+// 128 characters.
+type marks struct{ ofMount, ofRole string }
+
+func (i issuance) mark() marks {
+	mark := joinNonEmpty(" ", i.tag, word(i.name, "._"))
+	return marks{i.tag, mark[:min(len(mark), 128)]}
+}
