@@ -1,8 +1,10 @@
 package backend
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
@@ -28,7 +30,7 @@ func (b *backend) plan(ctx context.Context, i issuance) (issued, []policyDocumen
 	if who.IdentityType == "Account" && i.role.credentialType() == typeRAMRole {
 		return issued{}, nil, logical.ErrorResponse("the keys of config are those of the root account, which can assume no role: configure those of a RAM user"), nil
 	}
-	name, err := makeUserName(first(i.role.UsernameTemplate, i.cloud.usernameTemplate), i.req.DisplayName, i.name)
+	name, err := makeUserName(cmp.Or(i.role.UsernameTemplate, i.cloud.usernameTemplate), i.req.DisplayName, i.name)
 	if err != nil {
 		return issued{}, nil, logical.ErrorResponse("username_template: %s", err), nil
 	}
@@ -53,7 +55,7 @@ func (b *backend) plan(ctx context.Context, i issuance) (issued, []policyDocumen
 			continue
 		}
 		d := policyDocument{name: sharedPolicyName(i.cloud.policyNameTemplate, i.name, i.tag, document), document: document, shared: true}
-		if !contains(documents, d.name) {
+		if !named(documents, d.name) {
 			documents = append(documents, d)
 			u.SharedPolicies = append(u.SharedPolicies, d.name)
 			// The built-in engine, should it ever revoke this lease, must detach
@@ -64,34 +66,20 @@ func (b *backend) plan(ctx context.Context, i issuance) (issued, []policyDocumen
 	return u, documents, nil, nil
 }
 
-func contains(documents []policyDocument, name string) bool {
-	for _, d := range documents {
-		if d.name == name {
-			return true
-		}
-	}
-	return false
+func named(documents []policyDocument, name string) bool {
+	return slices.ContainsFunc(documents, func(d policyDocument) bool { return d.name == name })
 }
 
-func first(values ...string) string {
-	for _, v := range values {
-		if v != "" {
-			return v
-		}
-	}
-	return ""
-}
-
-// create runs make, which creates what u names, between the WAL entry and the
+// create runs build, which creates what u names, between the WAL entry and the
 // index entry. A response or an error means that there is no lease, and that
 // what was created has been removed or is left to the rollback.
-func (b *backend) create(ctx context.Context, i issuance, u *issued, doing string, make func() error) (*logical.Response, error) {
+func (b *backend) create(ctx context.Context, i issuance, u *issued, doing string, build func() error) (*logical.Response, error) {
 	wal, err := putWAL(ctx, i.req.Storage, *u)
 	if err != nil {
 		return nil, err
 	}
 	b.holders.add(u.name(), u.SharedPolicies)
-	err = make()
+	err = build()
 	if err == nil {
 		// A request that was given up gets no lease, whatever is answered.
 		err = ctx.Err()
@@ -140,7 +128,7 @@ func addPolicies(ctx context.Context, w *wave, c *cloud, documents []policyDocum
 // addAttachments adds the attachment of all policies to the user or role.
 func addAttachments(ctx context.Context, w *wave, c *cloud, u issued, documents []policyDocument, mark marks, visible func(func() error) func() error) {
 	for _, p := range u.RemotePolicies {
-		if p.Type != "Custom" || !contains(documents, p.Name) {
+		if p.Type != "Custom" || !named(documents, p.Name) {
 			w.add(visible(func() error { return c.attach(ctx, u, p) }))
 		}
 	}

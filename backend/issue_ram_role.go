@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/hashicorp/vault/sdk/logical"
@@ -27,7 +28,7 @@ func (b *backend) issueRAMRole(ctx context.Context, i issuance) (*logical.Respon
 	}
 	session := i.session
 	if session == "" {
-		if session, err = makeSessionName(first(i.role.RoleSessionNameTemplate, i.cloud.sessionTemplate), i.req.DisplayName, i.name); err != nil {
+		if session, err = makeSessionName(cmp.Or(i.role.RoleSessionNameTemplate, i.cloud.sessionTemplate), i.req.DisplayName, i.name); err != nil {
 			return logical.ErrorResponse("role_session_name_template: %s", err), nil
 		}
 	}

@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -79,7 +80,7 @@ func (b *backend) session(ctx context.Context, i issuance, ask sessionRequest) (
 	}
 	if i.role.ReuseTTL == 0 {
 		if ask.session == "" {
-			ask.session, err = makeSessionName(first(i.role.RoleSessionNameTemplate, i.cloud.sessionTemplate), i.req.DisplayName, i.name)
+			ask.session, err = makeSessionName(cmp.Or(i.role.RoleSessionNameTemplate, i.cloud.sessionTemplate), i.req.DisplayName, i.name)
 		}
 		if err != nil {
 			return creds, false, err
@@ -87,7 +88,7 @@ func (b *backend) session(ctx context.Context, i issuance, ask sessionRequest) (
 		return obtain(ctx)
 	}
 	if ask.session == "" { // shared by whoever reads, so named after nobody
-		if ask.session, err = makeSessionName(first(i.role.RoleSessionNameTemplate, i.cloud.sessionTemplate), "", i.name); err != nil {
+		if ask.session, err = makeSessionName(cmp.Or(i.role.RoleSessionNameTemplate, i.cloud.sessionTemplate), "", i.name); err != nil {
 			return creds, false, err
 		}
 	}
