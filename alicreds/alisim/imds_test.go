@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -300,4 +301,20 @@ func TestMalformStall(t *testing.T) {
 			t.Error("the body ended well")
 		}
 	})
+}
+
+// TestMetadataAsAProxy sees that a client with a fixed address gets there by HTTP_PROXY.
+func TestMetadataAsAProxy(t *testing.T) {
+	t.Parallel()
+	c := start(t, Options{Seed: SourcesSeed()})
+	proxy, err := url.Parse(c.IMDSURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	transport := &http.Transport{Proxy: http.ProxyURL(proxy)}
+	defer transport.CloseIdleConnections()
+	c.client = &http.Client{Transport: transport}
+	if out := c.ask("GET", "http://100.100.100.200"+keysPath, ""); out.raw() != "node" {
+		t.Errorf("%d %v", out.status, out.body)
+	}
 }
