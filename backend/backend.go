@@ -139,8 +139,9 @@ Issues short-lived, leased Alibaba Cloud credentials.
     vault write alicloud/role/deploy role_arn=acs:ram::1234567890123456:role/deploy ttl=1h
     vault read  alicloud/creds/deploy
 
-Roles issue either sessions of a RAM role (role_arn), which end by themselves,
-or RAM users (remote_policies, inline_policies, ram_groups), which are deleted
-when their lease ends or is revoked. "vault path-help alicloud/role/name" and
-"vault path-help alicloud/config" tell more.
+Roles issue sessions of a RAM role (role_arn), which end by themselves; or RAM
+users (remote_policies, inline_policies, ram_groups) and RAM roles
+(credential_type=ram_role), which are deleted when their lease ends or is
+revoked. "vault path-help alicloud/role/name" and "vault path-help
+alicloud/config" tell more.
 `

@@ -216,7 +216,7 @@ func (b *backend) readConfig(ctx context.Context, req *logical.Request, _ *frame
 		"region":                  c.Region,
 		"network":                 network,
 		"sts_endpoint":            c.STSEndpoint,
-		"sts_fallback_endpoints":  slices.Concat([]string{}, c.STSFallbackEndpoints),
+		"sts_fallback_endpoints":  append([]string{}, c.STSFallbackEndpoints...),
 		"ram_endpoint":            c.RAMEndpoint,
 		"ca_certificate":          c.CACertificate,
 		"max_retries":             retries,

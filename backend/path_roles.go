@@ -205,13 +205,13 @@ func (b *backend) readRole(ctx context.Context, req *logical.Request, data *fram
 		"inline_policies":            inline,
 		"ttl":                        int64(r.TTL / time.Second),
 		"max_ttl":                    int64(r.MaxTTL / time.Second),
-		"role_arns":                  slices.Concat([]string{}, r.RoleARNs),
+		"role_arns":                  append([]string{}, r.RoleARNs...),
 		"policy":                     r.Policy,
 		"external_id":                r.ExternalID,
 		"source_identity":            r.SourceIdentity,
 		"role_session_name_template": r.RoleSessionNameTemplate,
 		"username_template":          r.UsernameTemplate,
-		"ram_groups":                 slices.Concat([]string{}, r.RAMGroups),
+		"ram_groups":                 append([]string{}, r.RAMGroups...),
 		"policy_per_lease":           r.PolicyPerLease,
 		"trust_policy":               r.TrustPolicy,
 		"max_session_duration":       int64(r.MaxSessionDuration / time.Second),
@@ -298,22 +298,34 @@ const roleHelpSynopsis = "Read, write and delete the roles that credentials are 
 const roleHelpDescription = `
 A role says what a read of creds/<name> issues:
 
-  ram_role_arn   a session of an existing RAM role. Give role_arn.
+  ram_role_arn   A session of an existing RAM role. Give role_arn.
 
     vault write alicloud/role/deploy \
         role_arn=acs:ram::1234567890123456:role/deploy ttl=1h
 
-  ram_user       a RAM user with an AccessKey, deleted when the lease ends.
+  ram_user       A RAM user with an AccessKey, deleted when the lease ends.
                  Give remote_policies, inline_policies or ram_groups.
 
     vault write alicloud/role/ci \
         remote_policies=name:AliyunOSSReadOnlyAccess,type:System \
         ttl=1h max_ttl=24h
 
-A write keeps the fields that it does not give. To change a role from one type
-to the other, clear the fields of the first in the same write: role_arn="",
-or inline_policies="[]" remote_policies="" ram_groups="".
+  ram_role       A session of a RAM role made for the lease and deleted with
+                 it: the only session that can be revoked. Give
+                 credential_type=ram_role and policies as for ram_user.
 
-A session cannot be renewed or revoked: Alibaba Cloud offers no way to end it
-before it expires, so keep ttl short. A RAM user is deleted at once.
+  oidc_role_arn  A session by AssumeRoleWithOIDC: no AccessKey is needed. Give
+                 credential_type, role_arn, oidc_provider_arn and
+                 oidc_token_file_path.
+
+  ecs_ram_role, credentials_uri, sts, bearer, access_key
+                 What that source holds; revoking the lease does not end it.
+
+A write keeps the fields that it does not give. To change a role from one type
+to another, clear the fields of the first in the same write: role_arn="", or
+inline_policies="[]" remote_policies="" ram_groups="".
+
+Sessions other than those of ram_role cannot be renewed or revoked: Alibaba
+Cloud offers no way to end them before they expire, so keep ttl short, or set
+expire_with_lease. A RAM user or RAM role is deleted at once.
 `
