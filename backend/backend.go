@@ -46,7 +46,7 @@ func Factory(ctx context.Context, conf *logical.BackendConfig) (logical.Backend,
 	if err != nil {
 		return nil, err
 	}
-	b := &backend{tidyAge: 10 * time.Minute}
+	b := &backend{tidyAge: 2 * minAge}
 	b.Backend = &framework.Backend{
 		Help:        backendHelp,
 		BackendType: logical.TypeLogical,

@@ -170,8 +170,12 @@ func (c *cloud) addToGroup(ctx context.Context, user, group string) error {
 	return unless(err, "EntityAlreadyExists.User.Group")
 }
 
-func (c *cloud) userExists(ctx context.Context, user string) error {
-	return c.call(ctx, true, "GetUser", map[string]string{"UserName": user}, nil)
+// exists asks for the user or role.
+func (c *cloud) exists(ctx context.Context, u issued) error {
+	if u.RAMRole != "" {
+		return c.call(ctx, true, "GetRole", map[string]string{"RoleName": u.RAMRole}, nil)
+	}
+	return c.call(ctx, true, "GetUser", map[string]string{"UserName": u.UserName}, nil)
 }
 
 // The removals below succeed when what they remove is already gone.

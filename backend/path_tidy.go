@@ -61,7 +61,8 @@ and belong to no lease, and removes them:
 
 A lease counts until an hour after its last possible end. What was created less
 than ten minutes ago is spared. What the built-in engine created carries no mark
-and is never touched. Needs ram:ListUsers, ram:ListRoles and ram:ListPolicies.
+and is never touched. Needs ram:ListUsers, ram:ListRoles, ram:ListPolicies,
+ram:GetUser and ram:GetRole.
 `,
 	}
 }
@@ -94,14 +95,25 @@ func (b *backend) tidy(ctx context.Context, req *logical.Request, data *framewor
 	if err != nil {
 		return answer("listing what carries the mark of this mount", err)
 	}
-	live, ended, policies, err := b.indexed(ctx, req.Storage)
+	there := map[string]bool{}
+	for _, f := range marked {
+		there[f.name] = true
+	}
+	live, ended, policies, err := b.indexed(ctx, req.Storage, c, there)
 	if err != nil {
 		return nil, err
+	}
+	// Who is not there any more is taken out of the index.
+	var absent []issued
+	for name, entry := range ended {
+		if !there[name] && !dry {
+			absent = append(absent, entry)
+		}
 	}
 
 	without := map[string][]string{"user": {}, "role": {}, "policy": {}}
 	var removals wave
-	failures := make([]string, len(marked))
+	failures := make([]string, len(marked)+len(absent))
 	for n, f := range marked {
 		entry, known := ended[f.name]
 		if live[f.name] || policies[f.name] || !known && time.Since(f.created) < b.tidyAge {
@@ -129,6 +141,14 @@ func (b *backend) tidy(ctx context.Context, req *logical.Request, data *framewor
 			return nil
 		})
 	}
+	for n, entry := range absent {
+		removals.add(func() error {
+			if err := b.remove(ctx, req.Storage, c, entry); err != nil {
+				failures[len(marked)+n] = fmt.Sprintf("%s: %s", entry.name(), oneLine(err))
+			}
+			return nil
+		})
+	}
 	if err := removals.run(); err != nil {
 		return nil, err
 	}
@@ -148,8 +168,10 @@ func (b *backend) tidy(ctx context.Context, req *logical.Request, data *framewor
 }
 
 // indexed reads the index and the WAL: who is live (or being issued), what has
-// outlived its lease, and which policies the live ones use.
-func (b *backend) indexed(ctx context.Context, s logical.Storage) (live map[string]bool, ended map[string]issued, policies map[string]bool, err error) {
+// outlived its lease, and which policies the live ones use. Who is neither there
+// nor known to RAM has ended, too: the built-in engine or an administrator
+// deletes without a word to the index.
+func (b *backend) indexed(ctx context.Context, s logical.Storage, c *cloud, there map[string]bool) (live map[string]bool, ended map[string]issued, policies map[string]bool, err error) {
 	live, ended, policies = map[string]bool{}, map[string]issued{}, map[string]bool{}
 	keep := func(u issued) {
 		live[u.name()] = true
@@ -175,6 +197,7 @@ func (b *backend) indexed(ctx context.Context, s logical.Storage) (live map[stri
 	if err != nil {
 		return nil, nil, nil, err
 	}
+	var unseen []issued
 	for _, name := range names {
 		entry, err := load[indexEntry](ctx, s, issuedPrefix+name)
 		switch {
@@ -183,8 +206,29 @@ func (b *backend) indexed(ctx context.Context, s logical.Storage) (live map[stri
 		case entry == nil:
 		case time.Since(entry.EndsBy) > tidyGrace:
 			ended[name] = entry.issued
+		case !there[name] && time.Since(entry.CreatedAt) > max(b.tidyAge, visibleWithin):
+			unseen = append(unseen, entry.issued)
 		default:
 			keep(entry.issued)
+		}
+	}
+	// It may be there and have lost its mark.
+	missing := make([]bool, len(unseen))
+	var w wave
+	for n, u := range unseen {
+		w.add(func() error {
+			missing[n] = notExist(c.exists(ctx, u))
+			return nil
+		})
+	}
+	if err := w.run(); err != nil {
+		return nil, nil, nil, err
+	}
+	for n, u := range unseen {
+		if missing[n] {
+			ended[u.name()] = u
+		} else {
+			keep(u)
 		}
 	}
 	return live, ended, policies, nil

@@ -75,7 +75,7 @@ func (b *backend) renew(ctx context.Context, req *logical.Request, _ *framework.
 	}
 	check, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	switch err := cloud.userExists(check, l.UserName); {
+	switch err := cloud.exists(check, l.issued); {
 	case hasCode(err, "EntityNotExist.User") && time.Since(l.CreatedAt) >= visibleWithin:
 		return logical.ErrorResponse("the RAM user %s of this lease no longer exists: read creds/ again for a new one", l.UserName), nil
 	case err != nil:

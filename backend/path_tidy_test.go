@@ -1,0 +1,61 @@
+package backend
+
+import (
+	"context"
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/logical"
+)
+
+// The built-in engine, after a way back to it, revokes a lease of ours: it
+// deletes the user and leaves the shared policy. The index does not hear of it.
+func TestTidyOfWhatTheBuiltInEngineRevoked(t *testing.T) {
+	t.Parallel()
+	m := newMount(t)
+	m.tidyAge = 0
+	m.must(logical.UpdateOperation, "role/ci", map[string]any{"inline_policies": "[" + allowOSS + "]"})
+	before := m.inventory()
+	lease := m.must(logical.ReadOperation, "creds/ci", nil).Secret.InternalData
+	user, policy := lease["username"].(string), lease["shared_policies"].([]any)[0].(string)
+	entry, _ := load[indexEntry](context.Background(), m.storage, issuedPrefix+user)
+	entry.CreatedAt = entry.CreatedAt.Add(-time.Hour)
+	if err := save(context.Background(), m.storage, issuedPrefix+user, entry); err != nil {
+		t.Fatal(err)
+	}
+
+	// An administrator took the mark from the user, who is there all the same.
+	m.callRAM("UpdateUser", map[string]string{"UserName": user, "NewComments": "somebody else's"})
+	held := m.inventory()
+	if got := m.must(logical.UpdateOperation, "tidy", nil).Data; len(got["policies"].([]any)) != 0 {
+		t.Errorf("tidy of a live lease: %v", got)
+	}
+	m.unchanged(held)
+
+	m.callRAM("DeleteAccessKey", map[string]string{"UserName": user, "UserAccessKeyId": lease["access_key_id"].(string)})
+	m.callRAM("DetachPolicyFromUser", map[string]string{"UserName": user, "PolicyName": policy, "PolicyType": "Custom"})
+	m.callRAM("DeleteUser", map[string]string{"UserName": user})
+	for _, dry := range []bool{true, false} {
+		got := m.must(logical.UpdateOperation, "tidy", map[string]any{"dry_run": dry}).Data
+		if !reflect.DeepEqual(got["policies"], []any{policy}) || len(got["users"].([]any))+len(got["failed"].([]any)) != 0 {
+			t.Errorf("tidy, dry %t: %v", dry, got)
+		}
+		if entry, _ := load[indexEntry](context.Background(), m.storage, issuedPrefix+user); (entry != nil) != dry {
+			t.Errorf("tidy, dry %t: the index has the entry %v", dry, entry)
+		}
+	}
+	m.unchanged(before)
+}
+
+// callRAM changes the cloud behind the engine's back.
+func (m *mount) callRAM(action string, params map[string]string) {
+	m.t.Helper()
+	c, err := m.cloud(context.Background(), m.storage)
+	if err == nil {
+		err = c.call(context.Background(), false, action, params, nil)
+	}
+	if err != nil {
+		m.t.Fatal(err)
+	}
+}
