@@ -14,7 +14,7 @@ import (
 
 const (
 	pluginName    = "vault-plugin-secrets-alicloud"
-	pluginVersion = "v0.0.1-e2e"
+	pluginVersion = "v1.0.0-e2e" // higher than any of the peer engine
 	walMinAge     = "2s" // of the plugin under test; long against an issue, short against a test
 )
 

@@ -227,9 +227,16 @@ func (v *vaultServer) write(t *testing.T, path string, data map[string]any) *api
 // registers it as an operator does, with its sha256 and its version.
 func (v *vaultServer) register(t *testing.T, name, program, version string, flags ...string) {
 	t.Helper()
-	installed := filepath.Join(v.pluginDir, name)
+	v.registerFile(t, name, name, program, version, flags...)
+}
+
+// registerFile is register where the file has another name than the plugin:
+// every version of a plugin needs a file of its own.
+func (v *vaultServer) registerFile(t *testing.T, name, file, program, version string, flags ...string) {
+	t.Helper()
+	installed := filepath.Join(v.pluginDir, file)
 	copyProgram(t, program, installed)
-	args := append([]string{"plugin", "register", "-sha256=" + sha256Of(t, installed), "-version=" + version}, flags...)
+	args := append([]string{"plugin", "register", "-command=" + file, "-sha256=" + sha256Of(t, installed), "-version=" + version}, flags...)
 	v.run(t, append(args, "secret", name)...)
 }
 
