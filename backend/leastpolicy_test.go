@@ -1,0 +1,568 @@
+package backend
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/framework"
+	"github.com/hashicorp/vault/sdk/logical"
+
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/alisim"
+)
+
+// leastSections are the sections of docs/least-policy.md that have a policy:
+// what other sections they need, and what is tried with them, by the page's words.
+var leastSections = map[string]struct {
+	needs []string
+	tries map[string]func(*leastMount) error
+}{
+	"Sessions": {nil, map[string]func(*leastMount) error{"issue": issuing(map[string]any{"role_arn": roleARN})}},
+	"RAM users": {nil, map[string]func(*leastMount) error{
+		"issue": issuing(leastUser), "renew": renewing(leastUser), "revoke": revoking(leastUser), "rollback": rollingBack(leastUser),
+	}},
+	"Inline policies of RAM users": {[]string{"RAM users"}, map[string]func(*leastMount) error{
+		"issue": issuing(leastInlineUser), "revoke": revoking(leastInlineUser), "rollback": rollingBack(leastInlineUser),
+	}},
+	"Groups": {[]string{"RAM users"}, map[string]func(*leastMount) error{
+		"issue": issuing(leastGroupUser), "revoke": revoking(leastGroupUser), "rollback": rollingBack(leastGroupUser),
+	}},
+	"RAM roles": {nil, map[string]func(*leastMount) error{
+		"issue": issuing(leastRole), "revoke": revoking(leastRole), "rollback": rollingBack(leastRole),
+	}},
+	"Inline policies of RAM roles": {[]string{"RAM roles"}, map[string]func(*leastMount) error{
+		"issue": issuing(leastInlineRole), "revoke": revoking(leastInlineRole), "rollback": rollingBack(leastInlineRole),
+	}},
+	"Clean-up of what others added": {[]string{"RAM users", "RAM roles"}, map[string]func(*leastMount) error{"extras": revokingExtras}},
+	"Clean-up of policies that others use": {
+		[]string{"RAM users", "Inline policies of RAM users"},
+		map[string]func(*leastMount) error{"extras": revokingUsedPolicy},
+	},
+	"Tidy": {
+		[]string{"RAM users", "RAM roles", "Inline policies of RAM users", "Inline policies of RAM roles", "Clean-up of what others added"},
+		map[string]func(*leastMount) error{"tidy": tidying},
+	},
+}
+
+var (
+	leastUser       = map[string]any{"remote_policies": []string{"name:AliyunOSSReadOnlyAccess,type:System"}, "ttl": "1h"}
+	leastInlineUser = map[string]any{"inline_policies": "[" + allowOSS + "]"}
+	leastGroupUser  = map[string]any{"ram_groups": "readers"}
+	leastRole       = map[string]any{"credential_type": "ram_role", "remote_policies": []string{"name:AliyunOSSReadOnlyAccess,type:System"}}
+	leastInlineRole = map[string]any{"credential_type": "ram_role", "inline_policies": "[" + allowOSS + "]"}
+)
+
+// TestLeastPolicy holds docs/least-policy.md to what it says: with the policies
+// of a section everything works, and without any one of its actions that stops
+// working, and only that, which the page names.
+func TestLeastPolicy(t *testing.T) {
+	t.Parallel()
+	page := readLeastPolicy(t)
+	for heading, section := range leastSections {
+		own := page[heading]
+		if len(own.policies) != 1 {
+			t.Errorf("the section %q has %d policies, want 1", heading, len(own.policies))
+			continue
+		}
+		var documents []string
+		for _, needed := range section.needs {
+			documents = append(documents, page[needed].policies...)
+		}
+		actions := actionsOf(t, own.policies[0])
+		for action := range own.breaks {
+			if !slices.Contains(actions, action) {
+				t.Errorf("%s: the table names %s, which the policy does not grant", heading, action)
+			}
+		}
+		try := func(word, policy string) error {
+			return section.tries[word](newLeastMount(t, append(slices.Clone(documents), policy)))
+		}
+		for word := range section.tries {
+			t.Run(heading+"/"+word, func(t *testing.T) {
+				t.Parallel()
+				if err := try(word, own.policies[0]); err != nil {
+					t.Errorf("%s does not work with the policy: %v", word, err)
+				}
+			})
+			for _, action := range actions {
+				t.Run(heading+"/"+word+" without "+action, func(t *testing.T) {
+					t.Parallel()
+					err := try(word, without(t, own.policies[0], action))
+					switch breaks := slices.Contains(own.breaks[action], word); {
+					case breaks && err == nil:
+						t.Errorf("%s works: the action is not needed for it", word)
+					case !breaks && err != nil:
+						t.Errorf("%s does not work, which the page does not say: %v", word, err)
+					}
+				})
+			}
+		}
+	}
+	for heading, s := range page {
+		if len(s.policies) > 0 && leastSections[heading].tries == nil {
+			t.Errorf("the policy of the section %q is not tried", heading)
+		}
+	}
+}
+
+// What needs no permission is issued with none.
+func TestLeastPolicyIsNothing(t *testing.T) {
+	t.Parallel()
+	m := newLeastMount(t, nil)
+	m.as(leastKey, map[string]any{"verify": true})
+	if arn := m.must(logical.ReadOperation, "config/caller-identity", nil).Data["arn"]; arn != "acs:ram::1234567890123456:user/least" {
+		t.Errorf("the mount is %v", arn)
+	}
+	m.as(leastKey, map[string]any{"verify": true})
+	m.refused(logical.ReadOperation, "creds/none", nil, "NoPermission")
+	for name, role := range map[string]map[string]any{
+		"access_key":      {"access_key": "LTAI5tFAKE", "secret_key": "fake"},
+		"sts":             {"access_key": "STS.FAKE", "secret_key": "fake", "security_token": "token"},
+		"bearer":          {"bearer_token": "fake-bearer"},
+		"credentials_uri": {"credentials_uri": m.sim.CredentialsURL + "/credentials"},
+		"oidc_role_arn": {
+			"role_arn": alisim.DefaultPodRoleARN, "oidc_provider_arn": alisim.DefaultOIDCProviderARN, "oidc_token_file_path": m.tokenFile(),
+		},
+	} {
+		role["credential_type"] = name
+		m.must(logical.UpdateOperation, "role/"+name, role)
+		m.must(logical.ReadOperation, "creds/"+name, nil)
+	}
+}
+
+// What the resources of the page keep away, with all of its policies together.
+func TestLeastPolicyNarrows(t *testing.T) {
+	t.Parallel()
+	var all []string
+	for _, s := range readLeastPolicy(t) {
+		all = append(all, s.policies...)
+	}
+	m := newLeastMount(t, all)
+	m.as(adminKey, nil)
+	m.call("CreateUser", map[string]string{"UserName": "alice"})
+	m.call("CreatePolicy", map[string]string{"PolicyName": "ours", "PolicyDocument": allowOSS})
+	m.call("CreateGroup", map[string]string{"GroupName": "admins"})
+	m.as(leastKey, nil)
+	m.must(logical.UpdateOperation, "role/user", leastUser)
+	user := m.must(logical.ReadOperation, "creds/user", nil).Data["username"].(string)
+	trust := string(alisim.TrustAccount(alisim.DefaultAccountID))
+	c, _ := m.cloud(context.Background(), m.storage)
+	for n, tc := range []struct {
+		action string
+		params map[string]string
+	}{
+		{"CreateUser", map[string]string{"UserName": "mallory"}},
+		{"DeleteUser", map[string]string{"UserName": "alice"}},
+		{"CreateAccessKey", map[string]string{"UserName": "alice"}},
+		{"CreateAccessKey", map[string]string{"UserName": alisim.DefaultUserName}},
+		{"CreateAccessKey", map[string]string{"UserName": "least"}},
+		{"CreateRole", map[string]string{"RoleName": "mallory", "AssumeRolePolicyDocument": trust}},
+		{"UpdateRole", map[string]string{"RoleName": "deploy", "NewAssumeRolePolicyDocument": trust}},
+		{"DeleteRole", map[string]string{"RoleName": "deploy"}},
+		{"CreatePolicy", map[string]string{"PolicyName": "mallory", "PolicyDocument": allowOSS}},
+		{"CreatePolicyVersion", map[string]string{"PolicyName": "ours", "PolicyDocument": allowOSS}},
+		{"DeletePolicy", map[string]string{"PolicyName": "ours"}},
+		{"AttachPolicyToUser", map[string]string{"UserName": user, "PolicyName": "AdministratorAccess", "PolicyType": "System"}},
+		{"AttachPolicyToUser", map[string]string{"UserName": user, "PolicyName": "ours", "PolicyType": "Custom"}},
+		{"AttachPolicyToUser", map[string]string{"UserName": "alice", "PolicyName": "AliyunOSSReadOnlyAccess", "PolicyType": "System"}},
+		{"AttachPolicyToRole", map[string]string{"RoleName": "deploy", "PolicyName": "AliyunOSSReadOnlyAccess", "PolicyType": "System"}},
+		{"AddUserToGroup", map[string]string{"UserName": user, "GroupName": "admins"}},
+		{"AddUserToGroup", map[string]string{"UserName": "alice", "GroupName": "readers"}},
+	} {
+		if err := c.call(context.Background(), false, tc.action, tc.params, nil); !hasCode(err, "NoPermission") {
+			t.Errorf("%d: %s %v: got %v, want NoPermission", n, tc.action, tc.params, err)
+		}
+	}
+	m.must(logical.UpdateOperation, "role/pod", map[string]any{"role_arn": alisim.DefaultLocalRoleARN})
+	m.refused(logical.ReadOperation, "creds/pod", nil, "NoPermission")
+}
+
+// Of the real cloud the demo needs what its help prints.
+func TestDemoHelpAgreesWithThePage(t *testing.T) {
+	t.Parallel()
+	help, err := os.ReadFile("../scripts/demo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, _, found := strings.Cut(string(help), "\nset -")
+	_, text, found2 := strings.Cut(text, "{\"Version\"")
+	if !found || !found2 {
+		t.Fatal("the help of scripts/demo has no policy")
+	}
+	printed := regexp.MustCompile(`"(ram|sts):\w+"`).FindAllString(text, -1)
+	page := readLeastPolicy(t)
+	var want []string
+	for _, heading := range []string{"Sessions", "RAM users", "Inline policies of RAM users", "Clean-up of what others added"} {
+		for _, action := range actionsOf(t, page[heading].policies[0]) {
+			if action != "ram:ListPoliciesForRole" && action != "ram:DetachPolicyFromRole" { // the demo has no ram_role
+				want = append(want, `"`+action+`"`)
+			}
+		}
+	}
+	slices.Sort(printed)
+	slices.Sort(want)
+	if want = slices.Compact(want); !reflect.DeepEqual(slices.Compact(printed), want) {
+		t.Errorf("scripts/demo -help prints\n%v\nwant\n%v", printed, want)
+	}
+}
+
+// leastSection is one section of the page.
+type leastSection struct {
+	policies []string
+	breaks   map[string][]string // action to words
+}
+
+func readLeastPolicy(t *testing.T) map[string]leastSection {
+	t.Helper()
+	text, err := os.ReadFile("../docs/least-policy.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := map[string]leastSection{}
+	quoted := regexp.MustCompile("`((?:ram|sts):[A-Za-z]+)`")
+	words := regexp.MustCompile(`issue|renew|revoke|rollback|extras|tidy`)
+	for part := range strings.SplitSeq("\n"+string(text), "\n## ") {
+		heading, body, _ := strings.Cut(part, "\n")
+		s := leastSection{breaks: map[string][]string{}}
+		for block := range strings.SplitSeq(body, "```json\n") {
+			if document, _, closed := strings.Cut(block, "\n```"); closed && strings.HasPrefix(document, "{") {
+				s.policies = append(s.policies, document)
+			}
+		}
+		for line := range strings.SplitSeq(body, "\n") {
+			cells := strings.Split(line, "|")
+			if len(cells) != 4 {
+				continue
+			}
+			what, _, _ := strings.Cut(cells[2], ":")
+			for _, action := range quoted.FindAllStringSubmatch(cells[1], -1) {
+				s.breaks[action[1]] = words.FindAllString(what, -1)
+			}
+		}
+		page[heading] = s
+	}
+	return page
+}
+
+// statement is what the policies of the page are made of.
+type statement struct {
+	Effect           string
+	Action, Resource any
+}
+
+type policyForm struct {
+	Version   string
+	Statement []statement
+}
+
+func decodePolicy(t *testing.T, document string) policyForm {
+	t.Helper()
+	var p policyForm
+	decoder := json.NewDecoder(strings.NewReader(document))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&p); err != nil {
+		t.Fatalf("%v in %s", err, document)
+	}
+	for n := range p.Statement {
+		if one, ok := p.Statement[n].Action.(string); ok {
+			p.Statement[n].Action = []any{one}
+		}
+	}
+	return p
+}
+
+func actionsOf(t *testing.T, document string) []string {
+	t.Helper()
+	var actions []string
+	for _, s := range decodePolicy(t, document).Statement {
+		for _, a := range s.Action.([]any) {
+			actions = append(actions, a.(string))
+		}
+	}
+	slices.Sort(actions)
+	return slices.Compact(actions)
+}
+
+// without takes one action out of the document, "" when none is left.
+func without(t *testing.T, document, action string) string {
+	t.Helper()
+	p := decodePolicy(t, document)
+	p.Statement = slices.DeleteFunc(p.Statement, func(s statement) bool { return len(s.Action.([]any)) == 1 && s.Action.([]any)[0] == action })
+	for n, s := range p.Statement {
+		p.Statement[n].Action = slices.DeleteFunc(s.Action.([]any), func(a any) bool { return a == action })
+	}
+	if len(p.Statement) == 0 {
+		return ""
+	}
+	raw, err := json.Marshal(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(raw)
+}
+
+// leastMount is a mount that can work as an administrator, who arranges things,
+// or as the RAM user "least", who has the policies under test and nothing else.
+type leastMount struct{ *mount }
+
+var (
+	adminKey = [2]string{alisim.DefaultAccessKeyID, alisim.DefaultAccessKeySecret}
+	leastKey = [2]string{"LTAI5tLEASTFAKEFAKEFAKE", "least-is-not-a-real-secret-000"}
+)
+
+func newLeastMount(t *testing.T, documents []string) *leastMount {
+	t.Helper()
+	seed := alisim.SourcesSeed()
+	a := &seed.Accounts[0]
+	least := alisim.User{Name: "least", AccessKeys: []alisim.AccessKey{{ID: leastKey[0], Secret: leastKey[1]}}}
+	for n, document := range documents {
+		if document != "" {
+			name := fmt.Sprintf("least-%d", n)
+			a.Policies = append(a.Policies, alisim.Policy{Name: name, Document: alisim.Document(document)})
+			least.Policies = append(least.Policies, name)
+		}
+	}
+	a.Users = append(a.Users, least)
+	sim, err := alisim.Start(alisim.Options{Seed: seed})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(sim.Close)
+	m := &mount{t: t, storage: &logical.InmemStorage{}, sim: sim}
+	m.backend = m.start(m.storage)
+	lm := &leastMount{m}
+	lm.as(leastKey, nil)
+	lm.must(logical.UpdateOperation, "role/none", map[string]any{"role_arn": roleARN})
+	return lm
+}
+
+// as makes the mount work with another key.
+func (m *leastMount) as(key [2]string, more map[string]any) {
+	m.t.Helper()
+	data := m.simConfig()
+	data["access_key"], data["secret_key"], data["max_retries"] = key[0], key[1], 0
+	for k, v := range more {
+		data[k] = v
+	}
+	m.must(logical.UpdateOperation, "config", data)
+}
+
+// call makes a RAM call as whoever the mount is.
+func (m *leastMount) call(action string, params map[string]string) {
+	m.t.Helper()
+	c, err := m.cloud(context.Background(), m.storage)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	if err := c.call(context.Background(), false, action, params, nil); err != nil {
+		m.t.Fatalf("%s: %v", action, err)
+	}
+}
+
+// tokenFile writes an OIDC token for the pod role.
+func (m *mount) tokenFile() string {
+	m.t.Helper()
+	issuer, err := m.sim.Issuer(alisim.DefaultIssuerName)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	token, err := issuer.Sign(alisim.IdentityToken{})
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	name := filepath.Join(m.t.TempDir(), "token")
+	if err := os.WriteFile(name, []byte(token), 0o600); err != nil {
+		m.t.Fatal(err)
+	}
+	return name
+}
+
+// lease issues as an administrator, and goes on as least.
+func (m *leastMount) lease(role map[string]any) *logical.Secret {
+	m.t.Helper()
+	m.as(adminKey, nil)
+	m.must(logical.UpdateOperation, "role/r", role)
+	return m.must(logical.ReadOperation, "creds/r", nil).Secret
+}
+
+func issuing(role map[string]any) func(*leastMount) error {
+	return func(m *leastMount) error {
+		m.must(logical.UpdateOperation, "role/r", role)
+		// A missing right to assume a new role looks like one that is not known yet.
+		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+		defer cancel()
+		resp, err := m.HandleRequest(ctx, &logical.Request{Operation: logical.ReadOperation, Path: "creds/r", Storage: m.storage, DisplayName: "token"})
+		if err != nil {
+			return err
+		}
+		if resp.IsError() {
+			return resp.Error()
+		}
+		_, err = m.ask(resp)
+		return err
+	}
+}
+
+func renewing(role map[string]any) func(*leastMount) error {
+	return func(m *leastMount) error {
+		secret := m.lease(role)
+		m.as(leastKey, nil)
+		if resp, err := m.renewLease(secret); err != nil || resp.IsError() {
+			m.t.Errorf("renewal of a user that is there: %v %v", resp, err)
+		}
+		m.as(adminKey, nil)
+		if _, err := m.revokeLease(secret); err != nil {
+			m.t.Fatal(err)
+		}
+		m.age(secret.InternalData)
+		m.as(leastKey, nil)
+		resp, err := m.renewLease(secret)
+		if err == nil && !resp.IsError() {
+			return errors.New("a user that is gone was renewed")
+		}
+		return err
+	}
+}
+
+func revoking(role map[string]any) func(*leastMount) error {
+	return func(m *leastMount) error {
+		before := m.inventory()
+		secret := m.lease(role)
+		m.as(leastKey, nil)
+		if _, err := m.revokeLease(secret); err != nil {
+			return err
+		}
+		m.unchanged(before)
+		return nil
+	}
+}
+
+// rollingBack cleans up after an issue that ended with its last call, when
+// nothing could be removed at once.
+func rollingBack(role map[string]any) func(*leastMount) error {
+	return func(m *leastMount) error {
+		m.as(adminKey, nil)
+		m.must(logical.UpdateOperation, "role/r", role)
+		before := m.inventory()
+		for _, last := range []string{"CreateAccessKey", "AssumeRole"} {
+			m.fault(alisim.Fault{Kind: alisim.FaultApplyThenDrop, Action: last})
+		}
+		for _, removal := range []string{
+			"ListAccessKeys", "DeleteAccessKey", "DetachPolicyFromUser", "RemoveUserFromGroup", "DeleteUser", "DetachPolicyFromRole", "DeleteRole", "DeletePolicy",
+		} {
+			m.fault(alisim.Fault{Kind: alisim.FaultError500, Action: removal})
+		}
+		if resp, err := m.request(logical.ReadOperation, "creds/r", nil); err == nil && !resp.IsError() {
+			m.t.Fatal("credentials were issued all the same")
+		}
+		m.sim.ClearFaults()
+		if wal, _ := framework.ListWAL(context.Background(), m.storage); len(wal) != 1 || reflect.DeepEqual(m.inventory(), before) {
+			m.t.Fatalf("%d WAL entries: there is nothing to roll back", len(wal))
+		}
+		m.ageWAL()
+		m.as(leastKey, nil)
+		if resp, err := m.rollBack(); err != nil || resp.IsError() {
+			return fmt.Errorf("%v %w", resp, err)
+		}
+		m.unchanged(before)
+		return nil
+	}
+}
+
+// revokingExtras ends leases whose user or role somebody gave something more.
+func revokingExtras(m *leastMount) error {
+	m.as(adminKey, nil)
+	m.call("CreatePolicy", map[string]string{"PolicyName": "theirs", "PolicyDocument": allowOSS})
+	for n, add := range []func(user string){
+		func(user string) { m.call("CreateAccessKey", map[string]string{"UserName": user}) },
+		func(user string) {
+			m.call("AttachPolicyToUser", map[string]string{"UserName": user, "PolicyName": "ReadOnlyAccess", "PolicyType": "System"})
+			m.call("AttachPolicyToUser", map[string]string{"UserName": user, "PolicyName": "theirs", "PolicyType": "Custom"})
+		},
+		func(user string) {
+			m.call("AddUserToGroup", map[string]string{"UserName": user, "GroupName": "readers"})
+		},
+		func(user string) {
+			m.call("CreateLoginProfile", map[string]string{"UserName": user, "Password": "Fake-Passw0rd!"})
+		},
+		func(user string) {
+			m.call("CreateVirtualMFADevice", map[string]string{"VirtualMFADeviceName": "theirs"})
+			m.call("BindMFADevice", map[string]string{
+				"SerialNumber": "acs:ram::1234567890123456:mfa/theirs", "UserName": user, "AuthenticationCode1": "111111", "AuthenticationCode2": "222222",
+			})
+		},
+		func(string) {
+			m.fault(alisim.Fault{Kind: alisim.FaultRefuse, Action: "DeleteAccessKey", Count: 1, Code: "DeleteConflict.User.AccessKey", Status: 409})
+		},
+	} {
+		secret := m.lease(leastUser)
+		add(secret.InternalData["username"].(string))
+		m.as(leastKey, nil)
+		if _, err := m.revokeLease(secret); err != nil {
+			return fmt.Errorf("extra %d: %w", n, err)
+		}
+	}
+	secret := m.lease(leastRole)
+	m.call("AttachPolicyToRole", map[string]string{"RoleName": secret.InternalData["ram_role"].(string), "PolicyName": "theirs", "PolicyType": "Custom"})
+	m.as(leastKey, nil)
+	if _, err := m.revokeLease(secret); err != nil {
+		return fmt.Errorf("of a role: %w", err)
+	}
+	return nil
+}
+
+// revokingUsedPolicy ends a lease whose own policy somebody attached elsewhere.
+func revokingUsedPolicy(m *leastMount) error {
+	m.as(adminKey, nil)
+	m.call("CreateUser", map[string]string{"UserName": "alice"})
+	before := m.inventory()
+	secret := m.lease(map[string]any{"inline_policies": "[" + allowOSS + "]", "policy_per_lease": true})
+	policy := secret.InternalData["inline_policies"].([]any)[0].(map[string]any)["name"].(string)
+	for kind, name := range map[string]string{"User": "alice", "Group": "readers", "Role": "deploy"} {
+		m.call("AttachPolicyTo"+kind, map[string]string{kind + "Name": name, "PolicyName": policy, "PolicyType": "Custom"})
+	}
+	m.as(leastKey, nil)
+	if _, err := m.revokeLease(secret); err != nil {
+		return err
+	}
+	m.unchanged(before)
+	return nil
+}
+
+// tidying removes a user and a role that neither lease nor index knows of.
+func tidying(m *leastMount) error {
+	before := m.inventory()
+	for _, role := range []map[string]any{leastUser, leastInlineUser, leastRole, leastInlineRole} {
+		data := m.lease(role).InternalData
+		name, _ := data["username"].(string)
+		if name == "" {
+			name = data["ram_role"].(string)
+		}
+		if err := m.storage.Delete(context.Background(), issuedPrefix+name); err != nil {
+			m.t.Fatal(err)
+		}
+	}
+	m.as(leastKey, nil)
+	m.backend = m.start(m.storage)
+	m.tidyAge = -time.Minute // the policies too, which were made a moment ago
+	resp, err := m.request(logical.UpdateOperation, "tidy", nil)
+	switch {
+	case err != nil:
+		return err
+	case resp.IsError():
+		return resp.Error()
+	case len(resp.Data["failed"].([]any)) > 0:
+		return fmt.Errorf("%v", resp.Data["failed"])
+	}
+	m.unchanged(before)
+	return nil
+}
