@@ -49,6 +49,14 @@ func TestRoleRefusesWhatCannotWork(t *testing.T) {
 		"session policy too long": {map[string]any{"role_arn": roleARN, "policy": strings.Trim(long, "[]")}, "policy "},
 		"external id of one":      {map[string]any{"role_arn": roleARN, "external_id": "x"}, "external_id must be 2 to 1224"},
 		"six groups":              {map[string]any{"ram_groups": "a,b,c,d,e,f"}, "5 groups at most"},
+		"ram_role without lease": {
+			map[string]any{"credential_type": "ram_role", "inline_policies": "[" + allowOSS + "]", "lease": false},
+			"lease=false would leave a RAM role behind with every read",
+		},
+		"reuse that cannot be": {
+			map[string]any{"role_arn": roleARN, "expire_with_lease": true, "reuse_ttl": 60},
+			"expire_with_lease and reuse_ttl exclude each other",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			resp, err := m.request(logical.UpdateOperation, "role/bad", tc.data)

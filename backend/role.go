@@ -267,6 +267,9 @@ func (r *role) validateSession() error {
 	if n := len(r.ExternalID); n > 0 && (n < 2 || n > maxExternalID || !externalIDForm.MatchString(r.ExternalID)) {
 		return errors.New("external_id must be 2 to 1224 letters, digits and any of _ + = , . @ : / -")
 	}
+	if r.ExpireWithLease && r.ReuseTTL > 0 {
+		return errors.New("expire_with_lease and reuse_ttl exclude each other: a shared session cannot end with each of its leases")
+	}
 	if r.Policy != "" {
 		if err := checkPolicy(json.RawMessage(r.Policy), maxSessionPolicy); err != nil {
 			return fmt.Errorf("policy %w", err)
@@ -301,6 +304,8 @@ func (r *role) validateGrants(t string) error {
 	switch d := r.MaxSessionDuration; {
 	case len(r.RAMGroups) > 0:
 		return errors.New("ram_groups are for users: leave them out when credential_type is ram_role")
+	case r.NoLease:
+		return errors.New("lease=false would leave a RAM role behind with every read: leave it out when credential_type is ram_role")
 	case !r.grants():
 		return errors.New("at least one of inline_policies or remote_policies is required when credential_type is ram_role")
 	case d != 0 && (d < defaultSession || d > maxSession):
