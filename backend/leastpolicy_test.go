@@ -83,6 +83,11 @@ func TestLeastPolicy(t *testing.T) {
 				t.Errorf("%s: the table names %s, which the policy does not grant", heading, action)
 			}
 		}
+		for _, action := range actions {
+			if len(own.breaks[action]) == 0 {
+				t.Errorf("%s: the table does not say what %s is for", heading, action)
+			}
+		}
 		try := func(word, policy string) error {
 			return section.tries[word](newLeastMount(t, append(slices.Clone(documents), policy)))
 		}
