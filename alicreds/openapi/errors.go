@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // Error is the service's refusal, or an answer that could not be used. It
@@ -171,7 +172,7 @@ func requestID(res *http.Response, fromBody string) string {
 // identifier drops what is not a code or a request id, so that a foreign
 // answer cannot write into logs.
 func identifier(s string) string {
-	if len(s) > 128 {
+	if len(s) > 128 || keyItself.MatchString(s) {
 		return ""
 	}
 	for i := range len(s) {
@@ -197,11 +198,13 @@ func speaks(code string) bool {
 	return strings.HasPrefix(code, "Malformed")
 }
 
-// keyLike is what starts as AccessKeyIds, security tokens and JWTs do,
-// unbroken any other long run; looksRandom tells it from a name.
+// keyLike is what starts as AccessKeyIds, security tokens and JWTs do, also
+// within a word, keyItself what goes on as long as they do, and unbroken any
+// other long run; looksRandom tells it from a name.
 var (
-	keyLike  = regexp.MustCompile(`\b(?:LTAI|STS\.|CAI[A-Z]|eyJ)[A-Za-z0-9+/=_.\-]*`)
-	unbroken = regexp.MustCompile(`[A-Za-z0-9+/=]{28,}`)
+	keyLike   = regexp.MustCompile(`(?:LTAI|STS\.|CAI[A-Z]|eyJ)[A-Za-z0-9+/=_.\-]*`)
+	keyItself = regexp.MustCompile(`(?:LTAI|STS\.N|CAI[A-Z]|eyJ)[A-Za-z0-9_\-]{12,}`)
+	unbroken  = regexp.MustCompile(`[A-Za-z0-9+/=]{28,}`)
 )
 
 func looksRandom(s string) bool {
@@ -215,7 +218,7 @@ func scrub(message string) string {
 		message = message[:4*maxMessage]
 	}
 	message = strings.Join(strings.FieldsFunc(strings.ToValidUTF8(message, ""), func(r rune) bool {
-		return r <= ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 || r == 0x2028 || r == 0x2029
+		return r == ' ' || !unicode.IsPrint(r)
 	}), " ")
 	message = keyLike.ReplaceAllString(message, "[redacted]")
 	message = unbroken.ReplaceAllStringFunc(message, func(run string) string {
