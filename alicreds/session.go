@@ -24,6 +24,7 @@ const (
 var (
 	roleARNForm     = regexp.MustCompile(`^acs:ram::([0-9]{1,32}):role/[A-Za-z0-9.@_-]{1,64}$`)
 	sessionNameForm = regexp.MustCompile(`^[A-Za-z0-9.@_-]{2,64}$`)
+	sessionARNForm  = regexp.MustCompile(`^acs:[a-z]+:[a-z0-9-]*:[0-9]{1,32}:[!-~]{1,256}$`)
 	externalIDForm  = regexp.MustCompile(`^[A-Za-z0-9_+=,.@:/-]*$`)
 )
 
@@ -158,7 +159,9 @@ func (r sessionReply) session(roleARN, source string) (Credentials, error) {
 	}
 	c.Source = source
 	c.RoleARN = roleARN
-	c.SessionARN = r.AssumedRoleUser.Arn
+	if sessionARNForm.MatchString(r.AssumedRoleUser.Arn) {
+		c.SessionARN = r.AssumedRoleUser.Arn
+	}
 	c.AccountID = accountOf(c.SessionARN)
 	if c.AccountID == "" {
 		c.AccountID = accountOf(roleARN)
