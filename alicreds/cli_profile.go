@@ -514,7 +514,7 @@ type oauthFile struct {
 	grewOut OAuthTokens // of the file's
 }
 
-func (s *oauthFile) record() (oauthRecord, error) { return s.read(s.file.read) }
+func (s *oauthFile) record(context.Context) (oauthRecord, error) { return s.read(s.file.read) }
 
 func (s *oauthFile) read(read func() ([]byte, error)) (oauthRecord, error) {
 	r, err := s.written(read)

@@ -95,7 +95,7 @@ type oauthRecord struct {
 // oauthStore keeps the record of a login.
 type oauthStore interface {
 	// record is what is kept right now.
-	record() (oauthRecord, error)
+	record(ctx context.Context) (oauthRecord, error)
 
 	// exclusively runs do while nobody else changes the record.
 	exclusively(ctx context.Context, do func(oauthTurn) error) error
@@ -156,12 +156,15 @@ func (p OAuth) Retrieve(ctx context.Context) (Credentials, error) {
 }
 
 func (l *oauthLogin) session(ctx context.Context) (Credentials, error) {
-	kept, err := l.store.record()
+	kept, err := l.store.record(ctx)
 	if err != nil {
 		return Credentials{}, err
 	}
 	if kept.session.validFor(storedSessionLead) {
 		return kept.session, nil
+	}
+	if err := kept.tokens.over(true); err != nil && !kept.session.validFor(0) {
+		return Credentials{}, err // which needs no turn
 	}
 	var c Credentials
 	err = l.store.exclusively(ctx, func(turn oauthTurn) error {
@@ -182,25 +185,20 @@ func (l *oauthLogin) session(ctx context.Context) (Credentials, error) {
 
 // renew gets a session, and an access token before if need be.
 func (l *oauthLogin) renew(ctx context.Context, turn oauthTurn) (Credentials, error) {
-	const again = "log in again with `aliyun configure --mode OAuth`"
 	now := turn.oauthRecord
+	if err := now.tokens.over(turn.mayRenew); err != nil {
+		return Credentials{}, err
+	}
 	left := time.Until(now.tokens.Expiration)
-	unused := now.tokens.AccessToken != "" && (now.tokens.Expiration.IsZero() || left > 0)
-	switch {
-	case now.tokens.RefreshToken != "" && turn.mayRenew && (now.tokens.AccessToken == "" || left <= oauthRefreshLead):
+	if now.tokens.RefreshToken != "" && turn.mayRenew && (now.tokens.AccessToken == "" || left <= oauthRefreshLead) {
 		tokens, err := l.refresh(ctx, now.tokens.RefreshToken)
-		if err == nil {
-			now = oauthRecord{tokens: tokens, session: now.session}
+		switch {
+		case err == nil:
+			now.tokens = tokens
 			turn.keep(now)
-		} else if !unused || !(&Error{Err: err}).Temporary() {
+		case now.tokens.accessOver() || !(&Error{Err: err}).Temporary():
 			return Credentials{}, err
 		}
-	case now.tokens.RefreshToken != "" && !unused:
-		return Credentials{}, fmt.Errorf("the access token has ended, and the refresh token is not used because its successor could not be written to the file: allow writing, or %s", again)
-	case now.tokens.AccessToken == "":
-		return Credentials{}, fmt.Errorf("there is neither an access token nor a refresh token: %s", again)
-	case !unused:
-		return Credentials{}, fmt.Errorf("the login ended at %s and there is no refresh token: %s", now.tokens.Expiration.UTC().Format(time.RFC3339), again)
 	}
 	session, err := l.exchange(ctx, now.tokens.AccessToken)
 	if err != nil {
@@ -209,6 +207,24 @@ func (l *oauthLogin) renew(ctx context.Context, turn oauthTurn) (Credentials, er
 	now.session = session
 	turn.keep(now)
 	return session, nil
+}
+
+func (t OAuthTokens) accessOver() bool {
+	return t.AccessToken == "" || !t.Expiration.IsZero() && !time.Now().Before(t.Expiration)
+}
+
+// over tells why the tokens are of no use.
+func (t OAuthTokens) over(mayRenew bool) error {
+	const again = "log in again with `aliyun configure --mode OAuth`"
+	switch {
+	case !t.accessOver(), t.RefreshToken != "" && mayRenew:
+		return nil
+	case t.RefreshToken != "":
+		return fmt.Errorf("the access token has ended, and the refresh token is not used because its successor could not be written to the file: allow writing, or %s", again)
+	case t.AccessToken == "":
+		return fmt.Errorf("there is neither an access token nor a refresh token: %s", again)
+	}
+	return fmt.Errorf("the login ended at %s and there is no refresh token: %s", t.Expiration.UTC().Format(time.RFC3339), again)
 }
 
 // refresh spends a refresh token. It is never repeated: an answer that got
@@ -288,15 +304,30 @@ type oauthMemory struct {
 }
 
 // record has no session: a provider asks anew at each call.
-func (m *oauthMemory) record() (oauthRecord, error) { return oauthRecord{}, nil }
+func (m *oauthMemory) record(ctx context.Context) (oauthRecord, error) {
+	if err := m.take(ctx); err != nil {
+		return oauthRecord{}, err
+	}
+	defer m.leave()
+	return m.now(), nil
+}
 
-func (m *oauthMemory) exclusively(ctx context.Context, do func(oauthTurn) error) error {
+func (m *oauthMemory) take(ctx context.Context) error {
 	select {
 	case m.turn <- struct{}{}:
+		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	defer func() { <-m.turn }()
+}
+
+func (m *oauthMemory) leave() { <-m.turn }
+
+func (m *oauthMemory) exclusively(ctx context.Context, do func(oauthTurn) error) error {
+	if err := m.take(ctx); err != nil {
+		return err
+	}
+	defer m.leave()
 	kept := context.WithoutCancel(ctx) // new tokens are to be saved whoever still waits
 	return do(oauthTurn{oauthRecord: m.now(), mayRenew: true, keep: func(r oauthRecord) {
 		m.now = seal(oauthRecord{tokens: r.tokens})
