@@ -18,6 +18,8 @@ import (
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/helper/consts"
 	"github.com/hashicorp/vault/sdk/logical"
+
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds"
 )
 
 // operationPrefix begins the operation names of generated clients, as it does
@@ -33,7 +35,13 @@ type backend struct {
 	holders holders       // of shared policies
 	tidyAge time.Duration // spared by tidy: an issue that is under way may have just created it
 
-	configWrite sync.Mutex // held by writes of config, over their read and write
+	metadata map[bool]*alicreds.Metadata // by disable_imds_v1; keeps the session tokens of the metadata service
+
+	configWrite sync.Mutex // held by writes of config, over their read and write, never over a call to the cloud
+
+	rotations *rotations
+	announcer announcer
+	http      *http.Client // nil: made from config; tests set it
 
 	mu     sync.RWMutex // guards the following; never held over a call to the cloud
 	client *cloud       // nil until needed, and after config has changed
@@ -46,13 +54,19 @@ func Factory(ctx context.Context, conf *logical.BackendConfig) (logical.Backend,
 	if err != nil {
 		return nil, err
 	}
-	b := &backend{tidyAge: 2 * minAge}
+	b := &backend{tidyAge: 2 * minAge, metadata: map[bool]*alicreds.Metadata{}}
+	for _, onlyV2 := range []bool{false, true} {
+		if b.metadata[onlyV2], err = alicreds.NewMetadata(alicreds.MetadataOptions{DisableIMDSv1: onlyV2}); err != nil {
+			return nil, err
+		}
+	}
 	b.Backend = &framework.Backend{
 		Help:        backendHelp,
 		BackendType: logical.TypeLogical,
 		Paths: []*framework.Path{
 			b.pathConfig(),               // path_config.go
 			b.pathConfigCallerIdentity(), // path_config_caller_identity.go
+			b.pathConfigRotateRoot(),     // path_config_rotate.go
 			b.pathRole(),                 // path_roles.go
 			b.pathRoles(),                // path_roles.go
 			b.pathCreds(),                // path_creds.go
@@ -65,8 +79,10 @@ func Factory(ctx context.Context, conf *logical.BackendConfig) (logical.Backend,
 		},
 		WALRollback:       b.rollback, // wal.go
 		WALRollbackMinAge: minAge,
+		InitializeFunc:    b.initialize, // rotations.go
+		PeriodicFunc:      b.periodic,   // rotations.go
 		Invalidate:        b.invalidate,
-		Clean:             func(context.Context) { b.resetCloud() },
+		Clean:             b.clean,
 		RunningVersion:    version,
 	}
 	if conf != nil {
@@ -98,11 +114,17 @@ func (b *backend) cloud(ctx context.Context, s logical.Storage) (*cloud, error) 
 	if err != nil || c == nil {
 		return nil, err
 	}
-	if b.client, err = newCloud(c, b.System()); err != nil {
+	if b.client, err = newCloud(c, b.System(), b.http); err != nil {
 		b.client = nil
 		return nil, err
 	}
 	return b.client, nil
+}
+
+// clean is called when the mount goes, or the node is no longer the active one.
+func (b *backend) clean(context.Context) {
+	b.rotations.stop()
+	b.resetCloud()
 }
 
 // resetCloud forgets the client; requests that hold it go on with it.
@@ -120,8 +142,11 @@ func (b *backend) invalidate(_ context.Context, key string) {
 	if name, ok := strings.CutPrefix(key, rolePrefix); ok {
 		b.roles.forget(name)
 	}
-	if key == configKey {
+	switch {
+	case key == configKey:
 		b.resetCloud()
+	case strings.HasPrefix(key, staticRolePrefix):
+		b.rotations.reload()
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/vault/sdk/helper/testhelpers/schema"
 	"github.com/hashicorp/vault/sdk/logical"
 
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds"
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/alisim"
 )
 
@@ -32,13 +33,32 @@ func newMount(t *testing.T) *mount {
 
 func newEmptyMount(t *testing.T) *mount {
 	t.Helper()
-	sim, err := alisim.Start(alisim.Options{})
+	return newSeededMount(t, alisim.DefaultSeed())
+}
+
+// newSourcesMount is newMount with something behind every door that hands out
+// keys; the instance's is the simulator's.
+func newSourcesMount(t *testing.T) *mount {
+	t.Helper()
+	m := newSeededMount(t, alisim.SourcesSeed())
+	m.must(logical.UpdateOperation, "config", m.simConfig())
+	return m
+}
+
+func newSeededMount(t *testing.T, seed alisim.Seed) *mount {
+	t.Helper()
+	sim, err := alisim.Start(alisim.Options{Seed: seed})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(sim.Close)
 	m := &mount{t: t, storage: &logical.InmemStorage{}, sim: sim}
 	m.backend = m.start(m.storage)
+	for onlyV2 := range m.metadata {
+		if m.metadata[onlyV2], err = alicreds.NewMetadata(alicreds.MetadataOptions{Endpoint: sim.IMDSURL, DisableIMDSv1: onlyV2}); err != nil {
+			t.Fatal(err)
+		}
+	}
 	return m
 }
 

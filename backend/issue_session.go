@@ -132,7 +132,7 @@ func (c *cloud) assumeOwn(ctx context.Context, ask sessionRequest) (alicreds.Cre
 // instance role, of a credentials URI, or those written to the role.
 func (b *backend) issueFromSource(ctx context.Context, i issuance) (*logical.Response, error) {
 	t := i.role.credentialType()
-	p, err := i.role.provider(t, sessionOptions{}, i.cloud.sts, b.System())
+	p, err := i.role.provider(t, sessionOptions{Metadata: b.metadata[i.role.DisableIMDSv1]}, i.cloud.sts, b.System())
 	if err != nil {
 		return logical.ErrorResponse(err.Error()), nil
 	}

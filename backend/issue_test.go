@@ -340,6 +340,31 @@ func TestIssueFromSource(t *testing.T) {
 	}
 }
 
+// Reads of a role of type ecs_ram_role share one session token of the metadata
+// service, in both of its modes.
+func TestIssueFromMetadata(t *testing.T) {
+	t.Parallel()
+	m := newSourcesMount(t)
+	for name, onlyV2 := range map[string]bool{"v1": false, "v2": true} {
+		m.must(logical.UpdateOperation, "role/"+name, map[string]any{"credential_type": "ecs_ram_role", "role_name": "node", "disable_imds_v1": onlyV2})
+		for range 3 {
+			resp := m.must(logical.ReadOperation, "creds/"+name, nil)
+			if id := m.identity(resp); !strings.HasPrefix(id.ARN, "acs:ram::1234567890123456:assumed-role/node/") {
+				t.Errorf("%s: the keys are those of %s", name, id.ARN)
+			}
+		}
+	}
+	tokens := 0
+	for _, c := range m.sim.Journal() {
+		if c.Action == "IMDS.Token" {
+			tokens++
+		}
+	}
+	if tokens != 2 {
+		t.Errorf("6 reads asked for %d session tokens, want one for each mode", tokens)
+	}
+}
+
 func TestIdentityTemplates(t *testing.T) {
 	t.Parallel()
 	document := `{"Version":"1","Statement":[{"Effect":"Allow","Action":"oss:*","Resource":"acs:oss:*:*:home/{{identity.entity.name}}/*"}]}`

@@ -133,6 +133,7 @@ func TestLeastPolicyIsNothing(t *testing.T) {
 		"access_key":      {"access_key": "LTAI5tFAKE", "secret_key": "fake"},
 		"sts":             {"access_key": "STS.FAKE", "secret_key": "fake", "security_token": "token"},
 		"bearer":          {"bearer_token": "fake-bearer"},
+		"ecs_ram_role":    {},
 		"credentials_uri": {"credentials_uri": m.sim.CredentialsURL + "/credentials"},
 		"oidc_role_arn": {
 			"role_arn": alisim.DefaultPodRoleARN, "oidc_provider_arn": alisim.DefaultOIDCProviderARN, "oidc_token_file_path": m.tokenFile(),
@@ -337,14 +338,7 @@ func newLeastMount(t *testing.T, documents []string) *leastMount {
 		}
 	}
 	a.Users = append(a.Users, least)
-	sim, err := alisim.Start(alisim.Options{Seed: seed})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(sim.Close)
-	m := &mount{t: t, storage: &logical.InmemStorage{}, sim: sim}
-	m.backend = m.start(m.storage)
-	lm := &leastMount{m}
+	lm := &leastMount{newSeededMount(t, seed)}
 	lm.as(leastKey, nil)
 	lm.must(logical.UpdateOperation, "role/none", map[string]any{"role_arn": roleARN})
 	return lm

@@ -177,6 +177,8 @@ type sessionOptions struct {
 	Policy          string
 	ExternalID      string
 	Duration        time.Duration
+
+	Metadata *alicreds.Metadata // of ecs_ram_role; nil: one of the provider's own
 }
 
 // provider is the only place where a config, or the source of a role, becomes
@@ -213,7 +215,7 @@ func (s *source) provider(t string, o sessionOptions, sts alicreds.STSOptions, s
 			Duration: o.Duration, STSOptions: sts,
 		})
 	case typeECSRAMRole:
-		return alicreds.NewECSRAMRole(alicreds.ECSRAMRoleOptions{RoleName: s.ECSRoleName, DisableIMDSv1: s.DisableIMDSv1})
+		return alicreds.NewECSRAMRole(alicreds.ECSRAMRoleOptions{RoleName: s.ECSRoleName, DisableIMDSv1: s.DisableIMDSv1, Metadata: o.Metadata})
 	case typeRSAKeyPair:
 		return alicreds.NewRSAKeyPair(s.PublicKeyID, s.PrivateKey, alicreds.RSAKeyPairOptions{Duration: o.Duration, STSOptions: sts})
 	case typeCredentialsURI:
