@@ -155,7 +155,7 @@ func Default(o DefaultOptions) (*Chain, error) {
 	}
 	chain := NewChain(o.ChainOptions,
 		NewEnvironment(o.Getenv),
-		o.member(typeOIDCRoleARN, []string{envOIDCTokenFile, envOIDCProviderARN}, Config{RoleSessionName: session}),
+		o.member(typeOIDCRoleARN, []string{envOIDCTokenFile, envOIDCToken, envOIDCProviderARN}, Config{RoleSessionName: session}),
 		o.member(typeECSRAMRole, nil, Config{}),
 		o.member(typeCredentialsURI, []string{envCredentialsURI}, Config{}),
 	)

@@ -1,6 +1,7 @@
 package alicreds
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ const (
 	envRoleARN          = "ALIBABA_CLOUD_ROLE_ARN"
 	envRoleSessionName  = "ALIBABA_CLOUD_ROLE_SESSION_NAME"
 	envOIDCProviderARN  = "ALIBABA_CLOUD_OIDC_PROVIDER_ARN"
+	envOIDCToken        = "ALIBABA_CLOUD_OIDC_TOKEN"
 	envOIDCTokenFile    = "ALIBABA_CLOUD_OIDC_TOKEN_FILE"
 	envMetadataRole     = "ALIBABA_CLOUD_ECS_METADATA"
 	envMetadataDisabled = "ALIBABA_CLOUD_ECS_METADATA_DISABLED"
@@ -56,6 +58,10 @@ type Config struct {
 	// oidc_role_arn
 	OIDCProviderARN   string `json:"oidc_provider_arn"`    // ALIBABA_CLOUD_OIDC_PROVIDER_ARN
 	OIDCTokenFilePath string `json:"oidc_token_file_path"` // ALIBABA_CLOUD_OIDC_TOKEN_FILE
+
+	// OIDCToken is a token itself, which nobody renews. It wins over a file,
+	// and ALIBABA_CLOUD_OIDC_TOKEN over ALIBABA_CLOUD_OIDC_TOKEN_FILE.
+	OIDCToken string `json:"oidc_token_raw"`
 
 	// Where STS is: see STSOptions. Host is the other name of STSEndpoint for
 	// rsa_key_pair, and wins.
@@ -225,7 +231,7 @@ func (c Config) ramRoleARN() (Provider, error) {
 }
 
 func (c Config) oidcRoleARN() (Provider, error) {
-	file := c.or(c.OIDCTokenFilePath, envOIDCTokenFile)
+	token := c.oidcToken()
 	o := OIDCRoleARNOptions{
 		OIDCProviderARN: c.or(c.OIDCProviderARN, envOIDCProviderARN),
 		RoleARN:         c.or(c.RoleARN, envRoleARN),
@@ -234,7 +240,7 @@ func (c Config) oidcRoleARN() (Provider, error) {
 		Duration:        inUnits(c.RoleSessionExpiration, time.Second),
 	}
 	switch {
-	case file == "":
+	case token == nil:
 		return nil, failed(c.Type, "oidc_token_file_path and %s are empty", envOIDCTokenFile)
 	case o.OIDCProviderARN == "":
 		return nil, failed(c.Type, "oidc_provider_arn and %s are empty", envOIDCProviderARN)
@@ -245,8 +251,30 @@ func (c Config) oidcRoleARN() (Provider, error) {
 	if o.STSOptions, err = c.stsOptions(c.STSEndpoint); err != nil {
 		return nil, err
 	}
-	return NewOIDCRoleARN(TokenFile(file), o)
+	return NewOIDCRoleARN(token, o)
 }
+
+// oidcToken is the token that was given or its file, before those of the
+// environment.
+func (c Config) oidcToken() TokenSource {
+	for _, given := range []struct{ token, file string }{
+		{c.OIDCToken, c.OIDCTokenFilePath},
+		{c.Getenv(envOIDCToken), c.Getenv(envOIDCTokenFile)},
+	} {
+		switch {
+		case given.token != "":
+			return givenToken(seal(given.token))
+		case given.file != "":
+			return TokenFile(given.file)
+		}
+	}
+	return nil
+}
+
+// givenToken is a TokenSource that knows one token.
+type givenToken sealed[string]
+
+func (t givenToken) Token(context.Context) (string, error) { return t(), nil }
 
 func (c Config) ecsRAMRole() (Provider, error) {
 	if isTrue(c.Getenv(envMetadataDisabled)) {

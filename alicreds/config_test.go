@@ -127,6 +127,40 @@ func TestConfigReadsTheToolsNames(t *testing.T) {
 	}
 }
 
+// A token wins over a file, and what is given over the environment.
+func TestConfigTakesATokenItself(t *testing.T) {
+	t.Parallel()
+	sts := newDesk(t, answers(200, sessionJSON()))
+	const given, inFile, inEnvironment = "eyJhIjoiZ2l2ZW4ifQ.e30.AA", "eyJhIjoiZmlsZSJ9.e30.AA", "eyJhIjoiZW52In0.e30.AA"
+	path := file(t, inFile)
+	for _, tc := range []struct {
+		token, file string
+		env         []string
+		want        string
+	}{
+		{given, "", nil, given},
+		{given, path, []string{"ALIBABA_CLOUD_OIDC_TOKEN", inEnvironment}, given},
+		{"", path, []string{"ALIBABA_CLOUD_OIDC_TOKEN", inEnvironment}, inFile},
+		{"", "", []string{"ALIBABA_CLOUD_OIDC_TOKEN", inEnvironment, envFile, path}, inEnvironment},
+		{"", "", []string{envFile, path}, inFile},
+	} {
+		c := alicreds.Config{Type: "oidc_role_arn", OIDCToken: tc.token, OIDCTokenFilePath: tc.file,
+			OIDCProviderARN: providerARN, RoleARN: roleARN, STSEndpoint: sts.URL}
+		get(t, mustBuild(t, c, tc.env...))
+		sts.mu.Lock()
+		if got := sts.requests[len(sts.requests)-1].PostForm.Get("OIDCToken"); got != tc.want {
+			t.Errorf("%v: sent %s, want %s", tc, got, tc.want)
+		}
+		sts.mu.Unlock()
+	}
+	p := mustBuild(t, alicreds.Config{Type: "oidc_role_arn", OIDCToken: given, OIDCProviderARN: providerARN, RoleARN: roleARN})
+	for _, format := range []string{"%v", "%+v", "%#v"} {
+		if text := fmt.Sprintf(format, p); strings.Contains(text, given) {
+			t.Errorf("%s prints %s", format, text)
+		}
+	}
+}
+
 func TestConfigUsesTheProcessEnvironment(t *testing.T) {
 	t.Setenv(envID, "from the environment")
 	t.Setenv(envSecret, "s")
