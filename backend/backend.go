@@ -37,11 +37,7 @@ type backend struct {
 
 	metadata map[bool]*alicreds.Metadata // by disable_imds_v1; keeps the session tokens of the metadata service
 
-	configWrite sync.Mutex // held by writes of config, over their read and write, never over a call to the cloud
-
-	rotations *rotations
-	announcer announcer
-	http      *http.Client // nil: made from config; tests set it
+	configWrite sync.Mutex // held by writes of config, over their read and write
 
 	mu     sync.RWMutex // guards the following; never held over a call to the cloud
 	client *cloud       // nil until needed, and after config has changed
@@ -66,7 +62,6 @@ func Factory(ctx context.Context, conf *logical.BackendConfig) (logical.Backend,
 		Paths: []*framework.Path{
 			b.pathConfig(),               // path_config.go
 			b.pathConfigCallerIdentity(), // path_config_caller_identity.go
-			b.pathConfigRotateRoot(),     // path_config_rotate.go
 			b.pathRole(),                 // path_roles.go
 			b.pathRoles(),                // path_roles.go
 			b.pathCreds(),                // path_creds.go
@@ -79,10 +74,8 @@ func Factory(ctx context.Context, conf *logical.BackendConfig) (logical.Backend,
 		},
 		WALRollback:       b.rollback, // wal.go
 		WALRollbackMinAge: minAge,
-		InitializeFunc:    b.initialize, // rotations.go
-		PeriodicFunc:      b.periodic,   // rotations.go
 		Invalidate:        b.invalidate,
-		Clean:             b.clean,
+		Clean:             func(context.Context) { b.resetCloud() },
 		RunningVersion:    version,
 	}
 	if conf != nil {
@@ -114,17 +107,11 @@ func (b *backend) cloud(ctx context.Context, s logical.Storage) (*cloud, error) 
 	if err != nil || c == nil {
 		return nil, err
 	}
-	if b.client, err = newCloud(c, b.System(), b.http); err != nil {
+	if b.client, err = newCloud(c, b.System()); err != nil {
 		b.client = nil
 		return nil, err
 	}
 	return b.client, nil
-}
-
-// clean is called when the mount goes, or the node is no longer the active one.
-func (b *backend) clean(context.Context) {
-	b.rotations.stop()
-	b.resetCloud()
 }
 
 // resetCloud forgets the client; requests that hold it go on with it.
@@ -142,11 +129,8 @@ func (b *backend) invalidate(_ context.Context, key string) {
 	if name, ok := strings.CutPrefix(key, rolePrefix); ok {
 		b.roles.forget(name)
 	}
-	switch {
-	case key == configKey:
+	if key == configKey {
 		b.resetCloud()
-	case strings.HasPrefix(key, staticRolePrefix):
-		b.rotations.reload()
 	}
 }
 
