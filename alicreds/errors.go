@@ -17,8 +17,16 @@ type Error struct {
 	Err    error
 }
 
-// Error puts the provider in front of the cause.
-func (e *Error) Error() string { return e.Source + ": " + e.Err.Error() }
+// Error puts the provider in front of the cause. Where the remedy is not in
+// the cause itself, Help follows, once.
+func (e *Error) Error() string {
+	text := e.Source + ": " + e.Err.Error()
+	var inner *Error
+	if failureClass(e.Err) != "" && !errors.As(e.Err, &inner) {
+		text += " (see " + e.Help() + ")"
+	}
+	return text
+}
 
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }

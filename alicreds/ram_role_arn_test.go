@@ -302,7 +302,8 @@ func TestRAMRoleARNRefused(t *testing.T) {
 	if !errors.As(err, &refused) || refused.Code != "NoPermission" || refused.RequestID != "R-1" || !errors.As(err, &typed) || typed.Temporary() {
 		t.Errorf("got %v", err)
 	}
-	if want := "ram_role_arn/access_key: AssumeRole: NoPermission (HTTP 403, RequestId R-1): You are not authorized to do this action."; err.Error() != want {
+	want := "ram_role_arn/access_key: AssumeRole: NoPermission (HTTP 403, RequestId R-1): You are not authorized to do this action. (see " + typed.Help() + ")"
+	if err.Error() != want {
 		t.Errorf("got  %v\nwant %v", err, want)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"regexp"
 	"strconv"
@@ -145,11 +146,13 @@ func parseExpiration(s string) (time.Time, error) {
 	}
 	expiration = expiration.UTC()
 	if now := time.Now(); !now.Before(expiration) {
-		return time.Time{}, fmt.Errorf("the reply's credentials expired at %s, which the local clock puts %s ago",
-			expiration.Format(time.RFC3339), now.Sub(expiration).Round(time.Second))
+		return time.Time{}, fmt.Errorf("%w at %s, which the local clock puts %s ago",
+			errEnded, expiration.Format(time.RFC3339), now.Sub(expiration).Round(time.Second))
 	}
 	return expiration, nil
 }
+
+var errEnded = errors.New("the reply's credentials expired")
 
 // session completes the credentials of an assumed role.
 func (r sessionReply) session(roleARN, source string) (Credentials, error) {

@@ -1,0 +1,104 @@
+package alicreds
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
+)
+
+// helpPage has one heading for each class and each provider.
+const helpPage = "https://github.com/alicreds/vault-plugin-secrets-alicloud/blob/main/docs/alicreds-troubleshooting.md"
+
+// Help is the URL of what the troubleshooting page says about the failure:
+// about its class where it is of one, such as a refused signature, and
+// otherwise about the provider.
+func (e *Error) Help() string {
+	anchor := failureClass(e)
+	if anchor == "" {
+		anchor = e.failing()
+	}
+	if anchor == "" {
+		return helpPage // a provider of the caller's own
+	}
+	return helpPage + "#" + anchor
+}
+
+// failing is the provider where the failure began, or the chain if none of
+// its members is set up.
+func (e *Error) failing() string {
+	provider, _, _ := strings.Cut(e.Source, "/")
+	var inner *Error
+	if chain := (*ChainError)(nil); errors.As(e.Err, &inner) && !(errors.As(e.Err, &chain) && errors.Is(chain, ErrUnavailable)) {
+		return inner.failing()
+	}
+	if !slices.Contains(providerNames(), provider) {
+		return ""
+	}
+	return provider
+}
+
+func providerNames() []string {
+	return []string{
+		typeAccessKey, typeSTS, typeEnvironment, typeRAMRoleARN, typeOIDCRoleARN, typeECSRAMRole, typeRSAKeyPair,
+		typeCredentialsURI, typeBearer, typeCLIProfile, "profile", typeCloudSSO, typeOAuth, typeExternal, typeDefault,
+	}
+}
+
+// A helpClass is a failure whose remedy is the same for every provider, with
+// the codes it is known by, if it is a refusal.
+type helpClass struct {
+	anchor string
+	codes  []string // families: "NoPermission" is "NoPermission.Policy", too
+}
+
+func helpClasses() []helpClass {
+	return []helpClass{
+		{"clock", []string{"InvalidTimeStamp"}},
+		{"accesskey", []string{"InvalidAccessKeyId"}},
+		{"signature", []string{"SignatureDoesNotMatch", "IncompleteSignature"}},
+		{"security-token", []string{"InvalidSecurityToken", "MissingSecurityToken"}},
+		{"no-permission", []string{"NoPermission", "AuthenticationFail.NoPermission"}},
+		{"oidc-token", []string{"AuthenticationFail.OIDCToken"}},
+		{"role-not-found", []string{"EntityNotExist.Role"}},
+		{"duration", []string{"InvalidParameter.DurationSeconds"}},
+		{"log-in-again", []string{"invalid_grant", "invalid_token"}},
+		{"throttled", []string{"Throttling"}},
+		{"foreign-answer", nil},
+		{"no-answer", nil},
+	}
+}
+
+// failureClass is "" for a failure that says itself what to do.
+func failureClass(err error) string {
+	if errors.Is(err, ErrUnavailable) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return ""
+	}
+	if errors.Is(err, errEnded) {
+		return "clock"
+	}
+	var refused *openapi.Error
+	var network *openapi.NetworkError
+	switch {
+	case errors.As(err, &refused):
+		for _, class := range helpClasses() {
+			for _, code := range class.codes {
+				if refused.Code == code || strings.HasPrefix(refused.Code, code+".") {
+					return class.anchor
+				}
+			}
+		}
+		switch {
+		case refused.Throttled():
+			return "throttled"
+		case refused.Status == http.StatusOK:
+			return "foreign-answer"
+		}
+	case errors.As(err, &network):
+		return "no-answer"
+	}
+	return ""
+}

@@ -1,0 +1,117 @@
+package alicreds
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
+)
+
+// TestHelpPage wants a heading for every anchor that Help can return, and
+// none beside.
+func TestHelpPage(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../docs/alicreds-troubleshooting.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var headings []string
+	for _, heading := range regexp.MustCompile(`(?m)^## (.*)$`).FindAllStringSubmatch(string(page), -1) {
+		headings = append(headings, strings.ReplaceAll(strings.ToLower(heading[1]), " ", "-")) // as GitHub does
+	}
+	want := providerNames()
+	for _, class := range helpClasses() {
+		want = append(want, class.anchor)
+		for _, code := range class.codes {
+			if !strings.Contains(string(page), "`"+code) {
+				t.Errorf("the page does not name %s", code)
+			}
+		}
+	}
+	slices.Sort(headings)
+	slices.Sort(want)
+	if !slices.Equal(headings, want) {
+		t.Errorf("the page has  %q\nHelp returns %q", headings, want)
+	}
+	for _, link := range regexp.MustCompile(`\]\(#([^)]*)\)`).FindAllStringSubmatch(string(page), -1) {
+		if !slices.Contains(headings, link[1]) {
+			t.Errorf("the page links to #%s in vain", link[1])
+		}
+	}
+}
+
+func TestHelp(t *testing.T) {
+	t.Parallel()
+	refused := func(status int, code string) error {
+		return &openapi.Error{Action: "AssumeRole", Code: code, Status: status}
+	}
+	unreachable := &openapi.NetworkError{Action: "AssumeRole", Host: "sts.aliyuncs.com", Err: errors.New("timed out")}
+	_, ended := parseExpiration("2001-01-01T00:00:00Z")
+	for name, c := range map[string]struct {
+		err     error
+		anchor  string
+		printed bool
+	}{
+		"clock":               {refused(400, "InvalidTimeStamp.Expired"), "#clock", true},
+		"ended":               {fmt.Errorf("AssumeRole: %w", ended), "#clock", true},
+		"accesskey":           {refused(404, "InvalidAccessKeyId.NotFound"), "#accesskey", true},
+		"signature":           {refused(400, "SignatureDoesNotMatch"), "#signature", true},
+		"security token":      {refused(400, "InvalidSecurityToken.Expired"), "#security-token", true},
+		"no permission":       {refused(403, "NoPermission"), "#no-permission", true},
+		"trust of OIDC":       {refused(403, "AuthenticationFail.NoPermission"), "#no-permission", true},
+		"OIDC token":          {refused(401, "AuthenticationFail.OIDCToken.Expired"), "#oidc-token", true},
+		"role":                {refused(404, "EntityNotExist.Role"), "#role-not-found", true},
+		"duration":            {refused(400, "InvalidParameter.DurationSeconds"), "#duration", true},
+		"login":               {refused(400, "invalid_grant"), "#log-in-again", true},
+		"throttled by code":   {refused(400, "Throttling.User"), "#throttled", true},
+		"throttled by status": {refused(302, ""), "#throttled", true},
+		"foreign answer":      {refused(200, ""), "#foreign-answer", true},
+		"no answer":           {unreachable, "#no-answer", true},
+		"cancelled":           {&openapi.NetworkError{Err: context.Canceled}, "#ram_role_arn", false},
+		"other refusal":       {refused(400, "InvalidParameter.RoleArn"), "#ram_role_arn", false},
+		"not set up":          {fmt.Errorf("%w: %w", ErrUnavailable, unreachable), "#ram_role_arn", false},
+		"configuration":       {errors.New("the role ARN is empty"), "#ram_role_arn", false},
+		"source":              {setUp{failed(typeEnvironment, "%w: no keys", ErrUnavailable)}, "#env", false},
+		"source refused":      {setUp{&Error{Source: typeOIDCRoleARN, Err: refused(403, "NoPermission")}}, "#no-permission", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			failure := &Error{Source: typeRAMRoleARN + "/" + typeAccessKey, Err: c.err}
+			if got := failure.Help(); got != helpPage+c.anchor {
+				t.Errorf("Help() = %s, want %s", got, c.anchor)
+			}
+			text := failure.Error()
+			if n := strings.Count(text, helpPage); c.printed != (n == 1) || c.printed != strings.HasSuffix(text, " (see "+failure.Help()+")") {
+				t.Errorf("printed %d times: %s", n, text)
+			}
+		})
+	}
+}
+
+// TestHelpOfChains names the member that is set up and fails, and the chain
+// when none is set up.
+func TestHelpOfChains(t *testing.T) {
+	t.Parallel()
+	absent := failed(typeEnvironment, "%w: no keys", ErrUnavailable)
+	broken := failed(typeOIDCRoleARN, "the role ARN is empty")
+	for want, attempts := range map[string][]error{
+		"#default":       {absent, failed(typeECSRAMRole, "%w: no role", ErrUnavailable)},
+		"#oidc_role_arn": {absent, broken},
+		"#throttled":     {absent, &Error{Source: typeOIDCRoleARN, Err: &openapi.Error{Status: 429}}},
+	} {
+		failure := &Error{Source: typeDefault, Err: &ChainError{Attempts: attempts}}
+		if got := failure.Help(); got != helpPage+want {
+			t.Errorf("Help() = %s, want %s", got, want)
+		}
+	}
+	own := &Error{Source: "vault", Err: errors.New("sealed")}
+	if got := own.Help(); got != helpPage {
+		t.Errorf("Help() of a provider of the caller's own = %s", got)
+	}
+}
