@@ -36,7 +36,17 @@ func checkPolicy(doc json.RawMessage, limit int) error {
 	if policy.Statement == nil {
 		return errors.New(`must have a "Statement"`)
 	}
-	if _, err := framework.ValidateIdentityTemplate(string(doc)); err != nil {
+	value, err := decodeNumbers(doc)
+	if err != nil {
+		return err
+	}
+	wellFormed := true
+	eachString(value, func(s string) string { // the braces of JSON itself are none of a template
+		_, err := framework.ValidateIdentityTemplate(s)
+		wellFormed = wellFormed && err == nil
+		return s
+	})
+	if !wellFormed {
 		return errors.New("has an identity template that is not well-formed")
 	}
 	compact, err := compactJSON(doc)

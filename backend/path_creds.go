@@ -118,9 +118,11 @@ func (b *backend) issue(ctx context.Context, req *logical.Request, data *framewo
 			return nil, err
 		}
 	}
-	var resp *logical.Response
-	if i.cloud, resp, err = b.cloudOrAnswer(ctx, req.Storage); i.cloud == nil {
-		return resp, err
+	if i.cloud, err = b.cloud(ctx, req.Storage); err != nil {
+		return nil, err
+	}
+	if i.cloud == nil {
+		return logical.ErrorResponse("unable to create secret because " + notConfigured), nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, issueTimeout)
 	defer cancel()

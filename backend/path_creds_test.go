@@ -187,7 +187,7 @@ func TestRevokeAndRenewWithoutConfigOrRole(t *testing.T) {
 	m.must(logical.UpdateOperation, "role/ci", map[string]any{"ram_groups": "readers"})
 	secret := m.must(logical.ReadOperation, "creds/ci", nil).Secret
 	m.must(logical.DeleteOperation, "role/ci", nil)
-	if resp, err := m.renewLease(secret); err != nil || !resp.IsError() || !strings.Contains(resp.Error().Error(), "role ci has been deleted so no further renewals are allowed") {
+	if resp, err := m.renewLease(secret); err == nil || !strings.Contains(err.Error(), "role ci has been deleted so no further renewals are allowed") {
 		t.Errorf("renewal without the role: %v %v", resp, err)
 	}
 	m.must(logical.UpdateOperation, "role/ci", map[string]any{"ram_groups": "readers"})
@@ -200,7 +200,7 @@ func TestRevokeAndRenewWithoutConfigOrRole(t *testing.T) {
 		t.Error(err)
 	}
 	m.age(secret.InternalData)
-	if resp, err := m.renewLease(secret); err != nil || !resp.IsError() || !strings.Contains(resp.Error().Error(), "no longer exists") {
+	if resp, err := m.renewLease(secret); err == nil || !strings.Contains(err.Error(), "no longer exists") {
 		t.Errorf("renewal of a user that is gone: %v %v", resp, err)
 	}
 }
@@ -253,7 +253,7 @@ func TestIssueSession(t *testing.T) {
 			case tc.warning == "" && warnings != "", !strings.Contains(warnings, tc.warning):
 				t.Errorf("warnings %q, want %q", warnings, tc.warning)
 			}
-			if resp, err := m.renewLease(resp.Secret); err != nil || !resp.IsError() {
+			if resp, err := m.renewLease(resp.Secret); err == nil {
 				t.Errorf("a session was renewed: %v %v", resp, err)
 			}
 			if _, err := m.revokeLease(resp.Secret); err != nil {

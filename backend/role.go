@@ -179,7 +179,7 @@ func parseRemotePolicies(list []string) ([]remotePolicy, error) {
 		for _, pair := range strings.Split(s, ",") {
 			key, value, ok := strings.Cut(pair, ":")
 			if !ok || strings.Contains(value, ":") {
-				return nil, fmt.Errorf(`remote_policies: unable to recognize pair in %q: write "name:<policy>,type:System" or "name:<policy>,type:Custom"`, pair)
+				return nil, fmt.Errorf(`remote_policies: unable to recognize pair in %s: write "name:<policy>,type:System" or "name:<policy>,type:Custom"`, pair)
 			}
 			switch key, value = strings.TrimSpace(key), strings.TrimSpace(value); key {
 			case "name":
@@ -191,10 +191,10 @@ func parseRemotePolicies(list []string) ([]remotePolicy, error) {
 			}
 		}
 		if p.Name == "" {
-			return nil, fmt.Errorf("remote_policies: policy name is required in %q", s)
+			return nil, fmt.Errorf("remote_policies: policy name is required in %s", s)
 		}
 		if p.Type == "" {
-			return nil, fmt.Errorf("remote_policies: policy type is required in %q", s)
+			return nil, fmt.Errorf("remote_policies: policy type is required in %s", s)
 		}
 		if p.Type != "System" && p.Type != "Custom" {
 			return nil, fmt.Errorf(`remote_policies: the type in %q must be System or Custom`, s)

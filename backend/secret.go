@@ -2,6 +2,7 @@ package backend
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -53,34 +54,38 @@ func readLease(req *logical.Request) (lease, error) {
 	return l, nil
 }
 
-// renew extends the lease of a RAM user by what the role says now.
+// renew extends the lease of a RAM user by what the role says now. Its refusals
+// are errors: of a response Vault would print all fields.
 func (b *backend) renew(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {
 	l, err := readLease(req)
 	if err != nil {
 		return nil, err
 	}
 	if l.RoleType != leaseRAM {
-		return logical.ErrorResponse("a session cannot be renewed: read creds/ again for a new one"), nil
+		return nil, errors.New("a session cannot be renewed: read creds/ again for a new one")
 	}
 	r, err := load[role](ctx, req.Storage, rolePrefix+l.RoleName)
 	if err != nil {
 		return nil, err
 	}
 	if r == nil {
-		return logical.ErrorResponse("role %s has been deleted so no further renewals are allowed", l.RoleName), nil
+		return nil, fmt.Errorf("role %s has been deleted so no further renewals are allowed", l.RoleName)
 	}
-	cloud, resp, err := b.cloudOrAnswer(ctx, req.Storage)
-	if cloud == nil {
-		return resp, err
+	cloud, err := b.cloud(ctx, req.Storage)
+	if err != nil {
+		return nil, err
 	}
-	check, cancel := context.WithTimeout(ctx, readTimeout)
-	defer cancel()
-	switch err := cloud.exists(check, l.issued); {
+	if cloud != nil {
+		check, cancel := context.WithTimeout(ctx, readTimeout)
+		defer cancel()
+		err = cloud.exists(check, l.issued)
+	}
+	switch {
 	case hasCode(err, "EntityNotExist.User") && time.Since(l.CreatedAt) >= visibleWithin:
-		return logical.ErrorResponse("the RAM user %s of this lease no longer exists: read creds/ again for a new one", l.UserName), nil
-	case err != nil:
+		return nil, fmt.Errorf("the RAM user %s of this lease no longer exists: read creds/ again for a new one", l.UserName)
+	case err != nil || cloud == nil:
 		// The renewal needs nothing of RAM, and must outlive its outages.
-		b.Logger().Debug("renewing without having seen the RAM user", "username", l.UserName, "error", err)
+		b.Logger().Debug("renewing without having seen the RAM user", "username", l.UserName, "configured", cloud != nil, "error", err)
 	}
 	longest := b.System().MaxLeaseTTL()
 	if r.MaxTTL > 0 {
@@ -89,8 +94,11 @@ func (b *backend) renew(ctx context.Context, req *logical.Request, _ *framework.
 	if err := prolong(ctx, req.Storage, l.issued, time.Now().Add(longest)); err != nil {
 		return nil, err
 	}
-	resp = &logical.Response{Secret: req.Secret}
+	resp := &logical.Response{Secret: req.Secret}
 	resp.Secret.TTL, resp.Secret.MaxTTL = r.TTL, r.MaxTTL
+	if r.TTL == 0 {
+		resp.Secret.TTL = min(b.System().DefaultLeaseTTL(), longest)
+	}
 	return resp, nil
 }
 

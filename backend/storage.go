@@ -11,7 +11,7 @@ import (
 func load[T any](ctx context.Context, s logical.Storage, key string) (*T, error) {
 	entry, err := s.Get(ctx, key)
 	if err != nil {
-		return nil, fmt.Errorf("reading %q from storage: %w", key, err)
+		return nil, err // bare: Vault knows the errors of storage by their words
 	}
 	if entry == nil {
 		return nil, nil

@@ -1,0 +1,61 @@
+package backend
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/logical"
+)
+
+// What Vault's built-in engine takes or says, and callers may count on.
+
+func TestPoliciesMayEndInBraces(t *testing.T) {
+	t.Parallel()
+	m := newMount(t)
+	const conditional = `{"Version":"1","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}],"Note":{"a":{"b":{}}}}`
+	m.must(logical.CreateOperation, "role/ci", map[string]any{"inline_policies": "[" + conditional + "]"})
+	m.must(logical.CreateOperation, "role/deploy", map[string]any{"role_arn": roleARN, "policy": conditional})
+	m.refused(logical.CreateOperation, "role/bad", map[string]any{"role_arn": roleARN, "policy": strings.Replace(conditional, "*", "{{identity.entity.name", 1)}, "identity template")
+}
+
+func TestMessagesOfTheBuiltInEngine(t *testing.T) {
+	t.Parallel()
+	m := newEmptyMount(t)
+	m.must(logical.CreateOperation, "role/deploy", map[string]any{"role_arn": roleARN})
+	m.refused(logical.ReadOperation, "creds/deploy", nil, "unable to create secret because no credentials are configured")
+	for policy, want := range map[string]string{
+		"name:A":                 "policy type is required in name:A",
+		"type:System":            "policy name is required in type:System",
+		"name:A:B,type:System":   "unable to recognize pair in name:A:B",
+		"name:A,type:System,x:y": "invalid key: x",
+	} {
+		m.refused(logical.CreateOperation, "role/ci", map[string]any{"remote_policies": []string{policy}}, want)
+	}
+	// Vault answers 400 to what storage refuses, where its words come alone.
+	m.storage = logical.NewStorageView(m.storage, "")
+	if _, err := m.request(logical.ReadOperation, "role/a..b", nil); err == nil || err.Error() != logical.ErrRelativePath.Error() {
+		t.Errorf("a name with two dots: %v", err)
+	}
+}
+
+// A renewal needs the role and nothing else.
+func TestRenewWithoutConfig(t *testing.T) {
+	t.Parallel()
+	m := newMount(t)
+	m.must(logical.CreateOperation, "role/ci", map[string]any{"ram_groups": "readers", "max_ttl": "20m"})
+	secret := m.must(logical.ReadOperation, "creds/ci", nil).Secret
+	m.must(logical.DeleteOperation, "config", nil)
+	resp, err := m.renewLease(secret)
+	if err != nil || resp.IsError() {
+		t.Fatalf("renewal: %v %v", resp, err)
+	}
+	// Above its maximum, Vault would warn of a TTL that nobody asked for.
+	if resp.Secret.TTL != 20*time.Minute || resp.Secret.MaxTTL != 20*time.Minute {
+		t.Errorf("renewed to %v of %v", resp.Secret.TTL, resp.Secret.MaxTTL)
+	}
+	m.must(logical.DeleteOperation, "role/ci", nil)
+	if _, err := m.renewLease(secret); err == nil || err.Error() != "role ci has been deleted so no further renewals are allowed" {
+		t.Errorf("renewal without the role: %v", err)
+	}
+}
