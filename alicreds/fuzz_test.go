@@ -309,7 +309,7 @@ func FuzzARN(f *testing.F) {
 	})
 }
 
-func formOf(t *testing.T, r *http.Request) url.Values {
+func formOf(t testing.TB, r *http.Request) url.Values {
 	t.Helper()
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
@@ -327,7 +327,7 @@ func formOf(t *testing.T, r *http.Request) url.Values {
 // it, and not in the URL.
 func FuzzOIDCToken(f *testing.F) {
 	path := filepath.Join(f.TempDir(), "token")
-	read := func(t *testing.T, content []byte) (sent string, err error) {
+	read := func(t testing.TB, content []byte) (sent string, err error) {
 		if err := os.WriteFile(path, content, 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -345,11 +345,11 @@ func FuzzOIDCToken(f *testing.F) {
 		_, err = p.Retrieve(t.Context())
 		return sent, err
 	}
+	_, wrong := read(f, []byte("x"))
+	_, long := read(f, bytes.Repeat([]byte("x"), 2*maxOIDCToken))
 	f.Fuzz(func(t *testing.T, content []byte) {
 		sent, err := read(t, content)
 		if err != nil {
-			_, wrong := read(t, []byte("x"))
-			_, long := read(t, bytes.Repeat([]byte("x"), 2*maxOIDCToken))
 			if text := err.Error(); sent != "" || text != wrong.Error() && text != long.Error() {
 				t.Errorf("sent %q, and the refusal depends on the content: %v", sent, err)
 			}
