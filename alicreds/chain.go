@@ -120,6 +120,11 @@ type DefaultOptions struct {
 	Getenv     func(string) string // default os.Getenv
 	STSOptions STSOptions          // completed from the environment
 	Metadata   *Metadata           // default: one of the chain's own
+
+	// CLIProfile says how config.json is used. Its Getenv, STSOptions and
+	// Metadata are those above.
+	CLIProfile CLIProfileOptions
+
 	ChainOptions
 }
 
@@ -139,7 +144,10 @@ func Default(o DefaultOptions) (*Chain, error) {
 	if o.Getenv == nil {
 		o.Getenv = os.Getenv
 	}
-	var err error
+	ini, err := NewProfile(ProfileOptions{STSOptions: o.STSOptions, Metadata: o.Metadata, Getenv: o.Getenv})
+	if err != nil {
+		return nil, &Error{Source: typeDefault, Err: err}
+	}
 	if o.STSOptions, err = o.STSOptions.FromEnvironment(o.Getenv).ready(); err != nil {
 		return nil, &Error{Source: typeDefault, Err: err}
 	}
@@ -149,6 +157,11 @@ func Default(o DefaultOptions) (*Chain, error) {
 			return nil, &Error{Source: typeDefault, Err: err}
 		}
 	}
+	o.CLIProfile.STSOptions, o.CLIProfile.Metadata, o.CLIProfile.Getenv = o.STSOptions, o.Metadata, o.Getenv
+	cli, err := NewCLIProfile(o.CLIProfile)
+	if err != nil {
+		return nil, &Error{Source: typeDefault, Err: err}
+	}
 	session := o.Getenv(envRoleSessionName)
 	if session == "" {
 		session = newSessionName()
@@ -156,6 +169,8 @@ func Default(o DefaultOptions) (*Chain, error) {
 	chain := NewChain(o.ChainOptions,
 		NewEnvironment(o.Getenv),
 		o.member(typeOIDCRoleARN, []string{envOIDCTokenFile, envOIDCToken, envOIDCProviderARN}, Config{RoleSessionName: session}),
+		cli,
+		ini,
 		o.member(typeECSRAMRole, nil, Config{}),
 		o.member(typeCredentialsURI, []string{envCredentialsURI}, Config{}),
 	)
