@@ -1,6 +1,8 @@
 package backend
 
 import (
+	"errors"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -37,6 +39,35 @@ func TestMessagesOfTheBuiltInEngine(t *testing.T) {
 	if _, err := m.request(logical.ReadOperation, "role/a..b", nil); err == nil || err.Error() != logical.ErrRelativePath.Error() {
 		t.Errorf("a name with two dots: %v", err)
 	}
+}
+
+// A read of creds/<name> without the role is Vault's own 404; a write is ours to answer.
+func TestUnknownRole(t *testing.T) {
+	t.Parallel()
+	m := newMount(t)
+	if resp, err := m.request(logical.ReadOperation, "creds/nobody", nil); resp != nil || err != nil {
+		t.Errorf("read: %v %v", resp, err)
+	}
+	_, err := m.request(logical.UpdateOperation, "creds/nobody", nil)
+	var coded logical.HTTPCodedError
+	if !errors.As(err, &coded) || coded.Code() != http.StatusNotFound || !strings.Contains(err.Error(), "nobody") {
+		t.Errorf("write: %v, want a 404 that names the role", err)
+	}
+}
+
+// A first write of config says where credentials come from.
+func TestFirstConfig(t *testing.T) {
+	t.Parallel()
+	m := newEmptyMount(t)
+	m.refused(logical.UpdateOperation, "config", map[string]any{}, "access_key is required")
+	m.refused(logical.UpdateOperation, "config", map[string]any{"region": "cn-beijing"}, "access_key is required")
+	m.must(logical.UpdateOperation, "config", map[string]any{"access_key": "", "secret_key": ""})
+	m.must(logical.UpdateOperation, "config", map[string]any{"region": "cn-beijing"})
+	if c := m.must(logical.ReadOperation, "config", nil).Data; c["credential_type"] != "default" || c["region"] != "cn-beijing" {
+		t.Errorf("config: %v", c)
+	}
+	m = newEmptyMount(t)
+	m.must(logical.UpdateOperation, "config", map[string]any{"credential_type": "default"})
 }
 
 // A renewal needs the role and nothing else.

@@ -36,7 +36,7 @@ func answer(doing string, err error) (*logical.Response, error) {
 		return nil, errors.New(detail)
 	}
 	if fix := fixes[refused.Code]; fix != "" {
-		detail += ". " + fix
+		detail = strings.TrimRight(detail, ". ") + ". " + fix
 	}
 	return logical.ErrorResponse(detail), nil
 }

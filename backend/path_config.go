@@ -92,7 +92,7 @@ func (b *backend) pathConfig() *framework.Path {
 			},
 			logical.DeleteOperation: &framework.PathOperation{
 				Callback:                    b.deleteConfig,
-				Summary:                     "Delete the configuration. Until it is written again nothing can be issued, renewed or revoked.",
+				Summary:                     "Delete the configuration. Until it is written again nothing can be issued or revoked.",
 				DisplayAttrs:                &framework.DisplayAttributes{OperationSuffix: "configuration"},
 				Responses:                   noContent(),
 				ForwardPerformanceStandby:   true,
@@ -244,6 +244,9 @@ func (b *backend) writeConfig(ctx context.Context, req *logical.Request, data *f
 	}
 	if c == nil {
 		c = &config{}
+		if err := firstWrite(data); err != nil {
+			return logical.ErrorResponse(err.Error()), nil
+		}
 	}
 	if err := c.update(data); err != nil {
 		return logical.ErrorResponse(err.Error()), nil
@@ -270,6 +273,17 @@ func (b *backend) writeConfig(ctx context.Context, req *logical.Request, data *f
 	}
 	b.resetCloud()
 	return warned(nil, c.warnings()), nil
+}
+
+// firstWrite refuses to guess where credentials come from, as the built-in engine
+// does; empty keys do say it.
+func firstWrite(data *framework.FieldData) error {
+	for _, field := range []string{"access_key", "credential_type"} {
+		if _, ok := data.GetOk(field); ok {
+			return nil
+		}
+	}
+	return errors.New("access_key is required: give access_key and secret_key, or say in credential_type where credentials come from")
 }
 
 // update takes the fields of a write; those that are not given keep their value.
@@ -400,5 +414,5 @@ A write keeps the fields that it does not give. Keys are not tried unless
 verify=true is given; "vault read alicloud/config/caller-identity" tries them.
 
 secret_key and security_token are never read back. Deleting the configuration
-leaves leases that cannot be renewed or revoked until it is written again.
+leaves leases that cannot be revoked until it is written again.
 `

@@ -103,8 +103,14 @@ func (b *backend) issue(ctx context.Context, req *logical.Request, data *framewo
 	}
 	name := data.Get("name").(string)
 	r, err := b.roles.get(ctx, req.Storage, name)
-	if err != nil || r == nil {
+	if err != nil {
 		return nil, err
+	}
+	if r == nil && req.Operation == logical.UpdateOperation {
+		return nil, logical.CodedError(http.StatusNotFound, fmt.Sprintf("there is no role %q", name))
+	}
+	if r == nil {
+		return nil, nil // of a read, Vault makes a 404
 	}
 	i := issuance{
 		req: req, role: r, name: name,
