@@ -756,7 +756,7 @@ func TestConformance(t *testing.T) {
 			}
 		}},
 	}
-	for _, r := range rows {
+	for _, r := range complete(t, rows, profileRows()) {
 		t.Run(r.number, func(t *testing.T) {
 			t.Parallel()
 			r.test(t)
