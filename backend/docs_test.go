@@ -1,0 +1,481 @@
+package backend
+
+import (
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"os"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/hashicorp/vault/sdk/framework"
+	"github.com/hashicorp/vault/sdk/logical"
+
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/alisim"
+)
+
+const apiPage = "../docs/api.md"
+
+// TestAPIExamples runs every console block of docs/api.md, in order, and
+// compares the answers with those on the page.
+func TestAPIExamples(t *testing.T) { // not parallel: it sets the environment
+	t.Setenv("ALIBABA_CLOUD_ACCESS_KEY_ID", alisim.DefaultAccessKeyID)
+	t.Setenv("ALIBABA_CLOUD_ACCESS_KEY_SECRET", alisim.DefaultAccessKeySecret)
+	text := readPage(t, apiPage)
+	c := newConsole(t)
+	examples := 0
+	for n, block := range strings.Split(text, "```console\n") {
+		block, _, closed := strings.Cut(block, "```\n")
+		if n == 0 || !closed {
+			continue
+		}
+		for _, example := range strings.Split("\n"+block, "\n$ ")[1:] {
+			examples++
+			c.run(example)
+		}
+	}
+	if examples < 60 {
+		t.Errorf("the page has %d examples only", examples)
+	}
+}
+
+// console is a shell that knows the commands of the page, and a mount of them.
+type console struct {
+	*mount
+	files map[string]string // what @name stands for
+	local map[string]string // what the page writes, and what stands for it here
+}
+
+func newConsole(t *testing.T) *console {
+	t.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, err := x509.MarshalPKIXPublicKey(&key.PublicKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seed := alisim.SourcesSeed()
+	seed.Accounts[0].Users[0].KeyPairs = []alisim.KeyPair{{
+		ID: "kp-fake", PublicKey: string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public})),
+	}}
+	m := newSeededMount(t, seed)
+	m.must(logical.UpdateOperation, "config", m.simConfig())
+	m.must(logical.UpdateOperation, "role/session", map[string]any{"role_arn": roleARN})
+	session := m.must(logical.ReadOperation, "creds/session", nil).Data
+	m.must(logical.DeleteOperation, "role/session", nil)
+	m.must(logical.DeleteOperation, "config", nil)
+	c := &console{mount: m, files: map[string]string{
+		"secret.txt": alisim.DefaultAccessKeySecret, "legacy.txt": "fake-legacy-secret", "bearer.txt": "fake-bearer-token",
+		"key.pem": string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})),
+	}, local: map[string]string{
+		"/var/run/secrets/ack.alibabacloud.com/rrsa-tokens/token": m.tokenFile(),
+		"http://127.0.0.1:7002":                                   m.sim.CredentialsURL,
+	}}
+	for field, value := range session {
+		c.files["session/"+field] = value.(string)
+	}
+	return c
+}
+
+var curl = regexp.MustCompile(`^curl -s -H "X-Vault-Token: \$VAULT_TOKEN" -X (\w+) \$VAULT_ADDR/v1/alicloud/(\S+)$`)
+
+// run runs one command and compares what it answers with what follows it.
+func (c *console) run(example string) {
+	c.t.Helper()
+	command, want, _ := strings.Cut(strings.ReplaceAll(example, "\\\n", ""), "\n")
+	want = strings.TrimSpace(want)
+	var words []string
+	if m := curl.FindStringSubmatch(command); m != nil {
+		words = []string{"vault", strings.ToLower(m[1]), "-format=json", "alicloud/" + m[2]}
+	} else {
+		words = splitWords(c.t, command)
+	}
+	operations := map[string]logical.Operation{
+		"write": logical.UpdateOperation, "read": logical.ReadOperation, "list": logical.ListOperation, "delete": logical.DeleteOperation,
+	}
+	op, known := operations[words[1]]
+	words = slices.DeleteFunc(words[2:], func(w string) bool { return w == "-format=json" || w == "-f" })
+	path, ours := strings.CutPrefix(words[0], "alicloud/")
+	if !known || !ours {
+		c.t.Fatalf("the command is not understood: %s", command)
+	}
+	if op == logical.ListOperation {
+		path = strings.TrimSuffix(path, "/") + "/"
+	}
+	data := c.data(words[1:])
+	if path == "config" && op == logical.UpdateOperation && data["network"] == nil {
+		for field, value := range c.simConfig() { // the cloud is simulated
+			if strings.HasSuffix(field, "_endpoint") || field == "ca_certificate" {
+				data[field] = value
+			}
+		}
+	}
+	resp, err := c.request(op, path, data)
+	got := c.print(op, path, resp, err)
+	wanted := any(want)
+	if strings.HasPrefix(want, "{") {
+		wanted = decoded(c.t, want)
+	}
+	if difference := differ("", wanted, got); difference != "" {
+		shown, _ := json.MarshalIndent(got, "", "  ")
+		c.t.Errorf("$ %s\n%s\nthe answer is\n%s", command, difference, shown)
+	}
+}
+
+func (c *console) data(pairs []string) map[string]any {
+	data := map[string]any{}
+	for _, pair := range pairs {
+		key, value, _ := strings.Cut(pair, "=")
+		if name, file := strings.CutPrefix(value, "@"); file {
+			if c.files[name] == "" {
+				c.t.Fatalf("the file %s is not known", name)
+			}
+			value = c.files[name]
+		}
+		for page, here := range c.local {
+			value = strings.Replace(value, page, here, 1)
+		}
+		if key == "remote_policies" { // the CLI gives a single value as text; Vault makes a list of it
+			data[key] = []string{value}
+			continue
+		}
+		data[key] = value
+	}
+	return data
+}
+
+// print is what the CLI prints: text, or the JSON without what is empty.
+func (c *console) print(op logical.Operation, path string, resp *logical.Response, err error) any {
+	code, text := 0, ""
+	switch {
+	case errors.Is(err, logical.ErrUnsupportedOperation):
+		code, text = 405, "unsupported operation"
+	case errors.Is(err, logical.ErrUpstreamRateLimited):
+		code, text = 502, resp.Error().Error()
+	case err != nil:
+		code, text = 500, err.Error()
+	case resp.IsError():
+		code, text = 400, resp.Error().Error()
+	}
+	switch {
+	case code != 0:
+		return fmt.Sprintf("Code: %d. Errors:\n\n* %s", code, text)
+	case resp == nil && op == logical.ReadOperation:
+		return "No value found at alicloud/" + path
+	case resp == nil && op == logical.DeleteOperation:
+		return "Success! Data deleted (if it existed) at: alicloud/" + path
+	case resp == nil:
+		return "Success! Data written to: alicloud/" + path
+	}
+	out := map[string]any{}
+	if len(resp.Data) > 0 {
+		out["data"] = c.asOnPage(resp.Data)
+	}
+	if len(resp.Warnings) > 0 {
+		out["warnings"] = resp.Warnings
+	}
+	if resp.Secret != nil {
+		ttl := resp.Secret.TTL
+		if ttl == 0 {
+			ttl = c.System().DefaultLeaseTTL()
+		}
+		out["lease_id"], out["lease_duration"], out["renewable"] = "alicloud/"+path+"/random", ttl.Seconds(), resp.Secret.Renewable
+	}
+	return throughJSON(c.t, out)
+}
+
+// asOnPage replaces what is only so here.
+func (c *console) asOnPage(data map[string]any) map[string]any {
+	for field, value := range data {
+		text, ok := value.(string)
+		if !ok {
+			continue
+		}
+		for page, here := range c.local {
+			text = strings.Replace(text, here, page, 1)
+		}
+		if text == c.sim.URL || field == "ca_certificate" {
+			text = ""
+		}
+		data[field] = text
+	}
+	return data
+}
+
+// differ says where got is not what is wanted, in which an ellipsis stands for
+// any text and a table of keys for their list.
+func differ(at string, want, got any) string {
+	switch w := want.(type) {
+	case string:
+		if g, ok := got.(map[string]any); ok && strings.HasPrefix(w, "Keys\n----\n") {
+			data, _ := g["data"].(map[string]any)
+			return differ("keys", strings.Split(strings.TrimPrefix(w, "Keys\n----\n"), "\n"), data["keys"])
+		}
+		g, ok := got.(string)
+		pattern := strings.ReplaceAll(regexp.QuoteMeta(w), "…", "(?s:.*)")
+		if ok && regexp.MustCompile("^"+pattern+"$").MatchString(g) {
+			return ""
+		}
+	case map[string]any:
+		g, ok := got.(map[string]any)
+		if !ok {
+			break
+		}
+		for key := range g {
+			if _, there := w[key]; !there {
+				return fmt.Sprintf("%s.%s is not on the page", at, key)
+			}
+		}
+		for key, value := range w {
+			if _, there := g[key]; !there {
+				return fmt.Sprintf("%s.%s is not in the answer", at, key)
+			}
+			if d := differ(at+"."+key, value, g[key]); d != "" {
+				return d
+			}
+		}
+		return ""
+	case []string:
+		list := make([]any, len(w))
+		for n := range w {
+			list[n] = w[n]
+		}
+		return differ(at, list, got)
+	case []any:
+		g, ok := got.([]any)
+		if !ok || len(g) != len(w) {
+			break
+		}
+		for n := range w {
+			if d := differ(fmt.Sprintf("%s[%d]", at, n), w[n], g[n]); d != "" {
+				return d
+			}
+		}
+		return ""
+	case float64:
+		// A session's lease ends with it, and STS counts whole seconds.
+		if g, ok := got.(float64); ok && (g == w || at == ".lease_duration" && g > w-10 && g < w) {
+			return ""
+		}
+	default:
+		if reflect.DeepEqual(want, got) {
+			return ""
+		}
+	}
+	return fmt.Sprintf("%s is %v, and on the page %v", at, got, want)
+}
+
+// splitWords splits a command as a shell does, with both kinds of quotes.
+func splitWords(t *testing.T, command string) []string {
+	t.Helper()
+	var words []string
+	var word strings.Builder
+	quote, open := rune(0), false
+	for _, r := range command {
+		switch {
+		case quote != 0 && r == quote:
+			quote = 0
+		case quote == 0 && (r == '\'' || r == '"'):
+			quote, open = r, true
+		case quote == 0 && r == ' ':
+			if open {
+				words = append(words, word.String())
+				word.Reset()
+			}
+			open = false
+		default:
+			word.WriteRune(r)
+			open = true
+		}
+	}
+	if quote != 0 {
+		t.Fatalf("a quote is open in %s", command)
+	}
+	if open {
+		words = append(words, word.String())
+	}
+	if len(words) < 3 || words[0] != "vault" {
+		t.Fatalf("the command is not understood: %s", command)
+	}
+	return words
+}
+
+// TestAPIFields holds the tables of docs/api.md to the schemas: the same paths,
+// the same fields, types and defaults, and every allowed value named.
+func TestAPIFields(t *testing.T) {
+	t.Parallel()
+	m := newMount(t)
+	sections := apiSections(readPage(t, apiPage))
+	rotation, _ := os.ReadFile("../docs/rotation.md")
+	elsewhere := string(rotation)
+	m.must(logical.UpdateOperation, "role/plain", map[string]any{"credential_type": "ecs_ram_role"})
+	defaults := map[string]map[string]any{
+		"config":      m.must(logical.ReadOperation, "config", nil).Data,
+		"role/<name>": m.must(logical.ReadOperation, "role/plain", nil).Data,
+	}
+	seen := map[string]bool{}
+	for _, p := range m.Paths {
+		name := pathName(p.Pattern)
+		s, there := sections[name]
+		if !there {
+			if !strings.Contains(elsewhere, "`"+name+"`") {
+				t.Errorf("the path %s is neither in api.md nor in rotation.md", name)
+			}
+			continue
+		}
+		seen[name] = true
+		described := func(field string) bool { return strings.Contains(elsewhere, "`"+field+"`") }
+		for field, schema := range p.Fields {
+			row, there := s.fields[field]
+			if !there {
+				if !described(field) {
+					t.Errorf("%s: the field %s is not on the page", name, field)
+				}
+				continue
+			}
+			if want := typeName(schema.Type); row.kind != want {
+				t.Errorf("%s: %s is of type %q on the page, and %q in the schema", name, field, row.kind, want)
+			}
+			for _, value := range schema.AllowedValues {
+				if !strings.Contains(row.meaning, fmt.Sprintf("`%v`", value)) {
+					t.Errorf("%s: %s may be %v, which the page does not say", name, field, value)
+				}
+			}
+			value, read := defaults[name][field]
+			switch want := strings.Trim(row.standard, "`"); {
+			case want == "":
+			case want == "—":
+				if read {
+					t.Errorf("%s: %s is read back", name, field)
+				}
+			case !read:
+				t.Errorf("%s: %s is not read back, and has the default %s on the page", name, field, want)
+			case name == "config" && (strings.HasSuffix(field, "_endpoint") || field == "ca_certificate"): // the simulator's
+			default:
+				if got, _ := json.Marshal(value); string(got) != want {
+					t.Errorf("%s: the default of %s is %s, and on the page %s", name, field, got, want)
+				}
+			}
+		}
+		for field := range s.fields {
+			if p.Fields[field] == nil {
+				t.Errorf("%s: the page has a field %s, which the schema has not", name, field)
+			}
+		}
+		answered := map[string]*framework.FieldSchema{}
+		for _, o := range p.Operations {
+			for _, responses := range o.Properties().Responses {
+				for _, r := range responses {
+					for field, schema := range r.Fields {
+						answered[field] = schema
+					}
+				}
+			}
+		}
+		for field := range answered {
+			if s.answers[field].meaning == "" && s.fields[field].meaning == "" && !described(field) {
+				t.Errorf("%s: %s is answered and not on the page", name, field)
+			}
+		}
+		for field, row := range s.answers {
+			switch schema := answered[field]; {
+			case schema == nil:
+				t.Errorf("%s: the page has an answer %s, which the schema has not", name, field)
+			case row.kind != strings.TrimSuffix(typeName(schema.Type), ", no commas"):
+				t.Errorf("%s: the answer %s is of type %q on the page, and %q in the schema", name, field, row.kind, typeName(schema.Type))
+			}
+		}
+	}
+	for name := range sections {
+		if !seen[name] {
+			t.Errorf("the page has a path %s, which the engine has not", name)
+		}
+	}
+}
+
+type apiRow struct{ kind, standard, meaning string }
+
+type apiSection struct{ fields, answers map[string]apiRow }
+
+// apiSections reads the tables of the sections that have a path for a heading.
+func apiSections(text string) map[string]apiSection {
+	sections := map[string]apiSection{}
+	quoted := regexp.MustCompile("`([a-z_0-9]+)`")
+	for _, part := range strings.Split(text, "\n## `")[1:] {
+		name, body, _ := strings.Cut(part, "`\n")
+		s := apiSection{map[string]apiRow{}, map[string]apiRow{}}
+		var to map[string]apiRow
+		for line := range strings.SplitSeq(body, "\n") {
+			cells := strings.Split(strings.Trim(line, "|"), "|")
+			for n := range cells {
+				cells[n] = strings.TrimSpace(cells[n])
+			}
+			switch {
+			case !strings.HasPrefix(line, "|"):
+				to = nil
+			case len(cells) == 4 && cells[0] == "field":
+				to = s.fields
+			case len(cells) == 3 && cells[0] == "answer":
+				to = s.answers
+			case to != nil:
+				row := apiRow{kind: cells[1], meaning: cells[len(cells)-1]}
+				if len(cells) == 4 {
+					row.standard = cells[2]
+				}
+				for _, field := range quoted.FindAllStringSubmatch(cells[0], -1) {
+					to[field[1]] = row
+				}
+			}
+		}
+		sections[name] = s
+	}
+	return sections
+}
+
+// pathName writes a pattern as the documentation does.
+func pathName(pattern string) string {
+	name := strings.Replace(strings.TrimPrefix(pattern, "^"), framework.GenericNameRegex("name"), "<name>", 1)
+	return strings.TrimSuffix(strings.TrimSuffix(name, "?$"), "$")
+}
+
+func typeName(t framework.FieldType) string {
+	switch t {
+	case framework.TypeString, framework.TypeLowerCaseString, framework.TypeNameString:
+		return "string"
+	case framework.TypeDurationSecond, framework.TypeSignedDurationSecond:
+		return "duration"
+	case framework.TypeInt, framework.TypeInt64:
+		return "integer"
+	case framework.TypeBool:
+		return "boolean"
+	case framework.TypeCommaStringSlice:
+		return "list"
+	case framework.TypeStringSlice:
+		return "list, no commas"
+	case framework.TypeSlice:
+		return "list"
+	case framework.TypeMap:
+		return "map"
+	case framework.TypeTime:
+		return "time"
+	}
+	return t.String()
+}
+
+func readPage(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
