@@ -26,6 +26,10 @@ func (b *backend) issueRAMRole(ctx context.Context, i issuance) (*logical.Respon
 	if err != nil {
 		return logical.ErrorResponse("policy %s", err), nil
 	}
+	sourceIdentity, err := renderString(i.role.SourceIdentity, i.req, b.System())
+	if err != nil {
+		return logical.ErrorResponse("source_identity %s", err), nil
+	}
 	session := i.session
 	if session == "" {
 		if session, err = makeSessionName(cmp.Or(i.role.RoleSessionNameTemplate, i.cloud.sessionTemplate), i.req.DisplayName, i.name); err != nil {
@@ -61,7 +65,7 @@ func (b *backend) issueRAMRole(ctx context.Context, i issuance) (*logical.Respon
 		}
 		ask := sessionRequest{
 			roleARN: "acs:ram::" + u.AccountID + ":role/" + u.RAMRole, session: session, policy: policy, duration: duration,
-			externalID: i.role.ExternalID, sourceIdentity: i.role.SourceIdentity,
+			externalID: i.role.ExternalID, sourceIdentity: sourceIdentity,
 		}
 		// The new role and its trust policy may take a while to be seen by STS.
 		return eventually(ctx, "EntityNotExist.Role", func() error {

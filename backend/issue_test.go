@@ -396,6 +396,22 @@ func TestIdentityTemplates(t *testing.T) {
 	}
 }
 
+// Both kinds of sessions fill templates in before anything is created.
+func TestSourceIdentityTemplates(t *testing.T) {
+	t.Parallel()
+	m := newMount(t)
+	m.must(logical.UpdateOperation, "role/deploy", map[string]any{"role_arn": roleARN, "source_identity": "{{identity.entity.name}}"})
+	m.must(logical.UpdateOperation, "role/batch", map[string]any{
+		"credential_type": "ram_role", "inline_policies": "[" + allowOSS + "]", "source_identity": "{{identity.entity.name}}",
+	})
+	for _, name := range []string{"deploy", "batch"} {
+		m.refused(logical.ReadOperation, "creds/"+name, nil, "source_identity has identity templates, and the token of this request belongs to no entity")
+	}
+	if made := len(m.inventory().Roles) - len(alisim.DefaultSeed().Accounts[0].Roles); made != 0 {
+		t.Errorf("%d roles were made", made)
+	}
+}
+
 func TestNameTemplates(t *testing.T) {
 	t.Parallel()
 	m := newMount(t)

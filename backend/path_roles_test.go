@@ -49,6 +49,9 @@ func TestRoleRefusesWhatCannotWork(t *testing.T) {
 		"session policy too long": {map[string]any{"role_arn": roleARN, "policy": strings.Trim(long, "[]")}, "policy "},
 		"external id of one":      {map[string]any{"role_arn": roleARN, "external_id": "x"}, "external_id must be 2 to 1224"},
 		"six groups":              {map[string]any{"ram_groups": "a,b,c,d,e,f"}, "5 groups at most"},
+		"ram_role, external id": {
+			map[string]any{"credential_type": "ram_role", "inline_policies": "[" + allowOSS + "]", "external_id": "a b"}, "external_id must be 2 to 1224",
+		},
 		"ram_role without lease": {
 			map[string]any{"credential_type": "ram_role", "inline_policies": "[" + allowOSS + "]", "lease": false},
 			"lease=false would leave a RAM role behind with every read",

@@ -249,6 +249,9 @@ func (r *role) validate() error {
 	if err := r.validateTemplates(); err != nil {
 		return err
 	}
+	if n := len(r.ExternalID); n > 0 && (n < 2 || n > maxExternalID || !externalIDForm.MatchString(r.ExternalID)) {
+		return errors.New("external_id must be 2 to 1224 letters, digits and any of _ + = , . @ : / -")
+	}
 	switch t {
 	case typeRAMRoleARN, typeOIDCRoleARN:
 		return r.validateSession()
@@ -263,9 +266,6 @@ func (r *role) validateSession() error {
 		if !roleARNForm.MatchString(arn) {
 			return fmt.Errorf("role_arn %q is not of the form acs:ram::<account>:role/<name>", arn)
 		}
-	}
-	if n := len(r.ExternalID); n > 0 && (n < 2 || n > maxExternalID || !externalIDForm.MatchString(r.ExternalID)) {
-		return errors.New("external_id must be 2 to 1224 letters, digits and any of _ + = , . @ : / -")
 	}
 	if r.ExpireWithLease && r.ReuseTTL > 0 {
 		return errors.New("expire_with_lease and reuse_ttl exclude each other: a shared session cannot end with each of its leases")
