@@ -1,28 +1,3 @@
-// Package alicreds obtains Alibaba Cloud credentials, by every way there is.
-//
-// A [Provider] is one way: keys that are given ([AccessKey], [STS]), a role
-// that is assumed with other keys ([RAMRoleARN]), and so on. Providers hold
-// configuration only and ask anew at each call; wrap one in a [Cache] to
-// obtain credentials once, refresh them early and share them:
-//
-//	source, err := alicreds.NewAccessKey(id, secret)
-//	...
-//	role, err := alicreds.NewRAMRoleARN(source, alicreds.RAMRoleARNOptions{RoleARN: arn})
-//	...
-//	credentials := alicreds.NewCache(role, alicreds.CacheOptions{})
-//	c, err := credentials.Retrieve(ctx)
-//
-// # Errors
-//
-// A provider that is not set up fails with an error that wraps
-// [ErrUnavailable]; a provider that is set up and fails does so with any
-// other. Both are an [*Error], which names the provider. The refusals of
-// Alibaba Cloud are reachable with errors.As as *openapi.Error.
-//
-// # Secrets
-//
-// Credentials print neither keys nor tokens, whatever the verb, and no error
-// of this package holds any, nor a policy, a request or a reply.
 package alicreds
 
 import (

@@ -44,7 +44,7 @@ func (e *Error) failing() string {
 func providerNames() []string {
 	return []string{
 		typeAccessKey, typeSTS, typeEnvironment, typeRAMRoleARN, typeOIDCRoleARN, typeECSRAMRole, typeRSAKeyPair,
-		typeCredentialsURI, typeBearer, typeCLIProfile, "profile", typeCloudSSO, typeOAuth, typeExternal, typeDefault,
+		typeCredentialsURI, typeBearer, typeCLIProfile, typeProfile, typeCloudSSO, typeOAuth, typeExternal, typeDefault,
 	}
 }
 
