@@ -84,7 +84,7 @@
 //	case errors.As(err, &failure) && failure.Temporary():
 //		log.Print("try again later: ", err)
 //	case errors.As(err, &failure):
-//		log.Print(err, ", see ", failure.Help())
+//		log.Print(failure.Source, " needs a look: ", failure.Help())
 //	}
 //
 // The calls have been repeated already when an error is temporary, and a

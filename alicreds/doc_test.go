@@ -62,7 +62,7 @@ func docErrors(err error, log *log.Logger) {
 	case errors.As(err, &failure) && failure.Temporary():
 		log.Print("try again later: ", err)
 	case errors.As(err, &failure):
-		log.Print(err, ", see ", failure.Help())
+		log.Print(failure.Source, " needs a look: ", failure.Help())
 	}
 }
 
