@@ -28,7 +28,7 @@ func TestImportArrows(t *testing.T) {
 	}
 	arrows := map[string][]string{
 		"":                     append(vault, module+"/backend"),
-		"/backend":             append(vault, module+"/alicreds", module+"/alicreds/openapi"),
+		"/backend":             append(vault, module+"/alicreds", module+"/alicreds/openapi", "golang.org/x/...", "github.com/robfig/cron/v3"),
 		"/alicreds":            {"golang.org/x/...", module + "/alicreds/openapi"},
 		"/alicreds/openapi":    {},
 		"/alicreds/alisim":     {}, // shares nothing with the signer that it verifies
