@@ -11,6 +11,7 @@ package backend
 
 import (
 	"context"
+	"net/http"
 	"strings"
 	"sync"
 	"time"
@@ -37,7 +38,13 @@ type backend struct {
 
 	metadata map[bool]*alicreds.Metadata // by disable_imds_v1; keeps the session tokens of the metadata service
 
-	configWrite sync.Mutex // held by writes of config, over their read and write
+	configWrite sync.Mutex // held by writes of config, over their read and write, never over a call to the cloud
+
+	staticWrite sync.Mutex // the same of static roles
+
+	rotations *rotations
+	announcer announcer
+	http      *http.Client // nil: made from config; tests set it
 
 	mu     sync.RWMutex // guards the following; never held over a call to the cloud
 	client *cloud       // nil until needed, and after config has changed
@@ -50,7 +57,7 @@ func Factory(ctx context.Context, conf *logical.BackendConfig) (logical.Backend,
 	if err != nil {
 		return nil, err
 	}
-	b := &backend{tidyAge: 2 * minAge, metadata: map[bool]*alicreds.Metadata{}}
+	b := &backend{tidyAge: 2 * minAge, metadata: map[bool]*alicreds.Metadata{}, rotations: newRotations()}
 	for _, onlyV2 := range []bool{false, true} {
 		if b.metadata[onlyV2], err = alicreds.NewMetadata(alicreds.MetadataOptions{DisableIMDSv1: onlyV2}); err != nil {
 			return nil, err
@@ -62,20 +69,27 @@ func Factory(ctx context.Context, conf *logical.BackendConfig) (logical.Backend,
 		Paths: []*framework.Path{
 			b.pathConfig(),               // path_config.go
 			b.pathConfigCallerIdentity(), // path_config_caller_identity.go
+			b.pathConfigRotateRoot(),     // path_config_rotate.go
 			b.pathRole(),                 // path_roles.go
 			b.pathRoles(),                // path_roles.go
 			b.pathCreds(),                // path_creds.go
+			b.pathStaticRole(),           // path_static_roles.go
+			b.pathStaticRoles(),          // path_static_roles.go
+			b.pathStaticCred(),           // path_static_creds.go
+			b.pathRotateRole(),           // path_static_creds.go
 			b.pathTidy(),                 // path_tidy.go
 		},
 		Secrets: []*framework.Secret{b.secret()}, // secret.go: renew, revoke
 		PathsSpecial: &logical.Paths{
-			SealWrapStorage: []string{configKey, rolePrefix}, // roles of some types hold keys
+			SealWrapStorage: []string{configKey, rolePrefix, staticRolePrefix}, // roles of some types hold keys
 			LocalStorage:    []string{framework.WALPrefix, issuedPrefix, tagKey},
 		},
 		WALRollback:       b.rollback, // wal.go
 		WALRollbackMinAge: minAge,
+		InitializeFunc:    b.initialize, // rotations.go
+		PeriodicFunc:      b.periodic,   // rotations.go
 		Invalidate:        b.invalidate,
-		Clean:             func(context.Context) { b.resetCloud() },
+		Clean:             b.clean,
 		RunningVersion:    version,
 	}
 	if conf != nil {
@@ -107,11 +121,17 @@ func (b *backend) cloud(ctx context.Context, s logical.Storage) (*cloud, error) 
 	if err != nil || c == nil {
 		return nil, err
 	}
-	if b.client, err = newCloud(c, b.System()); err != nil {
+	if b.client, err = newCloudOver(b.http, c, b.System()); err != nil {
 		b.client = nil
 		return nil, err
 	}
 	return b.client, nil
+}
+
+// clean is called when the mount goes, or the node is no longer the active one.
+func (b *backend) clean(context.Context) {
+	b.rotations.stop()
+	b.resetCloud()
 }
 
 // resetCloud forgets the client; requests that hold it go on with it.
@@ -129,8 +149,11 @@ func (b *backend) invalidate(_ context.Context, key string) {
 	if name, ok := strings.CutPrefix(key, rolePrefix); ok {
 		b.roles.forget(name)
 	}
-	if key == configKey {
+	switch {
+	case key == configKey:
 		b.resetCloud()
+	case strings.HasPrefix(key, staticRolePrefix):
+		b.rotations.reload()
 	}
 }
 

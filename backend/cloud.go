@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -36,6 +37,11 @@ type cloud struct {
 
 // newCloud checks what validate leaves to alicreds and openapi. It calls nothing.
 func newCloud(c *config, system logical.SystemView) (*cloud, error) {
+	return newCloudOver(nil, c, system)
+}
+
+// newCloudOver is newCloud with an HTTP client that is not made from c.
+func newCloudOver(client *http.Client, c *config, system logical.SystemView) (*cloud, error) {
 	retries := 0 // openapi's default, 3
 	if c.MaxRetries != nil {
 		if retries = *c.MaxRetries; retries == 0 {
@@ -43,6 +49,7 @@ func newCloud(c *config, system logical.SystemView) (*cloud, error) {
 		}
 	}
 	api, err := openapi.New(openapi.Options{
+		HTTP:           client,
 		CACertificate:  []byte(c.CACertificate),
 		ConnectTimeout: c.ConnectTimeout,
 		Timeout:        c.Timeout,

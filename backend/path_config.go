@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -51,6 +52,8 @@ type config struct {
 	UsernameTemplate        string `json:"username_template,omitempty"`
 	RoleSessionNameTemplate string `json:"role_session_name_template,omitempty"`
 	PolicyNameTemplate      string `json:"policy_name_template,omitempty"`
+
+	rootRotation
 }
 
 // credentialType is the type that was written, or what the keys make it: a
@@ -170,8 +173,13 @@ func configFields() map[string]*framework.FieldSchema {
 			Type:        framework.TypeBool,
 			Description: "Ask GetCallerIdentity first and store nothing when it is refused. Not stored itself; default false.",
 		},
+		"force": {
+			Type:        framework.TypeBool,
+			Description: "Take an access_key that a rotation has replaced, which is otherwise answered with a warning and not taken. Not stored itself; default false.",
+		},
 	}
 	maps.Copy(fields, sourceFields())
+	maps.Copy(fields, rootRotationFields())
 	return fields
 }
 
@@ -185,12 +193,15 @@ func allowed(values []string) []interface{} {
 
 func configResponse() map[string]*framework.FieldSchema {
 	fields := configFields()
-	for _, hidden := range append(sourceSecrets, "verify") {
+	for _, hidden := range append(sourceSecrets, "verify", "force") {
 		delete(fields, hidden)
 	}
-	for _, seconds := range []string{"role_session_expiration", "identity_token_ttl", "connect_timeout", "timeout"} {
+	for _, seconds := range []string{
+		"role_session_expiration", "identity_token_ttl", "connect_timeout", "timeout", "rotation_period", "rotation_window", "rotation_grace_period",
+	} {
 		fields[seconds].Type = framework.TypeInt64
 	}
+	maps.Copy(fields, rotationStateFields())
 	return fields
 }
 
@@ -229,50 +240,87 @@ func (b *backend) readConfig(ctx context.Context, req *logical.Request, _ *frame
 	}
 	c.read(data)
 	delete(data, "bearer_token")
+	c.readRotation(data)
 	data["credential_type"] = c.credentialType()
 	return &logical.Response{Data: data}, nil
 }
 
 func (b *backend) writeConfig(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
-	// One write at a time: two partial writes must not lose each other's fields.
+	var verified *config
+	if data.Get("verify").(bool) {
+		var err error
+		if verified, _, err = b.mergeConfig(ctx, req.Storage, data); err == nil {
+			err = b.verifyConfig(ctx, verified)
+		}
+		if err != nil {
+			return rotationAnswer("verify: nothing was stored, because GetCallerIdentity failed", err)
+		}
+	}
+	// One write at a time: two partial writes must not lose each other's fields,
+	// nor those of a rotation.
 	b.configWrite.Lock()
 	defer b.configWrite.Unlock()
-
-	c, err := load[config](ctx, req.Storage, configKey)
-	if err != nil {
+	c, warnings, err := b.mergeConfig(ctx, req.Storage, data)
+	var refused *refusal
+	switch {
+	case errors.As(err, &refused):
+		return logical.ErrorResponse(refused.text), nil
+	case err != nil:
 		return nil, err
-	}
-	if c == nil {
-		c = &config{}
-		if err := firstWrite(data); err != nil {
-			return logical.ErrorResponse(err.Error()), nil
-		}
-	}
-	if err := c.update(data); err != nil {
-		return logical.ErrorResponse(err.Error()), nil
-	}
-	if err := c.validate(); err != nil {
-		return logical.ErrorResponse(err.Error()), nil
-	}
-	candidate, err := newCloud(c, b.System())
-	if err != nil {
-		return logical.ErrorResponse(err.Error()), nil
-	}
-	if data.Get("verify").(bool) {
-		ctx, cancel := context.WithTimeout(ctx, readTimeout)
-		defer cancel()
-		_, err := candidate.callerIdentity(ctx)
-		candidate.close()
-		if err != nil {
-			resp, err := answer("verify: nothing was stored, because GetCallerIdentity failed", err)
-			return resp, err
-		}
+	case verified != nil && !reflect.DeepEqual(verified.source, c.source):
+		return logical.ErrorResponse("verify: nothing was stored, because another write changed the keys in config meanwhile: try again"), nil
 	}
 	if err := save(ctx, req.Storage, configKey, c); err != nil {
 		return nil, err
 	}
 	b.resetCloud()
-	return warned(nil, c.warnings()), nil
+	return warned(nil, append(c.warnings(), warnings...)), nil
+}
+
+// mergeConfig returns what a write makes of the stored config. A refusal is the
+// user's mistake.
+func (b *backend) mergeConfig(ctx context.Context, s logical.Storage, data *framework.FieldData) (c *config, warnings []string, err error) {
+	if c, err = load[config](ctx, s, configKey); err != nil {
+		return nil, nil, err
+	}
+	if c == nil {
+		c = &config{}
+		if err := firstWrite(data); err != nil {
+			return nil, nil, refuse("%v", err)
+		}
+	}
+	before := *c
+	if err := c.update(data); err != nil {
+		return nil, nil, refuse("%v", err)
+	}
+	if before.rotatedAway(c.AccessKey) && !data.Get("force").(bool) {
+		warnings = append(warnings, fmt.Sprintf("access_key %s was rotated away and was NOT stored: the mount goes on with %s, which a rotation put in its place. "+
+			"Leave access_key and secret_key out of the write, or give force=true if the old key is really wanted. "+
+			"In Terraform: lifecycle { ignore_changes = [access_key, secret_key_wo_version] }", c.AccessKey, before.AccessKey))
+		c.AccessKey, c.SecretKey, c.SecurityToken = before.AccessKey, before.SecretKey, before.SecurityToken
+	}
+	warnings = append(warnings, c.followRotation(&before, time.Now())...)
+	if err := c.validate(); err != nil {
+		return nil, nil, refuse("%v", err)
+	}
+	candidate, err := newCloudOver(b.http, c, b.System())
+	if err != nil {
+		return nil, nil, refuse("%v", err)
+	}
+	candidate.close()
+	return c, warnings, nil
+}
+
+func (b *backend) verifyConfig(ctx context.Context, c *config) error {
+	candidate, err := newCloudOver(b.http, c, b.System())
+	if err != nil {
+		return err
+	}
+	defer candidate.close()
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	_, err = candidate.callerIdentity(ctx)
+	return err
 }
 
 // firstWrite refuses to guess where credentials come from, as the built-in engine
@@ -315,7 +363,7 @@ func (c *config) update(data *framework.FieldData) error {
 		n := v.(int)
 		c.MaxRetries = &n
 	}
-	return nil
+	return c.rootRotation.update(data)
 }
 
 func (c *config) validate() error {
@@ -361,7 +409,7 @@ func (c *config) validate() error {
 			return fmt.Errorf("%s must be 0 to %d seconds", field, maxTimeout/time.Second)
 		}
 	}
-	return nil
+	return c.validateRotation()
 }
 
 // warnings tell of keys that are kept and not used.
@@ -378,13 +426,24 @@ func (c *config) warnings() []string {
 }
 
 func (b *backend) deleteConfig(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {
+	if !b.WriteSafeReplicationState() {
+		return nil, logical.ErrReadOnly
+	}
+	waiting, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	release, err := b.rotations.take(waiting, configKey)
+	if err != nil {
+		return rotationAnswer("deleting config", err)
+	}
+	defer release()
+	left := rootKey{b, req.Storage}.undoAll(waiting)
 	b.configWrite.Lock()
 	defer b.configWrite.Unlock()
 	if err := req.Storage.Delete(ctx, configKey); err != nil {
 		return nil, err
 	}
 	b.resetCloud()
-	return nil, nil
+	return warned(nil, left), nil
 }
 
 const configHelpSynopsis = "Configure the credentials the engine works with, and where its calls go."
@@ -412,6 +471,10 @@ To work as a RAM role, in this account or another, give its ARN too:
 
 A write keeps the fields that it does not give. Keys are not tried unless
 verify=true is given; "vault read alicloud/config/caller-identity" tries them.
+
+The AccessKey can be rotated, on request (config/rotate-root) or by itself:
+
+    vault write alicloud/config rotation_period=720h
 
 secret_key and security_token are never read back. Deleting the configuration
 leaves leases that cannot be revoked until it is written again.

@@ -1,0 +1,147 @@
+package backend
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/framework"
+	"github.com/hashicorp/vault/sdk/logical"
+)
+
+func (b *backend) pathStaticCred() *framework.Path {
+	return &framework.Path{
+		Pattern:      "static-cred/" + framework.GenericNameRegex("name"),
+		DisplayAttrs: &framework.DisplayAttributes{OperationPrefix: operationPrefix, OperationVerb: "read", OperationSuffix: "static-credentials"},
+		Fields: map[string]*framework.FieldSchema{
+			"name": {Type: framework.TypeLowerCaseString, Description: "Name of the static role."},
+		},
+		Operations: map[logical.Operation]framework.OperationHandler{
+			logical.ReadOperation: &framework.PathOperation{
+				Callback: b.readStaticCred,
+				Summary:  "Read the current AccessKey of a static role.",
+				Responses: map[int][]framework.Response{http.StatusOK: {{
+					Description: http.StatusText(http.StatusOK), Fields: staticCredResponse(),
+				}}},
+			},
+		},
+		HelpSynopsis: "Read the current AccessKey of a static role.",
+		HelpDescription: `
+The key has no lease. It stays valid until grace_period after next_rotation; ttl
+is the seconds until then that it will be the current one. While the key before
+it is still valid, previous_access_key and previous_valid_until name it.
+
+    vault read alicloud/static-cred/legacy
+`,
+	}
+}
+
+func staticCredResponse() map[string]*framework.FieldSchema {
+	return map[string]*framework.FieldSchema{
+		"access_key":           {Type: framework.TypeString, Description: "AccessKey ID.", Required: true},
+		"secret_key":           {Type: framework.TypeString, Description: "AccessKey secret.", Required: true},
+		"username":             {Type: framework.TypeString, Description: "RAM user whose key it is.", Required: true},
+		"last_rotation":        {Type: framework.TypeString, Description: "When the key was published, or adopted, RFC 3339 in UTC.", Required: true},
+		"next_rotation":        {Type: framework.TypeString, Description: "When the next one will be, RFC 3339 in UTC.", Required: true},
+		"ttl":                  {Type: framework.TypeInt64, Description: "Seconds until next_rotation; 0 when that is overdue.", Required: true},
+		"rotation_state":       rotationStateFields()["rotation_state"],
+		"previous_access_key":  {Type: framework.TypeString, Description: "In the grace period: ID of the key before, still valid."},
+		"previous_valid_until": {Type: framework.TypeString, Description: "In the grace period: when it ends, RFC 3339 in UTC."},
+	}
+}
+
+func (b *backend) readStaticCred(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
+	name := data.Get("name").(string)
+	r, err := load[staticRole](ctx, req.Storage, staticRolePrefix+name)
+	if err != nil || r == nil {
+		return nil, err
+	}
+	if r.AccessKey == "" {
+		why := ""
+		if reason := r.Rotation.reason(); reason != "" {
+			why = "; the last attempt failed: " + reason
+		}
+		return logical.ErrorResponse("the first key of static role %q is being made and does not work yet: read again in a minute%s", name, why), nil
+	}
+	now := time.Now()
+	answer := map[string]interface{}{
+		"access_key": r.AccessKey, "secret_key": r.SecretKey, "username": r.UserName,
+		"last_rotation": rfc3339(r.Rotation.LastRotated), "next_rotation": rfc3339(r.Rotation.NextRotation),
+		"ttl": int64(max(r.Rotation.NextRotation.Sub(now), 0) / time.Second), "rotation_state": r.Rotation.state(),
+	}
+	if old := r.Rotation.Retiring; old != nil && !old.Disabled {
+		answer["previous_access_key"], answer["previous_valid_until"] = old.ID, rfc3339(old.DisableAt)
+	}
+	return &logical.Response{Data: answer}, nil
+}
+
+func (b *backend) pathRotateRole() *framework.Path {
+	return &framework.Path{
+		Pattern:      "rotate-role/" + framework.GenericNameRegex("name"),
+		DisplayAttrs: &framework.DisplayAttributes{OperationPrefix: operationPrefix, OperationVerb: "rotate", OperationSuffix: "static-role"},
+		Fields: map[string]*framework.FieldSchema{
+			"name": {Type: framework.TypeLowerCaseString, Description: "Name of the static role."},
+			"force": {
+				Type: framework.TypeBool,
+				Description: "Where RAM's two places for keys are taken: end the grace period of the rotation before, or delete a key that is inactive. " +
+					"An active key that is not the role's is never deleted. Default false.",
+			},
+		},
+		Operations: map[logical.Operation]framework.OperationHandler{
+			logical.UpdateOperation: &framework.PathOperation{
+				Callback: b.rotateRole,
+				Summary:  "Rotate the AccessKey of a static role now.",
+				Responses: map[int][]framework.Response{http.StatusOK: {{
+					Description: http.StatusText(http.StatusOK), Fields: map[string]*framework.FieldSchema{
+						"access_key":     {Type: framework.TypeString, Description: "AccessKey ID that static-cred/ answers now.", Required: true},
+						"last_rotation":  {Type: framework.TypeString, Description: "RFC 3339 in UTC.", Required: true},
+						"next_rotation":  {Type: framework.TypeString, Description: "RFC 3339 in UTC.", Required: true},
+						"rotation_state": rotationStateFields()["rotation_state"],
+					},
+				}}},
+				ForwardPerformanceStandby:   true,
+				ForwardPerformanceSecondary: true,
+			},
+		},
+		HelpSynopsis: "Rotate the AccessKey of a static role now.",
+		HelpDescription: `
+    vault write -f alicloud/rotate-role/legacy
+
+Does what the role's schedule does, at once. While the key before the current
+one is in its grace period there is no place for a third: the request is refused,
+unless force=true ends that grace period.
+`,
+	}
+}
+
+func (b *backend) rotateRole(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
+	if !b.WriteSafeReplicationState() {
+		return nil, logical.ErrReadOnly
+	}
+	if err := b.loadStaticRoles(ctx, req.Storage); err != nil {
+		return nil, err
+	}
+	name := data.Get("name").(string)
+	k := staticKey{b, req.Storage, name}
+	if s, err := k.load(ctx); err != nil || s == nil {
+		return nil, err
+	}
+	switched, err := b.rotateNow(ctx, k, staticRolePrefix+name, demand{now: true, force: data.Get("force").(bool)})
+	if rescheduled := b.afterRotation(ctx, k); rescheduled != nil && err == nil {
+		err = rescheduled
+	}
+	if err != nil {
+		return rotationAnswer("rotating static-role/"+name, err)
+	}
+	s, err := k.load(ctx)
+	if err != nil || s == nil {
+		return nil, err
+	}
+	resp := &logical.Response{Data: map[string]interface{}{
+		"access_key": s.current.ID, "last_rotation": rfc3339(s.LastRotated), "next_rotation": rfc3339(s.NextRotation), "rotation_state": s.state(),
+	}}
+	if !switched {
+		resp.AddWarning(goesOn)
+	}
+	return resp, nil
+}

@@ -1,0 +1,101 @@
+package backend
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/logical"
+
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/alisim"
+)
+
+// newTimedMount is a mount for a synctest bubble: the engine, the cloud and the
+// test share the bubble's clock, and no socket is open.
+func newTimedMount(t *testing.T, settings alisim.Settings, seed alisim.Seed) *mount {
+	t.Helper()
+	sim, err := alisim.Start(alisim.Options{NoListen: true, Seed: seed, Settings: &settings})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(sim.Close)
+	m := &mount{t: t, storage: &logical.InmemStorage{}, sim: sim}
+	m.backend = m.start(m.storage)
+	m.http = sim.Client()
+	m.must(logical.UpdateOperation, "config", map[string]any{
+		"access_key": alisim.DefaultAccessKeyID, "secret_key": alisim.DefaultAccessKeySecret, "max_retries": 0,
+	})
+	return m
+}
+
+// minutes passes time as Vault does: with a tick every minute.
+func (m *mount) minutes(n int) {
+	m.t.Helper()
+	for range n {
+		time.Sleep(time.Minute)
+		if resp, err := m.rollBack(); err != nil || resp.IsError() {
+			m.t.Fatalf("tick: %v %v", resp, err)
+		}
+		m.rest()
+	}
+}
+
+// rest waits for the round that a tick has begun.
+func (m *mount) rest() { m.rotations.rounds.Wait() }
+
+// restart makes a new process over the same storage.
+func (m *mount) restart() {
+	m.t.Helper()
+	client := m.http
+	m.Cleanup(context.Background())
+	m.backend = m.start(m.storage)
+	m.http = client
+	if err := m.Initialize(context.Background(), &logical.InitializationRequest{Storage: m.storage}); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+// keysOf lists what RAM holds of a user, as "id status".
+func (m *mount) keysOf(user string) string {
+	m.t.Helper()
+	u, ok := m.sim.Inventory().User(user)
+	if !ok {
+		m.t.Fatalf("there is no user %s", user)
+	}
+	keys := make([]string, 0, len(u.AccessKeys))
+	for _, k := range u.AccessKeys {
+		keys = append(keys, k.ID+" "+k.Status)
+	}
+	return strings.Join(keys, ", ")
+}
+
+// works tells whether the keys of an answer are those of the user.
+func (m *mount) works(resp *logical.Response, user string) bool {
+	m.t.Helper()
+	k := keyPair{resp.Data["access_key"].(string), resp.Data["secret_key"].(string)}
+	return m.keyWorks(k, user) == nil
+}
+
+func (m *mount) keyWorks(k keyPair, user string) error {
+	c, err := newCloudOver(&http.Client{Transport: m.sim.Transport()}, &config{}, m.System())
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return probeSTS(context.Background(), c, k, alisim.DefaultAccountID, user)
+}
+
+// slow is a cloud where keys take 20 s to be known everywhere.
+func slow() alisim.Settings {
+	s := alisim.DefaultSettings()
+	s.Propagation.AccessKey = 20 * time.Second
+	return s
+}
+
+// seedWith is the default seed with further RAM users, who may do nothing.
+func seedWith(users ...alisim.User) alisim.Seed {
+	seed := alisim.DefaultSeed()
+	seed.Accounts[0].Users = append(seed.Accounts[0].Users, users...)
+	return seed
+}
