@@ -14,8 +14,9 @@ import (
 
 const (
 	// settleAfter is how long after an ambiguous CreateAccessKey the key that it
-	// may have made can still come to light.
-	settleAfter = visibleWithin
+	// may have made can still come to light. Longer than visibleWithin: waiting
+	// costs nothing here, and a key believed gone would stay for good.
+	settleAfter = time.Minute
 
 	// probeFor is how long a new key may take to work before it is given up.
 	probeFor = time.Hour

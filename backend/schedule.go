@@ -172,15 +172,22 @@ func parseSchedule(text string) (schedule, error) {
 // change has each time once: one that the change skips comes when clocks have
 // changed, one that it repeats comes the first time only.
 func (s schedule) next(t time.Time) time.Time {
-	local := t.In(s.zone)
-	wall := time.Date(local.Year(), local.Month(), local.Day(), local.Hour(), local.Minute(), local.Second(), 0, time.UTC)
+	wall := wallClock(t.In(s.zone))
 	for {
 		if wall = s.cron.Next(wall); wall.IsZero() {
 			return time.Time{}
 		}
 		at := time.Date(wall.Year(), wall.Month(), wall.Day(), wall.Hour(), wall.Minute(), 0, 0, s.zone)
+		if early := wall.Sub(wallClock(at)); early > 0 {
+			at = at.Add(early) // the time is skipped, and Date gave one before the change
+		}
 		if at.After(t) {
 			return at.UTC()
 		}
 	}
+}
+
+// wallClock is what the clocks of the zone show, as if it were UTC.
+func wallClock(t time.Time) time.Time {
+	return time.Date(t.Year(), t.Month(), t.Day(), t.Hour(), t.Minute(), t.Second(), 0, time.UTC)
 }

@@ -1,0 +1,236 @@
+package backend
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/logical"
+
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/alisim"
+)
+
+func (m *mount) staticCred(name string) *logical.Response {
+	m.t.Helper()
+	return m.must(logical.ReadOperation, "static-cred/"+name, nil)
+}
+
+// A role from its creation through a rotation by schedule to its deletion.
+func TestStaticRole(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := newTimedMount(t, slow(), seedWith(alisim.User{Name: "app"}))
+		if resp := m.must(logical.UpdateOperation, "static-role/App", map[string]any{"username": "app", "rotation_period": "24h", "grace_period": "2h"}); resp != nil {
+			t.Errorf("answer %v", resp)
+		}
+		first := m.staticCred("app")
+		if !m.works(first, "app") || first.Data["username"] != "app" || first.Data["rotation_state"] != "idle" {
+			t.Errorf("%v", first.Data)
+		}
+		if ttl := first.Data["ttl"].(float64); ttl < 86390 || ttl > 86400 {
+			t.Errorf("ttl %v", ttl)
+		}
+		if got := m.must(logical.ListOperation, "static-role/", nil).Data["keys"]; fmt.Sprint(got) != "[app]" {
+			t.Errorf("list %v", got)
+		}
+		m.minutes(24*60 + 1)
+		second := m.staticCred("app")
+		switch {
+		case second.Data["access_key"] == first.Data["access_key"]:
+			t.Error("not rotated")
+		case !m.works(first, "app") || !m.works(second, "app"):
+			t.Error("in the grace period both keys must work")
+		case second.Data["previous_access_key"] != first.Data["access_key"] || second.Data["previous_valid_until"] == "":
+			t.Errorf("%v", second.Data)
+		}
+		m.refused(logical.UpdateOperation, "rotate-role/app", nil, "stays valid until")
+		m.minutes(2*60 + 1)
+		if got := m.keysOf("app"); got != first.Data["access_key"].(string)+" Inactive, "+second.Data["access_key"].(string)+" Active" {
+			t.Errorf("after the grace period: %s", got)
+		}
+		m.minutes(61)
+		if got := m.keysOf("app"); got != second.Data["access_key"].(string)+" Active" {
+			t.Errorf("an hour later: %s", got)
+		}
+		read := m.must(logical.ReadOperation, "static-role/app", nil).Data
+		for field, want := range map[string]any{"username": "app", "rotation_period": 86400.0, "grace_period": 7200.0, "rotation_failure": "", "remove_key": false} {
+			if read[field] != want {
+				t.Errorf("%s reads %v, want %v", field, read[field], want)
+			}
+		}
+		if _, there := read["secret_key"]; there {
+			t.Error("static-role/ reads the secret")
+		}
+
+		// On request, twice.
+		third := m.must(logical.UpdateOperation, "rotate-role/app", nil).Data["access_key"]
+		fourth := m.must(logical.UpdateOperation, "rotate-role/app", map[string]any{"force": true}).Data["access_key"]
+		if got := m.keysOf("app"); got != third.(string)+" Active, "+fourth.(string)+" Active" {
+			t.Errorf("keys %s", got)
+		}
+		m.must(logical.DeleteOperation, "static-role/app", nil)
+		if got := m.keysOf("app"); got != fourth.(string)+" Active" {
+			t.Errorf("after the deletion: %s", got)
+		}
+		if resp := m.must(logical.ReadOperation, "static-cred/app", nil); resp != nil {
+			t.Errorf("still read: %v", resp)
+		}
+	})
+}
+
+func TestStaticRoleRefusals(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := newTimedMount(t, alisim.DefaultSettings(), seedWith(
+			alisim.User{Name: "app"},
+			alisim.User{Name: "full", AccessKeys: []alisim.AccessKey{{ID: "LTAI5tFULL1", Secret: "s"}, {ID: "LTAI5tFULL2", Secret: "s"}}},
+			alisim.User{Name: "one", AccessKeys: []alisim.AccessKey{{ID: "LTAI5tONE", Secret: "s"}}},
+			alisim.User{Name: "off", AccessKeys: []alisim.AccessKey{{ID: "LTAI5tOFF", Secret: "s", Status: "Inactive"}}},
+		))
+		m.must(logical.UpdateOperation, "static-role/app", map[string]any{"username": "app", "rotation_period": "24h"})
+		for _, test := range []struct {
+			data map[string]any
+			want string
+		}{
+			{map[string]any{"rotation_period": "24h"}, "username is required"},
+			{map[string]any{"username": "a@b.onaliyun.com", "rotation_period": "24h"}, "without @"},
+			{map[string]any{"username": "one"}, "rotation_period or rotation_schedule is required"},
+			{map[string]any{"username": "one", "rotation_period": 10}, "at least 1m0s"},
+			{map[string]any{"username": "one", "rotation_period": "1h", "rotation_schedule": "0 0 * * *"}, "exclude each other"},
+			{map[string]any{"username": "one", "rotation_schedule": "0 0 * *"}, "rotation_schedule: "},
+			{map[string]any{"username": "one", "rotation_schedule": "0 0 30 2 *"}, "never comes|no time that ever comes"},
+			{map[string]any{"username": "one", "rotation_schedule": "0 0 * * *", "rotation_window": 60}, "rotation_window must be 0 or at least 5m0s"},
+			{map[string]any{"username": "one", "rotation_period": "1h", "rotation_window": "1h"}, ""},
+			{map[string]any{"username": "one", "rotation_period": "1h", "grace_period": "1h"}, "shorter than the time between two rotations"},
+			{map[string]any{"username": "nobody", "rotation_period": "24h"}, "RAM user nobody does not exist"},
+			{map[string]any{"username": "App", "rotation_period": "24h"}, "belongs to static-role/app already"},
+			{map[string]any{"username": "vault", "rotation_period": "24h"}, "is the one whose key is in config"},
+			{map[string]any{"username": "full", "rotation_period": "24h"}, "LTAI5tFULL1 (Active) and LTAI5tFULL2 (Active)"},
+			{map[string]any{"username": "one", "rotation_period": "24h"}, "LTAI5tONE (Active)"},
+			{map[string]any{"username": "one", "rotation_period": "24h", "force": true}, "LTAI5tONE (Active)"},
+			{map[string]any{"username": "off", "rotation_period": "24h"}, "force=true to have it deleted"},
+			{map[string]any{"username": "one", "rotation_period": "24h", "access_key": "LTAI5tONE", "secret_key": "wrong"}, "were not adopted"},
+			{map[string]any{"username": "one", "rotation_period": "24h", "access_key": "LTAI5tFULL1", "secret_key": "s"}, "belongs to"},
+			{map[string]any{"username": "one", "rotation_period": "24h", "secret_key": "s"}, "access_key is required"},
+			{map[string]any{"username": "one", "rotation_period": "24h", "access_key": "LTAI5tFULL1"}, "has no AccessKey LTAI5tFULL1"},
+		} {
+			if test.want == "" {
+				continue
+			}
+			want, _, _ := strings.Cut(test.want, "|")
+			if _, alternative, found := strings.Cut(test.want, "|"); found {
+				want = alternative
+			}
+			m.refused(logical.UpdateOperation, "static-role/x", test.data, want)
+			if resp := m.must(logical.ReadOperation, "static-role/x", nil); resp != nil {
+				t.Fatalf("%v was stored", test.data)
+			}
+		}
+		m.refused(logical.UpdateOperation, "static-role/app", map[string]any{"username": "one"}, "username cannot be changed")
+		m.must(logical.UpdateOperation, "static-role/off", map[string]any{"username": "off", "rotation_period": "24h", "force": true})
+		if !m.works(m.staticCred("off"), "off") {
+			t.Error("the key does not work")
+		}
+		// The user of config must not be reached through a role that came first.
+		m.must(logical.UpdateOperation, "config", map[string]any{"access_key": "LTAI5tONE", "secret_key": "s"})
+		if got := m.keysOf("one"); got != "LTAI5tONE Active" {
+			t.Errorf("keys %s", got)
+		}
+	})
+}
+
+func TestStaticRoleAdopts(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := newTimedMount(t, slow(), seedWith(
+			alisim.User{Name: "known", AccessKeys: []alisim.AccessKey{{ID: "LTAI5tKNOWN", Secret: "s1"}}},
+			alisim.User{Name: "lost", AccessKeys: []alisim.AccessKey{{ID: "LTAI5tLOST", Secret: "s2"}}},
+		))
+		m.must(logical.UpdateOperation, "static-role/known", map[string]any{
+			"username": "known", "rotation_schedule": "0 3 * * *", "access_key": "LTAI5tKNOWN", "secret_key": "s1",
+		})
+		if cred := m.staticCred("known"); cred.Data["access_key"] != "LTAI5tKNOWN" || cred.Data["secret_key"] != "s1" || m.keysOf("known") != "LTAI5tKNOWN Active" {
+			t.Errorf("%v", cred.Data)
+		}
+		m.must(logical.UpdateOperation, "static-role/lost", map[string]any{"username": "lost", "rotation_period": "24h", "access_key": "LTAI5tLOST", "remove_key": true})
+		cred := m.staticCred("lost")
+		if cred.Data["previous_access_key"] != "LTAI5tLOST" || !m.works(cred, "lost") {
+			t.Errorf("%v", cred.Data)
+		}
+		m.minutes(2*60 + 5)
+		if got := m.keysOf("lost"); got != cred.Data["access_key"].(string)+" Active" {
+			t.Errorf("keys %s", got)
+		}
+		m.must(logical.DeleteOperation, "static-role/lost", nil)
+		if got := m.keysOf("lost"); got != "" {
+			t.Errorf("remove_key left %s", got)
+		}
+		m.minutes(120)
+		if got := m.keysOf("known"); !strings.HasPrefix(got, "LTAI5tKNOWN Inactive, ") {
+			t.Errorf("after four: %s", got) // the bubble began at midnight
+		}
+		if resp := m.must(logical.UpdateOperation, "static-role/known", map[string]any{"access_key": "LTAI5tKNOWN", "secret_key": "s1"}); resp == nil || len(resp.Warnings) != 1 {
+			t.Errorf("answer %v", resp)
+		}
+	})
+}
+
+// What is under way when the role is deleted does not stay.
+func TestStaticRoleDeletedDuringARotation(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		settings := slow()
+		settings.Propagation.AccessKey = 50 * time.Second
+		m := newTimedMount(t, settings, seedWith(alisim.User{Name: "app"}))
+		resp := m.must(logical.UpdateOperation, "static-role/app", map[string]any{"username": "app", "rotation_period": "24h"})
+		if resp == nil || len(resp.Warnings) != 1 {
+			t.Errorf("answer %v", resp)
+		}
+		m.refused(logical.ReadOperation, "static-cred/app", nil, "is being made")
+		m.must(logical.DeleteOperation, "static-role/app", nil)
+		if got := m.keysOf("app"); got != "" {
+			t.Errorf("keys %s", got)
+		}
+		m.must(logical.UpdateOperation, "static-role/app", map[string]any{"username": "app", "rotation_period": "24h"})
+		m.minutes(1)
+		if !m.works(m.staticCred("app"), "app") {
+			t.Error("the key does not work")
+		}
+		// A cloud that does not answer keeps the role, unless forced.
+		m.fault(alisim.Fault{Kind: alisim.FaultError500})
+		if _, err := m.request(logical.DeleteOperation, "static-role/app", map[string]any{"remove_key": true}); err == nil {
+			t.Error("deleted without the cloud")
+		}
+		resp = m.must(logical.DeleteOperation, "static-role/app", map[string]any{"remove_key": true, "force": true})
+		if resp == nil || len(resp.Warnings) != 1 {
+			t.Errorf("answer %v", resp)
+		}
+	})
+}
+
+// A changed period takes effect at once, whichever way it changes.
+func TestStaticRolePeriodChange(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := newTimedMount(t, alisim.DefaultSettings(), seedWith(alisim.User{Name: "app"}))
+		m.must(logical.UpdateOperation, "static-role/app", map[string]any{"username": "app", "rotation_period": "720h"})
+		first := m.staticCred("app").Data["access_key"]
+		m.minutes(3 * 60)
+		m.must(logical.UpdateOperation, "static-role/app", map[string]any{"rotation_period": "2h"})
+		m.minutes(1)
+		second := m.staticCred("app")
+		if second.Data["access_key"] == first {
+			t.Error("overdue by the new period, and not rotated")
+		}
+		m.must(logical.UpdateOperation, "static-role/app", map[string]any{"rotation_schedule": "CRON_TZ=Asia/Shanghai 0 0 1 1 *"})
+		if next := m.staticCred("app").Data["next_rotation"]; next != "2000-12-31T16:00:00Z" {
+			t.Errorf("next rotation %v", next)
+		}
+		m.minutes(5 * 60)
+		if m.staticCred("app").Data["access_key"] != second.Data["access_key"] {
+			t.Error("rotated by the period that was replaced")
+		}
+	})
+}
