@@ -19,7 +19,8 @@ const (
 
 // Relay is a TCP relay that puts a distance between a client and a server: every byte arrives half a round trip after
 // it was sent, in either direction. Bytes travel one behind the other, so a distance costs time and not throughput.
-// Opening a connection costs nothing: the relay accepts before the first byte has travelled.
+// A connection opens at once, but what the client sends sets out a round trip later, when a TCP handshake over that
+// distance would have ended.
 type Relay struct {
 	target   string
 	oneWay   time.Duration
@@ -96,8 +97,9 @@ func (r *Relay) accept() {
 		}
 		r.running.Go(func() {
 			var both sync.WaitGroup
-			both.Go(func() { r.carry(far, near) })
-			both.Go(func() { r.carry(near, far) })
+			now := time.Now()
+			both.Go(func() { r.carry(far, near, now.Add(2*r.oneWay)) })
+			both.Go(func() { r.carry(near, far, now) })
 			both.Wait()
 			r.drop(near, far)
 		})
@@ -132,8 +134,9 @@ type parcel struct {
 	due  time.Time
 }
 
-// carry moves bytes from src to dst until src ends, and then lets dst see the end, as late as the bytes.
-func (r *Relay) carry(dst, src net.Conn) {
+// carry moves bytes from src to dst until src ends, and then lets dst see the end, as late as the bytes. None sets out
+// before the connection is open.
+func (r *Relay) carry(dst, src net.Conn, open time.Time) {
 	road := make(chan parcel, relayQueue)
 	var reading sync.WaitGroup
 	reading.Go(func() {
@@ -142,7 +145,11 @@ func (r *Relay) carry(dst, src net.Conn) {
 		for {
 			n, err := src.Read(buf)
 			if n > 0 {
-				road <- parcel{append([]byte(nil), buf[:n]...), time.Now().Add(r.oneWay)}
+				setOut := time.Now()
+				if setOut.Before(open) {
+					setOut = open
+				}
+				road <- parcel{append([]byte(nil), buf[:n]...), setOut.Add(r.oneWay)}
 			}
 			if err != nil {
 				if !errors.Is(err, io.EOF) {

@@ -75,7 +75,8 @@ func TestRelayDelay(t *testing.T) {
 	t.Parallel()
 	const rtt, slack = 100 * time.Millisecond, 400 * time.Millisecond
 	r := startRelay(t, rtt)
-	if took := roundTrip(t, r, []byte("hello")); took < rtt || took > rtt+slack {
+	// One round trip opens the connection.
+	if took := roundTrip(t, r, []byte("hello")); took < 2*rtt || took > 2*rtt+slack {
 		t.Errorf("an echo over %v took %v", rtt, took)
 	}
 	if n := r.Connections(); n != 1 {
@@ -83,7 +84,7 @@ func TestRelayDelay(t *testing.T) {
 	}
 }
 
-// Many chunks, and many connections, travel at the same time: the whole costs one round trip and a little more.
+// Many chunks, and many connections, travel at the same time: the whole costs the opening, one round trip and a little more.
 func TestRelayOverlap(t *testing.T) {
 	t.Parallel()
 	const rtt = 300 * time.Millisecond
@@ -95,7 +96,7 @@ func TestRelayOverlap(t *testing.T) {
 		transfers.Go(func() { roundTrip(t, r, payload) })
 	}
 	transfers.Wait()
-	if took := time.Since(begin); took < rtt || took > 4*rtt {
+	if took := time.Since(begin); took < 2*rtt || took > 5*rtt {
 		t.Errorf("four transfers of 64 chunks over %v took %v", rtt, took)
 	}
 }
