@@ -94,6 +94,11 @@ func Factory(ctx context.Context, conf *logical.BackendConfig) (logical.Backend,
 	}
 	if conf != nil {
 		b.uuid = conf.BackendUUID
+		if conf.System != nil {
+			own := *conf
+			own.System = &host{SystemView: conf.System} // host.go
+			conf = &own
+		}
 	}
 	if err := b.Setup(ctx, conf); err != nil {
 		return nil, err
