@@ -41,6 +41,35 @@ func TestMessagesOfTheBuiltInEngine(t *testing.T) {
 	}
 }
 
+// The Terraform provider changes a role from one kind to the other with the
+// fields it knows: those it does not know must neither be lost nor stop it.
+func TestChangeOfKindKeepsOtherFields(t *testing.T) {
+	t.Parallel()
+	m := newMount(t)
+	terraform := func(arn, inline string, remote ...string) map[string]any {
+		return map[string]any{"role_arn": arn, "inline_policies": inline, "remote_policies": remote, "ttl": 0, "max_ttl": 0}
+	}
+	users, session := terraform("", "["+allowOSS+"]", "name:A,type:Custom"), terraform(roleARN, "[]")
+	m.must(logical.CreateOperation, "role/r", session)
+	extra := map[string]any{"role_arns": roleARN + "-2", "external_id": "corp-1", "policy": allowOSS, "source_identity": "x", "reuse_ttl": 60}
+	m.must(logical.UpdateOperation, "role/r", extra)
+	m.must(logical.UpdateOperation, "role/r", users)
+	m.must(logical.UpdateOperation, "role/r", map[string]any{"ram_groups": "readers", "policy_per_lease": true})
+	for range 2 {
+		for want, write := range map[string]map[string]any{typeRAMRoleARN: session, typeRAMUser: users} {
+			m.must(logical.UpdateOperation, "role/r", write)
+			role := m.must(logical.ReadOperation, "role/r", nil).Data
+			if role["credential_type"] != want || len(role["ram_groups"].([]any)) != 1 || len(role["role_arns"].([]any)) != 1 || role["external_id"] != "corp-1" {
+				t.Errorf("after %v the role is %v", write, role)
+			}
+		}
+	}
+	// In one write they do contradict each other.
+	session["ram_groups"], users["role_arns"] = "readers", roleARN
+	m.refused(logical.UpdateOperation, "role/r", session, "ram_groups must be blank")
+	m.refused(logical.UpdateOperation, "role/r", users, "role_arns must be blank")
+}
+
 // A read of creds/<name> without the role is Vault's own 404; a write is ours to answer.
 func TestUnknownRole(t *testing.T) {
 	t.Parallel()

@@ -252,6 +252,9 @@ func (b *backend) writeRole(ctx context.Context, req *logical.Request, data *fra
 	if err := r.validate(); err != nil {
 		return logical.ErrorResponse(err.Error()), nil
 	}
+	if err := r.contradiction(data); err != nil {
+		return logical.ErrorResponse(err.Error()), nil
+	}
 	if t, ok := data.GetOk("credential_type"); ok && t != "" && t != r.credentialType() {
 		return logical.ErrorResponse("credential_type is %q, but the other fields make the role %q: %s", t, r.credentialType(), typeHint(t.(string))), nil
 	}

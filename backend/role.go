@@ -75,7 +75,7 @@ type inlinePolicy struct {
 // one of its two kinds to the other without one: a type that was written gives
 // way to fields that contradict it.
 func (r *role) credentialType() string {
-	arn := r.RoleARN != "" || len(r.RoleARNs) > 0
+	arn := r.RoleARN != "" || len(r.RoleARNs) > 0 && len(r.InlinePolicies)+len(r.RemotePolicies) == 0
 	switch t := r.CredentialType; t {
 	case "", typeRAMRoleARN, typeRAMUser:
 	case typeRAMRole:
@@ -209,6 +209,23 @@ var (
 	externalIDForm = regexp.MustCompile(`^[\w+=,.@:/-]+$`)
 )
 
+// contradiction refuses what a write gives and the type of the role leaves
+// unused. What is stored may wait until the role changes its type again.
+func (r *role) contradiction(data *framework.FieldData) error {
+	given := func(field string) bool {
+		v, ok := data.GetOk(field)
+		return ok && len(v.([]string)) > 0
+	}
+	user := r.credentialType() == typeRAMUser || r.credentialType() == typeRAMRole
+	switch {
+	case given("ram_groups") && !user:
+		return errors.New("ram_groups must be blank when an arn is present or credential_type is " + r.credentialType())
+	case given("role_arns") && user:
+		return errors.New("role_arns must be blank when inline_policies or remote_policies are present")
+	}
+	return nil
+}
+
 // validate checks the merged role. Where the built-in engine has an answer its
 // text is kept: tests of the Terraform provider look for them.
 func (r *role) validate() error {
@@ -234,8 +251,6 @@ func (r *role) validate() error {
 			return fmt.Errorf("remote_policies must be blank %s", because)
 		case len(r.InlinePolicies) > 0:
 			return fmt.Errorf("inline_policies must be blank %s", because)
-		case len(r.RAMGroups) > 0:
-			return fmt.Errorf("ram_groups must be blank %s", because)
 		}
 	}
 	if !slices.Contains(roleTypes, t) {
