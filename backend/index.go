@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -76,6 +77,13 @@ func (b *backend) removeSharedPolicy(ctx context.Context, c *cloud, u issued, na
 		case !deleteConflict(err, "Policy"):
 			return err
 		case round == cleanUpRounds:
+			used, unsure := c.inUse(ctx, name)
+			switch {
+			case unsure != nil:
+				return unsure
+			case !used: // RAM has yet to see the last detachment
+				return err
+			}
 			b.Logger().Info("a policy of this mount is attached to something that is not of this mount, and stays", "policy", name)
 			return nil
 		}
@@ -83,6 +91,36 @@ func (b *backend) removeSharedPolicy(ctx context.Context, c *cloud, u issued, na
 			return err
 		}
 	}
+}
+
+// inUse tells whether the custom policy is attached to anything that exists. A
+// mount that may not ask does not insist on the deletion.
+func (c *cloud) inUse(ctx context.Context, policy string) (bool, error) {
+	var out struct {
+		Users  struct{ User []struct{ UserName string } }
+		Groups struct{ Group []struct{ GroupName string } }
+		Roles  struct{ Role []struct{ RoleName string } }
+	}
+	err := gone(c.call(ctx, true, "ListEntitiesForPolicy", map[string]string{"PolicyName": policy, "PolicyType": "Custom"}, &out))
+	used := len(out.Groups.Group) > 0
+	look := func(held []remotePolicy, failed error) {
+		used = used || slices.ContainsFunc(held, func(p remotePolicy) bool { return p.Name == policy })
+		err = errors.Join(err, failed)
+	}
+	for _, u := range out.Users.User {
+		if err == nil && !used {
+			look(c.policiesOf(ctx, u.UserName))
+		}
+	}
+	for _, r := range out.Roles.Role {
+		if err == nil && !used {
+			look(c.policiesOfRole(ctx, r.RoleName))
+		}
+	}
+	if hasCode(err, "NoPermission") {
+		return true, nil
+	}
+	return used, err
 }
 
 // sharedPolicyName is the same for the same document in the same mount.

@@ -3,6 +3,7 @@ package backend
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -88,9 +89,13 @@ func (b *backend) create(ctx context.Context, i issuance, u *issued, doing strin
 		b.undo(ctx, i.req.Storage, i.cloud, *u, wal, err)
 		return answer(doing, err)
 	}
+	u.CreatedAt = time.Now().UTC().Truncate(time.Second) // from now on RAM may need a while to show it all
 	err = saveIssued(ctx, i.req.Storage, *u, time.Now().Add(i.limit))
 	if err == nil {
 		err = framework.DeleteWAL(ctx, i.req.Storage, wal)
+	}
+	if err == nil {
+		err = ctx.Err()
 	}
 	if err != nil {
 		// The entry is there, or may be: a rollback would take the user away
@@ -107,9 +112,17 @@ func (b *backend) create(ctx context.Context, i issuance, u *issued, doing strin
 func (b *backend) undo(ctx context.Context, s logical.Storage, cloud *cloud, u issued, wal string, cause error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTimeout)
 	defer cancel()
+	u.CreatedAt = time.Now() // the last call may just have created something
 	err := b.remove(ctx, s, cloud, u)
-	if err == nil && !openapi.Ambiguous(cause) {
+	switch {
+	case err == nil && !openapi.Ambiguous(cause):
 		err = framework.DeleteWAL(ctx, s, wal)
+	case err != nil:
+		// The deletion of the entry may be what failed, after it took effect.
+		if entry, missing := framework.GetWAL(ctx, s, wal); entry == nil || missing != nil {
+			_, again := putWAL(ctx, s, u)
+			err = errors.Join(err, again)
+		}
 	}
 	if err != nil {
 		b.Logger().Warn("an unfinished issue is left to the rollback", "name", u.name(), "error", err)
