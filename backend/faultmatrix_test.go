@@ -1,0 +1,653 @@
+package backend
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/framework"
+	"github.com/hashicorp/vault/sdk/logical"
+
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/alisim"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
+)
+
+// TestFaultMatrix does everything that can go wrong at every step: each cloud
+// call and each storage operation of each request fails, fails after it took
+// effect, or is the last thing that the process or its client does. Afterwards
+// Vault does what it always does: it starts the plugin again, repeats
+// revocations, and rolls back. RAM then holds what it held before, no more and
+// no less, and so does the storage. It runs on the clock of a bubble, where
+// waiting costs nothing.
+func TestFaultMatrix(t *testing.T) {
+	t.Parallel()
+	var total tally
+	t.Run("all", func(t *testing.T) {
+		for _, s := range matrix {
+			for _, retries := range []int{-1, 0} {
+				if retries == 0 && s.brief {
+					continue
+				}
+				t.Run(fmt.Sprintf("%s, retries %v", s.name, retries == 0), func(t *testing.T) {
+					t.Parallel()
+					synctest.Test(t, func(t *testing.T) {
+						newWorld(t, s, retries, alisim.DefaultSettings()).runAll(harms(retries, s.brief), &total)
+					})
+				})
+			}
+		}
+	})
+	total.print(t, "TestFaultMatrix", 800)
+}
+
+// The same with a RAM that shows nothing at once: what is not visible yet must
+// not be taken for gone, nor what is still attached for in use.
+func TestFaultMatrixWithPropagation(t *testing.T) {
+	t.Parallel()
+	var total tally
+	t.Run("all", func(t *testing.T) {
+		for _, s := range matrix {
+			if s.request == "tidy" || s.request == "renew" {
+				continue
+			}
+			for _, d := range []time.Duration{12 * time.Second} {
+				t.Run(fmt.Sprintf("%s, %v", s.name, d), func(t *testing.T) {
+					t.Parallel()
+					synctest.Test(t, func(t *testing.T) {
+						settings := alisim.DefaultSettings()
+						settings.Propagation = alisim.Propagation{User: d, Group: d, Role: d, Policy: d, Attachment: d, AccessKey: d}
+						newWorld(t, s, -1, settings).runAll(harms(-1, true), &total)
+					})
+				})
+			}
+		}
+	})
+	total.print(t, "TestFaultMatrixWithPropagation", 200)
+}
+
+// scenario is a request, and what it works on.
+type scenario struct {
+	name    string
+	request string // issue, revoke, renew, rollback, tidy
+	role    map[string]any
+	live    bool          // another lease shares the policies, and must go on working
+	age     time.Duration // of the lease when it is revoked
+	brief   bool          // leave out what hardly differs from what others show
+}
+
+var (
+	twoDocuments = "[" + allowOSS + "," + strings.Replace(allowOSS, "Get", "List", 1) + "]"
+	system       = []string{"name:AliyunOSSReadOnlyAccess,type:System"}
+
+	sharing = map[string]any{
+		"inline_policies": twoDocuments, "remote_policies": system, "ram_groups": "readers", "ttl": "30m", "max_ttl": "1h",
+	}
+	perLease = map[string]any{
+		"inline_policies": twoDocuments, "remote_policies": system, "policy_per_lease": true, "ttl": "30m", "max_ttl": "1h",
+	}
+	ramRole = map[string]any{
+		"credential_type": "ram_role", "inline_policies": twoDocuments, "remote_policies": system, "ttl": "30m", "max_ttl": "1h",
+	}
+)
+
+var matrix = []scenario{
+	{"issue ram_user, policies shared with a live lease", "issue", sharing, true, 0, false},
+	{"issue ram_user, alone", "issue", sharing, false, 0, true},
+	{"issue ram_user, policies per lease", "issue", perLease, false, 0, true},
+	{"issue ram_role, policies shared with a live lease", "issue", ramRole, true, 0, true},
+	{"issue ram_role, alone", "issue", ramRole, false, 0, false},
+	{"revoke ram_user, policies shared with a live lease", "revoke", sharing, true, time.Minute, true},
+	{"revoke ram_user, alone", "revoke", sharing, false, time.Minute, false},
+	{"revoke ram_user, just issued", "revoke", sharing, false, 0, true},
+	{"revoke ram_user, policies per lease", "revoke", perLease, false, time.Minute, true},
+	{"revoke ram_role, alone", "revoke", ramRole, false, time.Minute, false},
+	{"renew ram_user", "renew", sharing, true, time.Minute, false},
+	{"roll back ram_user", "rollback", sharing, false, 0, true},
+	{"roll back ram_user, policies shared with a live lease", "rollback", sharing, true, 0, true},
+	{"roll back ram_role, policies per lease", "rollback", map[string]any{
+		"credential_type": "ram_role", "inline_policies": twoDocuments, "policy_per_lease": true, "ttl": "30m", "max_ttl": "1h",
+	}, false, 0, true},
+	{"tidy", "tidy", sharing, true, 0, true},
+}
+
+// harm is what is done to a process at one step.
+type harm struct {
+	fault  alisim.FaultKind // of the cloud, else
+	act    act
+	at     place
+	after  bool // it took effect first
+	goesOn bool // from that step on, until the request has ended
+}
+
+type act string
+
+const (
+	fail   act = "fail"
+	kill   act = "kill"    // nothing that the process does from here on has an effect, and its answer is lost
+	giveUp act = "give up" // the client goes away: the context is cancelled, the answer is lost
+)
+
+type place int
+
+const (
+	cloudCall place = iota
+	storageOperation
+)
+
+// harms are all there are, less those that retries make up for.
+func harms(retries int, brief bool) []harm {
+	const (
+		refuse = alisim.FaultRefuse
+		lost   = alisim.FaultApplyThenDrop
+		slow   = alisim.FaultHold // held until the client gives up, after it took effect
+	)
+	all := []harm{{fault: lost}, {fault: refuse, goesOn: true}}
+	if !brief {
+		all = append(all, harm{fault: lost, goesOn: true}, harm{fault: slow}, harm{fault: alisim.FaultApplyThenFail}, harm{fault: alisim.FaultThrottle, goesOn: true})
+	}
+	if !brief && retries < 0 {
+		for _, kind := range []alisim.FaultKind{refuse, alisim.FaultThrottle, alisim.FaultError500, alisim.FaultRedirect302, alisim.FaultDrop} {
+			all = append(all, harm{fault: kind})
+		}
+	}
+	for _, after := range []bool{false, true} {
+		all = append(all, harm{act: kill, at: cloudCall, after: after})
+		if retries < 0 {
+			all = append(all,
+				harm{act: kill, at: storageOperation, after: after},
+				harm{act: fail, at: storageOperation, after: after, goesOn: true},
+			)
+		}
+		if retries < 0 && !brief {
+			all = append(all,
+				harm{act: fail, at: storageOperation, after: after},
+				harm{act: giveUp, at: storageOperation, after: after},
+				harm{act: giveUp, at: cloudCall, after: after},
+			)
+		}
+	}
+	return all
+}
+
+// process is one run of the plugin. All it does to the cloud and the storage
+// goes through step.
+type process struct {
+	*backend
+	disk  logical.Storage
+	cloud http.RoundTripper
+
+	harm   harm
+	k      int // the step that is harmed
+	cancel context.CancelFunc
+
+	mu   sync.Mutex
+	seen [2]int
+	dead atomic.Bool
+}
+
+var (
+	errKilled = errors.New("the process was killed")
+	errDisk   = errors.New("no space left")
+)
+
+func (p *process) step(ctx context.Context, at place, effect func() error) error {
+	p.mu.Lock()
+	n := p.seen[at]
+	p.seen[at]++
+	p.mu.Unlock()
+	hit := p.harm.act != "" && p.harm.at == at && (n == p.k || n > p.k && p.harm.goesOn)
+	if hit && !p.harm.after {
+		if err := p.strike(); err != nil {
+			return err
+		}
+	}
+	if p.dead.Load() {
+		return errKilled
+	}
+	if at == storageOperation && ctx.Err() != nil {
+		return ctx.Err() // as the plugin protocol does
+	}
+	err := effect()
+	if hit && p.harm.after {
+		return errors.Join(p.strike(), err)
+	}
+	if p.dead.Load() {
+		return errKilled
+	}
+	return err
+}
+
+func (p *process) strike() error {
+	switch p.harm.act {
+	case kill:
+		p.dead.Store(true)
+		return errKilled
+	case giveUp:
+		p.cancel()
+		return nil
+	default:
+		return errDisk
+	}
+}
+
+func (p *process) Get(ctx context.Context, key string) (e *logical.StorageEntry, err error) {
+	err = p.step(ctx, storageOperation, func() error { e, err = p.disk.Get(ctx, key); return err })
+	return e, err
+}
+
+func (p *process) List(ctx context.Context, prefix string) (keys []string, err error) {
+	err = p.step(ctx, storageOperation, func() error { keys, err = p.disk.List(ctx, prefix); return err })
+	return keys, err
+}
+
+func (p *process) Put(ctx context.Context, e *logical.StorageEntry) error {
+	return p.step(ctx, storageOperation, func() error { return p.disk.Put(ctx, e) })
+}
+
+func (p *process) Delete(ctx context.Context, key string) error {
+	return p.step(ctx, storageOperation, func() error { return p.disk.Delete(ctx, key) })
+}
+
+func (p *process) RoundTrip(r *http.Request) (resp *http.Response, err error) {
+	err = p.step(r.Context(), cloudCall, func() error { resp, err = p.cloud.RoundTrip(r); return err })
+	if err != nil {
+		resp = nil // its body is in memory
+	}
+	return resp, err
+}
+
+// do sends a request. lost tells that its answer reaches nobody.
+func (p *process) do(t *testing.T, req *logical.Request) (resp *logical.Response, err error, lost bool) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	p.cancel = cancel
+	req.Storage, req.MountPoint, req.DisplayName = p, "alicloud/", "token"
+	req.Data = throughJSON(t, req.Data)
+	if req.Secret != nil {
+		secret := *req.Secret
+		secret.InternalData = throughJSON(t, secret.InternalData)
+		req.Secret = &secret
+	}
+	resp, err = p.HandleRequest(ctx, req)
+	if resp != nil {
+		resp.Data = throughJSON(t, resp.Data)
+		if resp.Secret != nil {
+			resp.Secret.InternalData = throughJSON(t, resp.Secret.InternalData)
+		}
+	}
+	return resp, err, p.dead.Load() || ctx.Err() != nil
+}
+
+// world is a cloud and a storage on which cases run one after the other.
+type world struct {
+	*mount
+	scenario
+	retries int
+	live    *logical.Secret
+	before  alisim.Inventory
+	steps   [2]int // of an issue by a new process
+
+	cases, orphans, byTidy int
+}
+
+func newWorld(t *testing.T, s scenario, retries int, settings alisim.Settings) *world {
+	t.Helper()
+	time.Sleep(time.Until(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))) // a bubble begins before RAM had policies
+	sim, err := alisim.Start(alisim.Options{NoListen: true, Settings: &settings, JournalSize: 100})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(sim.Close)
+	w := &world{mount: &mount{t: t, storage: &logical.InmemStorage{}, sim: sim}, scenario: s, retries: retries}
+	w.mount.backend = w.start(w.storage)
+	w.must(logical.UpdateOperation, "config", map[string]any{"access_key": alisim.DefaultAccessKeyID, "secret_key": alisim.DefaultAccessKeySecret})
+	w.must(logical.UpdateOperation, "role/tested", s.role)
+	w.must(logical.UpdateOperation, "role/live", map[string]any{"inline_policies": twoDocuments, "max_ttl": "24h"})
+
+	p := w.boot()
+	for action, params := range map[string]map[string]string{ // of others
+		"CreateUser":   {"UserName": "vault-of-another-mount", "Comments": "vault 11111111-2222-3333-4444-555555555555 another tested"},
+		"CreatePolicy": {"PolicyName": "vault-of-another-mount", "PolicyDocument": allowOSS, "Description": "vault"},
+	} {
+		if err := p.client.call(context.Background(), false, action, params, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s.live {
+		w.live = w.issued(p, "live")
+	}
+	w.before = w.inventory()
+	for range 2 { // the first also makes the mount's tag
+		p = w.boot()
+		lease := w.issued(p, "tested")
+		w.steps = p.seen
+		w.settle(p, lease)
+		w.unchanged(w.before)
+	}
+	return w
+}
+
+// boot starts a process.
+func (w *world) boot() *process {
+	w.t.Helper()
+	p := &process{disk: w.storage, cloud: w.sim.Transport()}
+	p.backend = w.start(p)
+	c, err := load[config](context.Background(), w.storage, configKey)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if p.client, err = newCloud(c, p.System()); err != nil {
+		w.t.Fatal(err)
+	}
+	p.client.api, err = openapi.New(openapi.Options{HTTP: &http.Client{Transport: p}, MaxRetries: w.retries})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	p.client.sts.Client = p.client.api
+	return p
+}
+
+// issued issues a lease that nothing goes wrong with.
+func (w *world) issued(p *process, role string) *logical.Secret {
+	w.t.Helper()
+	resp, err, _ := p.do(w.t, &logical.Request{Operation: logical.ReadOperation, Path: "creds/" + role})
+	if err != nil || resp == nil || resp.IsError() {
+		w.t.Fatalf("issue of %s: %v %v", role, resp, err)
+	}
+	return resp.Secret
+}
+
+func (w *world) runAll(harms []harm, total *tally) {
+	for _, h := range harms {
+		for k := 0; w.run(h, k); k++ {
+			if w.t.Failed() { // what is left would be found by all that follow
+				total.add(w)
+				return
+			}
+		}
+	}
+	total.add(w)
+}
+
+// run does harm h at step k, and tells whether there was such a step.
+func (w *world) run(h harm, k int) bool {
+	failed := w.t.Failed()
+	maker := w.boot()
+	if w.live != nil { // Vault, too, would renew it
+		if resp, err, _ := maker.do(w.t, &logical.Request{Operation: logical.RenewOperation, Secret: w.live}); err != nil || resp.IsError() {
+			w.t.Fatalf("renewal of the live lease: %v %v", resp, err)
+		}
+	}
+	req, due := w.prepare(maker)
+
+	p := w.boot()
+	p.harm, p.k = h, k
+	if h.fault != "" {
+		fault := alisim.Fault{Kind: h.fault, Skip: k, Count: 1}
+		if h.goesOn {
+			fault.Count = 0
+		}
+		if h.fault == alisim.FaultHold {
+			fault.Hold = "after"
+		}
+		w.fault(fault)
+	}
+	resp, err, lost := p.do(w.t, req)
+	w.sim.ClearFaults()
+	hit := p.seen[h.at] > k
+	p.harm = harm{}
+	if p.dead.Load() {
+		p = w.boot()
+	}
+	good := !lost && err == nil && (resp == nil || !resp.IsError())
+	switch {
+	case w.scenario.request == "issue" && good:
+		w.whole(resp)
+		due = resp.Secret
+	case w.scenario.request == "revoke" && good:
+		due = nil
+	}
+	w.settle(p, due)
+	if w.scenario.request == "tidy" {
+		w.tidyUp(p)
+	}
+	if strays := w.strays(); len(strays) > 0 {
+		// Its WAL entry was gone, and nobody got to know of it.
+		if w.scenario.request != "issue" || !lost {
+			w.t.Errorf("the index holds %v", strays)
+		}
+		if got, err := w.tidied(p, true); err != nil || got != 0 {
+			w.t.Errorf("tidy would remove %d, which may have a lease (%v)", got, err)
+		}
+		time.Sleep(time.Hour + tidyGrace)
+		w.tidyUp(p)
+		w.byTidy++
+	}
+	if hit {
+		w.cases++
+	}
+	if got := w.inventory(); !reflect.DeepEqual(got, w.before) {
+		w.orphans++
+		w.t.Errorf("left\n%+v\nwant\n%+v", got, w.before)
+		w.before = got
+	}
+	if strays := w.strays(); len(strays) > 0 {
+		w.t.Errorf("the index holds %v", strays)
+	}
+	if w.live != nil {
+		w.alive()
+	}
+	if w.t.Failed() && !failed {
+		w.t.Errorf("that was: %+v, step %d: answer %v, error %v", h, k, resp, err)
+	}
+	return hit
+}
+
+// prepare makes what the request of the scenario works on.
+func (w *world) prepare(p *process) (*logical.Request, *logical.Secret) {
+	w.t.Helper()
+	switch w.scenario.request {
+	case "issue":
+		return &logical.Request{Operation: logical.ReadOperation, Path: "creds/tested"}, nil
+	case "revoke", "renew":
+		lease := w.issued(p, "tested")
+		time.Sleep(w.scenario.age)
+		op := logical.RevokeOperation
+		if w.scenario.request == "renew" {
+			op = logical.RenewOperation
+		}
+		return &logical.Request{Operation: op, Secret: lease}, lease
+	case "rollback": // of an issue that was killed when all was done
+		p.harm, p.k = harm{act: kill, at: storageOperation}, w.steps[storageOperation]-1
+		if _, _, lost := p.do(w.t, &logical.Request{Operation: logical.ReadOperation, Path: "creds/tested"}); !lost {
+			w.t.Fatal("the issue ended well")
+		}
+		time.Sleep(6 * time.Minute)
+		return &logical.Request{Operation: logical.RollbackOperation}, nil
+	}
+	// tidy: two leases were removed by force; the index knows one of them.
+	w.issued(p, "tested")
+	w.forget(w.issued(p, "tested"))
+	time.Sleep(time.Hour + tidyGrace + time.Minute)
+	return &logical.Request{Operation: logical.UpdateOperation, Path: "tidy"}, nil
+}
+
+// forget takes a lease out of the index.
+func (w *world) forget(lease *logical.Secret) {
+	w.t.Helper()
+	var u issued
+	if err := recode(lease.InternalData, &u); err != nil {
+		w.t.Fatal(err)
+	}
+	if err := w.storage.Delete(context.Background(), issuedPrefix+u.name()); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// settle does what Vault does: it repeats a revocation up to six times, and
+// rolls back every minute what is old enough.
+func (w *world) settle(p *process, due *logical.Secret) {
+	w.t.Helper()
+	var failed error
+	for range 6 {
+		if due != nil {
+			if _, failed, _ = p.do(w.t, &logical.Request{Operation: logical.RevokeOperation, Secret: due}); failed == nil {
+				due = nil
+			}
+		}
+		time.Sleep(6 * time.Minute)
+		if _, err, _ := p.do(w.t, &logical.Request{Operation: logical.RollbackOperation}); err != nil {
+			failed = err
+		}
+		wal, err := framework.ListWAL(context.Background(), w.storage)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if due == nil && len(wal) == 0 {
+			return
+		}
+	}
+	w.t.Errorf("revocation or rollback never ended: %v", failed)
+}
+
+// tidied asks for tidy, and returns how much it found.
+func (w *world) tidied(p *process, dry bool) (int, error) {
+	resp, err, _ := p.do(w.t, &logical.Request{Operation: logical.UpdateOperation, Path: "tidy", Data: map[string]any{"dry_run": dry}})
+	if err != nil || resp.IsError() {
+		return 0, fmt.Errorf("%v %w", resp, err)
+	}
+	found := 0
+	for _, kind := range []string{"users", "roles", "policies"} {
+		found += len(resp.Data[kind].([]any))
+	}
+	if failures := resp.Data["failed"].([]any); len(failures) > 0 {
+		return found, fmt.Errorf("%v", failures)
+	}
+	return found, nil
+}
+
+func (w *world) tidyUp(p *process) {
+	w.t.Helper()
+	var found int
+	var err error
+	for range 3 {
+		if found, err = w.tidied(p, false); err == nil && found == 0 {
+			return
+		}
+		time.Sleep(time.Minute)
+	}
+	w.t.Errorf("tidy still finds %d: %v", found, err)
+}
+
+// strays are the entries of the index that belong to no lease.
+func (w *world) strays() []string {
+	w.t.Helper()
+	names, err := w.storage.List(context.Background(), issuedPrefix)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return slices.DeleteFunc(names, func(name string) bool { return w.live != nil && name == w.live.InternalData["username"] })
+}
+
+// whole wants credentials that were issued to be worth something.
+func (w *world) whole(resp *logical.Response) {
+	w.t.Helper()
+	time.Sleep(w.sim.Settings().Propagation.AccessKey)
+	if _, err := w.ask(resp); err != nil {
+		w.t.Errorf("the credentials do not work: %v", err)
+	}
+	var u issued
+	if err := recode(resp.Secret.InternalData, &u); err != nil {
+		w.t.Fatal(err)
+	}
+	all := w.inventory()
+	user, _ := all.User(u.UserName)
+	ramRole, _ := all.Role(u.RAMRole)
+	if got := len(user.Policies) + len(ramRole.Policies); got != 3 {
+		w.t.Errorf("%s has %d policies, want 3", u.name(), got)
+	}
+	if u.UserName != "" && (len(user.AccessKeys) != 1 || len(user.Groups) != len(u.RAMGroups)) {
+		w.t.Errorf("issued: %+v", user)
+	}
+}
+
+// alive wants the other lease to have its key and its policies.
+func (w *world) alive() {
+	w.t.Helper()
+	user, found := w.inventory().User(w.live.InternalData["username"].(string))
+	if !found || len(user.Policies) != 2 || len(user.AccessKeys) != 1 {
+		w.t.Errorf("the live lease has %+v", user)
+	}
+}
+
+// tally adds up what ran in parallel.
+type tally struct {
+	mu                     sync.Mutex
+	cases, orphans, byTidy int
+}
+
+func (n *tally) add(w *world) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.cases, n.orphans, n.byTidy = n.cases+w.cases, n.orphans+w.orphans, n.byTidy+w.byTidy
+}
+
+func (n *tally) print(t *testing.T, name string, atLeast int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	fmt.Printf("%s: cases %d orphans %d (left to tidy: %d)\n", name, n.cases, n.orphans, n.byTidy)
+	if n.cases < atLeast {
+		t.Errorf("only %d cases", n.cases)
+	}
+}
+
+// A user that was created late, and is not visible when the issue fails, is left
+// to the rollback and not taken for gone.
+func TestUndoOfAUserThatWasCreatedLate(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		settings := alisim.DefaultSettings()
+		settings.Propagation.User = 15 * time.Second
+		w := newWorld(t, scenario{role: perLease}, 0, settings)
+		w.fault(alisim.Fault{Kind: alisim.FaultDelay, Delay: time.Minute, Action: "CreateUser", Count: 3}) // three timeouts
+		w.fault(alisim.Fault{Kind: alisim.FaultRefuse, Code: "LimitExceeded.Policy", Status: 409, Action: "CreatePolicy"})
+		p := w.boot()
+		start := time.Now()
+		if resp, err, _ := p.do(t, &logical.Request{Operation: logical.ReadOperation, Path: "creds/tested"}); err != nil || !resp.IsError() {
+			t.Fatalf("%v %v", resp, err)
+		}
+		if took := time.Since(start); took < visibleWithin {
+			t.Fatalf("it took %v only", took)
+		}
+		w.sim.ClearFaults()
+		w.settle(p, nil)
+		w.unchanged(w.before)
+	})
+}
+
+// RAM minds for a while an attachment that was its last: the policy must be
+// deleted later, and not be taken for somebody's.
+func TestSharedPolicyIsDeletedWhenItsLastAttachmentIsForgotten(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, scenario{role: sharing}, 0, alisim.DefaultSettings())
+		p := w.boot()
+		lease := w.issued(p, "tested")
+		w.fault(alisim.Fault{Kind: alisim.FaultRefuse, Code: "DeleteConflict.Policy.User", Status: 409, Action: "DeletePolicy"})
+		if _, err, _ := p.do(t, &logical.Request{Operation: logical.RevokeOperation, Secret: lease}); err == nil {
+			t.Error("the lease is taken for revoked, and its policies are there")
+		}
+		w.sim.ClearFaults()
+		w.settle(p, lease)
+		w.unchanged(w.before)
+	})
+}
