@@ -103,8 +103,12 @@ func FuzzEndpoint(f *testing.F) {
 		if u.User != nil || u.Path != "/" || u.Fragment != "" || reached.Host != u.Host || host == "" || strings.ContainsAny(u.Host, "/?#@\\ %") {
 			t.Errorf("%q becomes %s for %s", endpoint, u.Redacted(), reached.Host)
 		}
-		if !strings.Contains(endpoint, u.Host) {
-			t.Errorf("%q becomes %s", endpoint, u.Host)
+		_, plain, found := strings.Cut(endpoint, "://")
+		if !found {
+			plain = endpoint
+		}
+		if strings.TrimSuffix(plain, "/") != u.Host {
+			t.Errorf("of %q only %s counts", endpoint, u.Host)
 		}
 		again, err := url.Parse(u.Scheme + "://" + u.Host)
 		if err != nil || again.Host != u.Host || openapi.CheckEndpoint(again.String()) != nil {
