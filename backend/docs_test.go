@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"reflect"
 	"regexp"
 	"slices"
@@ -327,7 +328,7 @@ func TestAPIFields(t *testing.T) {
 		name := pathName(p.Pattern)
 		s, there := sections[name]
 		if !there {
-			if !strings.Contains(elsewhere, "`"+name+"`") {
+			if elsewhere != "" && !strings.Contains(elsewhere, "`"+name+"`") {
 				t.Errorf("the path %s is neither in api.md nor in rotation.md", name)
 			}
 			continue
@@ -478,4 +479,77 @@ func readPage(t *testing.T, name string) string {
 		t.Fatal(err)
 	}
 	return string(text)
+}
+
+// TestHelpAnchors wants a heading for each code that errors link to, and for
+// each link in the code of the engine.
+func TestHelpAnchors(t *testing.T) {
+	t.Parallel()
+	there := anchors(readPage(t, "../docs/troubleshooting.md"))
+	for code := range fixes {
+		if !slices.Contains(there, helpAnchor(code)) {
+			t.Errorf("troubleshooting.md has no heading for %s", code)
+		}
+	}
+	sources, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, source := range sources {
+		for _, link := range regexp.MustCompile(`docs/([a-z-]+\.md)#([a-z0-9_-]+)`).FindAllStringSubmatch(readPage(t, source), -1) {
+			if !slices.Contains(anchors(readPage(t, "../docs/"+link[1])), link[2]) {
+				t.Errorf("%s links to %s, which has no such heading", source, link[0])
+			}
+		}
+	}
+}
+
+// Errors of RAM link to the page of the engine, those of alicreds to theirs.
+func TestErrorsLinkOnce(t *testing.T) {
+	t.Parallel()
+	m := newMount(t)
+	m.must(logical.UpdateOperation, "role/ci", leastUser)
+	m.must(logical.UpdateOperation, "role/deploy", map[string]any{"role_arn": roleARN})
+	for name, tc := range map[string]struct{ action, page string }{
+		"ci":     {"CreateUser", "/docs/troubleshooting.md#nopermission"},
+		"deploy": {"AssumeRole", "/docs/alicreds-troubleshooting.md#no-permission"},
+	} {
+		m.fault(alisim.Fault{Kind: alisim.FaultRefuse, Action: tc.action, Code: "NoPermission", Status: 403})
+		resp, err := m.request(logical.ReadOperation, "creds/"+name, nil)
+		if err != nil || !resp.IsError() {
+			t.Fatalf("%v %v", resp, err)
+		}
+		if text := resp.Error().Error(); strings.Count(text, "troubleshooting.md#") != 1 || !strings.Contains(text, tc.page) {
+			t.Errorf("%s: %s", name, text)
+		}
+	}
+}
+
+// anchors are the headings of a page, as they are linked to.
+func anchors(text string) []string {
+	var all []string
+	code := false
+	for line := range strings.SplitSeq(text, "\n") {
+		if strings.HasPrefix(line, "```") {
+			code = !code
+		}
+		if heading := strings.TrimLeft(line, "#"); !code && heading != line && strings.HasPrefix(heading, " ") {
+			all = append(all, anchor(strings.TrimSpace(heading)))
+		}
+	}
+	return all
+}
+
+// anchor makes the link of a heading: lower case, without punctuation.
+func anchor(heading string) string {
+	var b strings.Builder
+	for _, r := range strings.ToLower(heading) {
+		switch {
+		case r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-' || r == '_':
+			b.WriteRune(r)
+		case r == ' ':
+			b.WriteByte('-')
+		}
+	}
+	return b.String()
 }

@@ -37,9 +37,18 @@ func answer(doing string, err error) (*logical.Response, error) {
 	}
 	if fix := fixes[refused.Code]; fix != "" {
 		detail = strings.TrimRight(detail, ". ") + ". " + fix
+		if !strings.Contains(detail, "troubleshooting.md#") { // an error of alicreds links to its own page
+			detail += " See " + helpPage + "#" + helpAnchor(refused.Code)
+		}
 	}
 	return logical.ErrorResponse(detail), nil
 }
+
+// helpPage says more about the codes in fixes, each under a heading of its own.
+const helpPage = "https://github.com/alicreds/vault-plugin-secrets-alicloud/blob/main/docs/troubleshooting.md"
+
+// helpAnchor is the link of a heading that is a code: small letters, no dots.
+func helpAnchor(code string) string { return strings.ToLower(strings.ReplaceAll(code, ".", "")) }
 
 // oneLine prints joined errors on one line.
 func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
@@ -57,9 +66,15 @@ var fixes = map[string]string{
 	"InvalidSecurityToken.Expired":     "The temporary keys in config have expired: write new ones.",
 	"InvalidTimeStamp.Expired":         "Check the clock of the Vault server: more than 15 minutes are not accepted.",
 	"LimitExceeded.User":               "The account is full of RAM users: raise the quota or shorten ttl.",
+	"LimitExceeded.Role":               "The account is full of RAM roles: raise the quota, shorten ttl, or use ram_role_arn.",
 	"LimitExceeded.Policy":             "The account is full of custom policies: raise the quota, shorten ttl, or use remote_policies.",
+	"LimitExceeded.User.Policy":        "Merge the documents of inline_policies, or attach fewer policies.",
+	"LimitExceeded.Role.Policy":        "Merge the documents of inline_policies, or attach fewer policies.",
+	"LimitExceeded.User.Group":         "Name fewer groups in ram_groups.",
 	"MalformedPolicyDocument":          "Check inline_policies.",
 	"InvalidParameter.PolicyGrammar":   "Check policy, the session policy of the role.",
+	"InvalidParameter.PolicySize":      "Shorten policy, the session policy of the role.",
+	"AuthenticationFail.NoPermission":  "Check oidc_provider_arn, and the conditions in the trust policy of the RAM role.",
 	"InvalidParameter.DurationSeconds": "Lower ttl, or raise MaxSessionDuration of the RAM role.",
 }
 
