@@ -122,8 +122,13 @@ func TestTerraformCalls(t *testing.T) {
 			tf.role(terraformRole{name: "extras", remote: remote{oss}})
 			v.write(t, mount+"/role/extras", map[string]any{"ram_groups": "readers"})
 			tf.role(terraformRole{name: "extras", remote: remote{ecs}})
-			if got := v.read(t, mount+"/role/extras").Data["ram_groups"]; !reflect.DeepEqual(got, []any{"readers"}) {
-				t.Errorf("ram_groups is %v", got)
+			tf.role(session)
+			v.write(t, mount+"/role/extras", map[string]any{"role_arns": roleARN + "-2"})
+			tf.role(terraformRole{name: "extras", inline: []string{terraformPolicy}})
+			tf.role(session)
+			got := v.read(t, mount+"/role/extras").Data
+			if !reflect.DeepEqual(got["ram_groups"], []any{"readers"}) || !reflect.DeepEqual(got["role_arns"], []any{roleARN + "-2"}) {
+				t.Errorf("ram_groups is %v, role_arns %v", got["ram_groups"], got["role_arns"])
 			}
 		})
 
