@@ -571,10 +571,19 @@ func (s *oauthFile) take(read func() ([]byte, error), set func(string, []jsonFie
 	if err != nil {
 		return err
 	}
+	written, err := s.written(read)
+	if err != nil {
+		return err
+	}
 	return do(oauthTurn{oauthRecord: now, mayRenew: set != nil, keep: func(r oauthRecord) {
 		if set != nil {
-			err := set(s.profile, append(loginFields(r.tokens), sessionFields(r.session)...))
+			fields := sessionFields(r.session)
+			if r.tokens != written.tokens { // otherwise they stay, in case somebody has just logged in again
+				fields = append(loginFields(r.tokens), fields...)
+			}
+			err := set(s.profile, fields)
 			if err == nil {
+				written.tokens = r.tokens
 				s.remember(nil, OAuthTokens{})
 				return
 			}

@@ -15,8 +15,8 @@ import (
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
 )
 
-// The functions of this file serve CloudSSO and OAuth, which turn a login
-// in a browser into keys.
+// CloudSSO and OAuth, which turn a login in a browser into keys, share what
+// is in this file.
 
 // Sessions of a login that config.json keeps are used up to this long before
 // they expire, which is when a Cache asks for the next one.
@@ -68,8 +68,11 @@ func loginClient(given *http.Client) *http.Client {
 }
 
 // post sends one request of a login and decodes the JSON object of a good
-// answer. Refusals carry the service's code and request id.
+// answer, for which it waits 10 s at most whatever the client says. Refusals
+// carry the service's code and request id.
 func post(ctx context.Context, client *http.Client, action, url string, header http.Header, body string, reply any) error {
+	ctx, cancel := context.WithTimeout(ctx, defaultTimeout)
+	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader(body))
 	if err != nil {
 		return fmt.Errorf("%s: the request cannot be made", action)

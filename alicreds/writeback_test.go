@@ -307,6 +307,28 @@ func TestWriteBackBeforeUse(t *testing.T) {
 	wantError(t, err, "OAuth exchange", "503")
 }
 
+// TestWriteBackLoggedInAgain: somebody logs in while the session of the last
+// login is under way. The aliyun CLI does so without a lock.
+func TestWriteBackLoggedInAgain(t *testing.T) {
+	t.Parallel()
+	var path string
+	config := func(refresh string) string {
+		return fmt.Sprintf(`{"profiles":[{"name":"default","mode":"OAuth","oauth_site_type":"CN","oauth_refresh_token":%q,
+			"oauth_access_token":"a","oauth_access_token_expire":%d}]}`, refresh, time.Now().Add(time.Hour).Unix())
+	}
+	d := authority(t, nil, func(w http.ResponseWriter, r *http.Request) {
+		if err := os.WriteFile(path, []byte(config("of the new login")), 0o600); err != nil {
+			t.Error(err)
+		}
+		answers(200, oauthSessionJSON)(w, r)
+	})
+	path = file(t, config("of the last login"))
+	get(t, cliProfile(t, alicreds.CLIProfileOptions{Path: path, HTTP: d.client()}))
+	if keys := keysOf(t, path, 0); keys["oauth_refresh_token"] != "of the new login" || keys["access_key_id"] != "STS.fakeid" {
+		t.Errorf("the file holds %v", keys)
+	}
+}
+
 func TestWriteBackConcurrent(t *testing.T) {
 	t.Parallel()
 	c := writebackCloud(t)
