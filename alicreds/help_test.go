@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -42,6 +43,42 @@ func TestHelpPage(t *testing.T) {
 	for _, link := range regexp.MustCompile(`\]\(#([^)]*)\)`).FindAllStringSubmatch(string(page), -1) {
 		if !slices.Contains(headings, link[1]) {
 			t.Errorf("the page links to #%s in vain", link[1])
+		}
+	}
+}
+
+// TestHelpPageQuotes wants messages that the page quotes to be in the code.
+func TestHelpPageQuotes(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../docs/alicreds-troubleshooting.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// What Go and the operating system say, commands, and settings.
+	known := "no such host, i/o timeout, connection refused, certificate signed by unknown authority, permission denied, enable = false"
+	for _, pattern := range []string{"*.go", "openapi/*.go"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			source, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			known += string(source)
+		}
+	}
+	prose := regexp.MustCompile("(?s)```.*?```").ReplaceAllString(string(page), "")
+	for _, span := range regexp.MustCompile("`([a-z][^`]* [^`]*)`").FindAllStringSubmatch(prose, -1) {
+		text := strings.ReplaceAll(span[1], "\n", " ")
+		if command, _, _ := strings.Cut(text, " "); slices.Contains([]string{"aliyun", "curl", "ls", "chronyc"}, command) {
+			continue
+		}
+		for _, part := range regexp.MustCompile(`\.\.\.|<[^>]*>`).Split(text, -1) {
+			if !strings.Contains(known, strings.TrimSpace(part)) {
+				t.Errorf("nothing says %q", text)
+			}
 		}
 	}
 }
