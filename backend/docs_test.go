@@ -525,6 +525,36 @@ func TestErrorsLinkOnce(t *testing.T) {
 	}
 }
 
+// TestDocsLinks follows the links of the documentation to files and headings.
+func TestDocsLinks(t *testing.T) {
+	t.Parallel()
+	pages, err := filepath.Glob("../docs/*.md")
+	if err != nil || len(pages) < 8 {
+		t.Fatalf("%d pages (%v)", len(pages), err)
+	}
+	link := regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	for _, page := range append(pages, "../README.md") {
+		for _, found := range link.FindAllStringSubmatch(readPage(t, page), -1) {
+			file, anchor, _ := strings.Cut(found[1], "#")
+			if strings.Contains(file, "://") {
+				continue
+			}
+			target := page
+			if file != "" {
+				target = filepath.Join(filepath.Dir(page), file)
+			}
+			info, err := os.Stat(target)
+			switch {
+			case err != nil:
+				t.Errorf("%s links to %s, which is not there", page, found[1])
+			case anchor == "" || info.IsDir():
+			case !slices.Contains(anchors(readPage(t, target)), anchor):
+				t.Errorf("%s links to %s, which has no such heading", page, found[1])
+			}
+		}
+	}
+}
+
 // anchors are the headings of a page, as they are linked to.
 func anchors(text string) []string {
 	var all []string
