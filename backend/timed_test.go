@@ -9,7 +9,9 @@ import (
 
 	"github.com/hashicorp/vault/sdk/logical"
 
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds"
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/alisim"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
 )
 
 // newTimedMount is a mount for a synctest bubble: the engine, the cloud and the
@@ -79,11 +81,11 @@ func (m *mount) works(resp *logical.Response, user string) bool {
 }
 
 func (m *mount) keyWorks(k keyPair, user string) error {
-	c, err := newCloudOver(&http.Client{Transport: m.sim.Transport()}, &config{}, m.System())
+	api, err := openapi.New(openapi.Options{HTTP: &http.Client{Transport: m.sim.Transport()}})
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	return probeSTS(context.Background(), c, k, alisim.DefaultAccountID, user)
+	return probeSTS(context.Background(), &cloud{sts: alicreds.STSOptions{Client: api}}, k, alisim.DefaultAccountID, user)
 }
 
 // slow is a cloud where keys take 20 s to be known everywhere.
