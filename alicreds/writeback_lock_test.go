@@ -1,0 +1,142 @@
+package alicreds
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func temporaryConfig(t *testing.T) configFile {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "config.json")
+	if err := os.WriteFile(path, []byte(`{"profiles":[{"name":"a"}]}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return configFile{path: path}
+}
+
+// TestLockWait: whoever waits for the lock gets it, or stops waiting after
+// 30 s or with its context.
+func TestLockWait(t *testing.T) {
+	t.Parallel()
+	file := temporaryConfig(t)
+	synctest.Test(t, func(t *testing.T) {
+		held, release := make(chan struct{}), make(chan struct{})
+		ended := make(chan error)
+		go func() {
+			ended <- file.locked(context.Background(), func(lockedConfig) error {
+				close(held)
+				<-release
+				return nil
+			})
+		}()
+		<-held
+		never := func(lockedConfig) error {
+			t.Error("the lock was taken twice")
+			return nil
+		}
+		began := time.Now()
+		err := file.locked(context.Background(), never)
+		if took := time.Since(began); !errors.Is(err, errLocked) || took != lockWait {
+			t.Errorf("after %s: %v", took, err)
+		}
+		var cannot unwritable
+		if errors.As(err, &cannot) {
+			t.Errorf("a lock that somebody holds is taken for one that cannot be: %v", err)
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		if err := file.locked(ctx, never); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v", err)
+		}
+		go func() { ended <- file.locked(context.Background(), func(lockedConfig) error { return nil }) }()
+		time.Sleep(time.Second)
+		close(release)
+		for range 2 {
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
+func TestLockNothing(t *testing.T) {
+	t.Parallel()
+	var cannot unwritable
+	err := configFile{path: filepath.Join(t.TempDir(), "none")}.locked(context.Background(), func(lockedConfig) error { return nil })
+	if !errors.As(err, &cannot) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestReplaceFileFails: nothing stays of what could not be put in place.
+func TestReplaceFileFails(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	inPlace := filepath.Join(dir, "config.json")
+	if err := os.MkdirAll(filepath.Join(inPlace, "a directory"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	err := replaceFile(inPlace, []byte("fake-secret-value"))
+	if err == nil || strings.Contains(withoutPaths(err).Error(), dir) {
+		t.Errorf("got %v", err)
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 {
+		t.Errorf("the directory holds %v, %v", entries, err)
+	}
+	if err := replaceFile(filepath.Join(dir, "none"), nil); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestSetLimits(t *testing.T) {
+	t.Parallel()
+	file := temporaryConfig(t)
+	for name, c := range map[string]struct {
+		profile string
+		field   jsonField
+		want    string
+	}{
+		"too large":  {"a", jsonField{"x", jsonText(strings.Repeat("x", maxProfileFile))}, "larger than 1 MiB"},
+		"no profile": {"b", jsonField{"x", jsonText("x")}, `no profile "b"`},
+	} {
+		err := file.locked(t.Context(), func(locked lockedConfig) error { return locked.set(c.profile, []jsonField{c.field}) })
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if text, err := file.read(); err != nil || string(text) != `{"profiles":[{"name":"a"}]}` {
+		t.Errorf("the file holds %s, %v", text, err)
+	}
+}
+
+// TestSetKeepsOwner also when root writes, and gives the owner the lock.
+func TestSetKeepsOwner(t *testing.T) {
+	t.Parallel()
+	file := temporaryConfig(t)
+	owner := os.Geteuid()
+	if owner == 0 {
+		owner = 12345
+		if err := os.Chown(file.path, owner, owner); err != nil {
+			t.Fatal(err)
+		}
+	}
+	err := file.locked(t.Context(), func(locked lockedConfig) error { return locked.set("a", []jsonField{{"x", jsonText("x")}}) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{file.path, file.path + ".lock"} {
+		info, err := os.Stat(name)
+		if err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%v, %v", info, err)
+		}
+		if got, known := ownerOf(info); known && got != owner {
+			t.Errorf("%s is %d's, want %d's", name, got, owner)
+		}
+	}
+}
