@@ -25,6 +25,7 @@ import (
 	"net/http/httptrace"
 	"net/url"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -53,7 +54,8 @@ type Options struct {
 	Timeout        time.Duration // one attempt; default 10 s
 
 	// MaxRetries is how often a failed attempt is repeated: 0 means 3, a
-	// negative number none, and more than 10 means 10.
+	// negative number none, and more than 10 means 10. With none, calls do
+	// not queue either when the service throttles.
 	MaxRetries int
 
 	// Proxy is the URL of an http, https or socks5 proxy, in the place of the
@@ -73,6 +75,10 @@ type Client struct {
 	userAgent string
 	onRetry   func(Retry)
 	outages   outages
+	slots     chan struct{} // held by attempts
+
+	pacesMu sync.Mutex
+	paces   map[string]*pace // by action
 }
 
 // New checks the options and makes a Client. It sends nothing.
@@ -82,6 +88,7 @@ func New(o Options) (*Client, error) {
 		retries:   min(o.MaxRetries, maxRetries),
 		userAgent: o.UserAgent,
 		onRetry:   o.OnRetry,
+		slots:     make(chan struct{}, maxInFlight),
 	}
 	if c.timeout <= 0 {
 		c.timeout = defaultTimeout
@@ -138,8 +145,8 @@ func newTransport(o Options) (*http.Transport, error) {
 		DialContext:            (&net.Dialer{Timeout: connect, KeepAlive: 30 * time.Second}).DialContext,
 		TLSClientConfig:        config,
 		TLSHandshakeTimeout:    connect,
-		MaxIdleConns:           256,
-		MaxIdleConnsPerHost:    64,
+		MaxIdleConns:           4 * maxInFlight,
+		MaxIdleConnsPerHost:    maxInFlight,
 		IdleConnTimeout:        idleTimeout,
 		MaxResponseHeaderBytes: maxAnswer,
 	}, nil
@@ -179,7 +186,8 @@ type Request struct {
 // Do sends the call and decodes the JSON object of a good answer (HTTP 200)
 // into out, which may be nil. It repeats failed attempts as Options.MaxRetries
 // and Request.Repeatable allow, with a pause of up to 5 s in between, and
-// never starts a pause that would end after the context's deadline.
+// never starts a pause that would end after the context's deadline. After a
+// call was throttled, all of that action queue for as long as that lasts.
 func (c *Client) Do(ctx context.Context, r Request, out any) error {
 	targets, err := c.targets(r)
 	if err != nil {
@@ -188,13 +196,32 @@ func (c *Client) Do(ctx context.Context, r Request, out any) error {
 	if err := r.check(); err != nil {
 		return err
 	}
+	queue := c.pace(r.Action)
 	at, failures, doubtful := 0, []error(nil), false
+	var refusal error // that the call queues for
 	for attempt := 1; ; {
 		target := targets[at]
-		if err := ctx.Err(); err != nil {
-			return &NetworkError{Action: r.Action, Host: target.Host, Sent: doubtful, Err: err}
+		if err := c.turn(ctx, queue); err != nil {
+			switch {
+			case refusal != nil && ctx.Err() != nil:
+				err = gaveUp(refusal, ctx.Err())
+			case ctx.Err() != nil:
+				err = &NetworkError{Action: r.Action, Host: target.Host, Sent: doubtful, Err: ctx.Err()}
+			case doubtful:
+				err = earlierError{err}
+			}
+			return err
 		}
 		hint, err := c.attempt(ctx, target, r, out)
+		<-c.slots
+		pause := wait(attempt, hint)
+		throttled := isThrottled(err)
+		switch {
+		case throttled && c.retries >= 0: // who wants no repetition wants no queue
+			queue.refuse(err, pause)
+		case !throttled && answered(err):
+			queue.grant()
+		}
 		if err == nil {
 			return nil
 		}
@@ -216,9 +243,13 @@ func (c *Client) Do(ctx context.Context, r Request, out any) error {
 		if attempt > c.retries || !retryable(err) {
 			return err
 		}
-		pause := wait(attempt, hint)
 		if c.onRetry != nil {
 			c.onRetry(Retry{Action: r.Action, Attempt: attempt, Wait: pause, Err: err})
+		}
+		if throttled {
+			refusal = err
+			attempt++
+			continue // and queue
 		}
 		if slept, cause := sleep(ctx, pause); cause != nil {
 			return gaveUp(err, cause)
@@ -226,6 +257,28 @@ func (c *Client) Do(ctx context.Context, r Request, out any) error {
 			return err
 		}
 		attempt++
+	}
+}
+
+// turn returns when an attempt may be made, and then holds a slot.
+func (c *Client) turn(ctx context.Context, queue *pace) error {
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		queued, err := queue.wait(ctx)
+		if err != nil {
+			return err
+		}
+		select {
+		case c.slots <- struct{}{}:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if queued || !queue.holdsBack() {
+			return nil
+		}
+		<-c.slots // throttled while the call waited for the slot
 	}
 }
 

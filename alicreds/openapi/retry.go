@@ -24,7 +24,7 @@ const (
 type Retry struct {
 	Action  string
 	Attempt int           // the attempt that failed, from 1
-	Wait    time.Duration // before the next one
+	Wait    time.Duration // before the next one, at least: throttled calls queue
 	Err     error         // *Error, or *NetworkError (one for each endpoint, joined)
 }
 
@@ -94,4 +94,15 @@ func timeLeft(h http.Header) time.Duration {
 		}
 	}
 	return min(longest, maxWait)
+}
+
+// answered tells whether err, or its absence, is the service's word.
+func answered(err error) bool {
+	var refused *Error
+	return err == nil || errors.As(err, &refused)
+}
+
+func isThrottled(err error) bool {
+	var refused *Error
+	return errors.As(err, &refused) && refused.Throttled()
 }
