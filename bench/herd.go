@@ -3,9 +3,9 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"sync"
 	"sync/atomic"
+	"text/tabwriter"
 	"time"
 
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/alisim"
@@ -54,7 +54,7 @@ func herd(ctx context.Context, cloud *alisim.Server, l library, callers int) (ca
 	return len(cloud.Journal()) - before, int(good.Load()), time.Since(began), nil
 }
 
-func measureHerd(ctx context.Context, table io.Writer) ([]string, error) {
+func measureHerd(ctx context.Context, _ *effort, table *tabwriter.Writer) ([]figure, error) {
 	cloud, err := startCloud()
 	if err != nil {
 		return nil, err
@@ -70,7 +70,7 @@ func measureHerd(ctx context.Context, table io.Writer) ([]string, error) {
 	}
 
 	fmt.Fprintln(table, "herd at the expiry\tcallers\tcalls\tserved\tms\t")
-	var figures []string
+	var figures []figure
 	for _, measured := range []struct {
 		library
 		callers int
@@ -81,7 +81,7 @@ func measureHerd(ctx context.Context, table io.Writer) ([]string, error) {
 		}
 		fmt.Fprintf(table, "%s\t%d\t%d\t%d\t%d\t\n", measured.name, measured.callers, calls, served, took.Milliseconds())
 		if measured.name == us.name {
-			figures = append(figures, fmt.Sprintf("herd_calls %d", calls))
+			figures = append(figures, figure{"herd_calls", float64(calls), exactly(1)})
 		}
 	}
 	return figures, nil
