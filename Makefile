@@ -1,6 +1,6 @@
 # Needs git, make and Go; -race needs a C compiler too.
 .DEFAULT_GOAL := help
-.PHONY: help build check vet lint unit test bench demo dev acceptance clean
+.PHONY: help build check vet lint unit test bench soak demo dev acceptance clean
 
 PLUGIN  := vault-plugin-secrets-alicloud
 MODULE  := github.com/alicreds/$(PLUGIN)
@@ -34,6 +34,10 @@ unit:
 
 test: build vet lint ## Everything, with -race, and end to end on a real Vault server
 	scripts/test
+
+soak: build ## 16 clients, a failing cloud and a plugin killed every 30 s, on a real Vault server; 20 minutes
+	scripts/vault >/dev/null
+	SOAK=20m go -C e2e test -count=1 -v -timeout 40m -run '^TestSoak$$' .
 
 bench: ## Side by side with what we replace, on this machine; about 20 s
 	cd bench && go run .

@@ -57,10 +57,10 @@ func engineConfig(cloud *alisim.Server) map[string]any {
 	}
 }
 
-// ours is what RAM holds beyond the seed, as text: the names of users and policies.
-type ours struct{ Users, Policies []string }
+// ours is what RAM holds beyond the seed, as text: the names of users, roles and policies.
+type ours struct{ Users, Roles, Policies []string }
 
-func (o ours) empty() bool { return len(o.Users)+len(o.Policies) == 0 }
+func (o ours) empty() bool { return len(o.Users)+len(o.Roles)+len(o.Policies) == 0 }
 
 func (o ours) String() string {
 	text, _ := json.Marshal(o)
@@ -73,6 +73,11 @@ func leftovers(before, now alisim.Inventory) ours {
 	for _, u := range now.Users {
 		if !slices.ContainsFunc(before.Users, func(b alisim.UserState) bool { return b.Name == u.Name }) {
 			left.Users = append(left.Users, u.Name)
+		}
+	}
+	for _, r := range now.Roles {
+		if !slices.ContainsFunc(before.Roles, func(b alisim.RoleState) bool { return b.Name == r.Name }) {
+			left.Roles = append(left.Roles, r.Name)
 		}
 	}
 	for _, p := range now.Policies {
