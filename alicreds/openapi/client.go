@@ -334,7 +334,7 @@ func (c *Client) attempt(ctx context.Context, target *url.URL, r Request, out an
 	}
 	defer res.Body.Close()
 	c.outages.remove(target.Host)
-	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
+	body, err := readAnswer(res)
 	switch {
 	case err != nil:
 		return 0, failed(err)
@@ -344,6 +344,16 @@ func (c *Client) attempt(ctx context.Context, target *url.URL, r Request, out an
 		return timeLeft(res.Header), refusal(r.Action, res, body)
 	}
 	return 0, decode(r.Action, res, body, out)
+}
+
+// readAnswer reads one byte more than an answer may have.
+func readAnswer(res *http.Response) ([]byte, error) {
+	var b bytes.Buffer
+	if n := res.ContentLength; n > 0 && n <= maxAnswer {
+		b.Grow(int(n) + bytes.MinRead) // what ReadFrom wants free at the end
+	}
+	_, err := b.ReadFrom(io.LimitReader(res.Body, maxAnswer+1))
+	return b.Bytes(), err
 }
 
 func (c *Client) request(ctx context.Context, target *url.URL, r Request) (*http.Request, error) {
@@ -387,13 +397,14 @@ func (c *Client) request(ctx context.Context, target *url.URL, r Request) (*http
 }
 
 func decode(action string, res *http.Response, body []byte, out any) error {
-	if !bytes.HasPrefix(bytes.TrimSpace(body), []byte("{")) || !json.Valid(body) {
-		return unusable(action, res, "the answer is not a JSON object")
-	}
 	if out == nil {
-		return nil
+		out = &struct{}{}
 	}
-	if err := json.Unmarshal(body, out); err != nil {
+	object := bytes.HasPrefix(bytes.TrimSpace(body), []byte("{"))
+	var syntax *json.SyntaxError
+	if err := json.Unmarshal(body, out); !object || errors.As(err, &syntax) {
+		return unusable(action, res, "the answer is not a JSON object")
+	} else if err != nil {
 		var wrong *json.UnmarshalTypeError
 		if errors.As(err, &wrong) && identifier(wrong.Field) != "" {
 			return unusable(action, res, "the answer's field "+wrong.Field+" has the wrong type")
