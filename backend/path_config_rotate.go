@@ -262,7 +262,7 @@ credential_type=ram_role_arn the key of the RAM user that assumes the role is
 rotated, by the user itself or, where it may not, by the role if both are of the
 same account. The keys of a root account cannot be rotated: RAM has no call.
 
-What is interrupted goes on by itself; "vault read alicloud/config" shows
+What is interrupted goes on by itself, also a request that got no answer; "vault read alicloud/config" shows
 rotation_state. A schedule is set with rotation_period or rotation_schedule of
 config.
 `,

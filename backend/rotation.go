@@ -56,6 +56,7 @@ type rotation struct {
 	Retired      []string     `json:"retired,omitempty"` // ids rotated away, oldest first
 	LastRotated  time.Time    `json:"last_rotated,omitzero"`
 	NextRotation time.Time    `json:"next_rotation,omitzero"`
+	RequestedAt  time.Time    `json:"requested_at,omitzero"` // by a request that has not seen its end
 	Failure      *failure     `json:"failure,omitempty"`
 }
 
@@ -136,6 +137,9 @@ func (s *keyState) due() time.Time {
 	default:
 		if !s.paused && s.plan.automatic() {
 			at = s.NextRotation
+		}
+		if q := s.RequestedAt; !q.IsZero() && (at.IsZero() || q.Before(at)) {
+			at = q
 		}
 		if r := s.Retiring; r != nil {
 			end := r.DisableAt
@@ -223,13 +227,13 @@ func advance(ctx context.Context, k rotatedKey, want demand) (next time.Time, sw
 			err = disableRetiring(ctx, k, s, calls)
 		case r.Retiring != nil && r.Retiring.Disabled && (want.now || s.rotationDue(now) || !now.Before(r.Retiring.DeleteAt)):
 			err = deleteRetiring(ctx, k, s, calls)
-		case s.rotationDue(now) && s.current.ID != "" && s.plan.missed(s.NextRotation, now) && !want.now:
+		case !want.now && s.RequestedAt.IsZero() && s.rotationDue(now) && s.current.ID != "" && s.plan.missed(s.NextRotation, now):
 			err = k.change(ctx, s.current.ID, func(s *keyState) { s.NextRotation = s.plan.next(now) })
 		case want.now && r.Retiring != nil:
 			return s.due(), switched, refuse("the key before the current one, %s, stays valid until %s: rotate after that, or use force=true to end it now",
 				r.Retiring.ID, r.Retiring.DisableAt.UTC().Format(time.RFC3339))
 		case want.now || s.rotationDue(now) && r.Retiring == nil:
-			err = makeKey(ctx, k, s, calls, want.force)
+			err = makeKey(ctx, k, s, calls, want)
 		default:
 			return s.due(), switched, nil
 		}
@@ -240,11 +244,11 @@ func advance(ctx context.Context, k rotatedKey, want demand) (next time.Time, sw
 }
 
 func (s *keyState) rotationDue(now time.Time) bool {
-	return !s.paused && s.plan.automatic() && !s.NextRotation.IsZero() && !now.Before(s.NextRotation)
+	return !s.RequestedAt.IsZero() || !s.paused && s.plan.automatic() && !s.NextRotation.IsZero() && !now.Before(s.NextRotation)
 }
 
 // makeKey makes the new key: intent first, call second, the key into storage third.
-func makeKey(ctx context.Context, k rotatedKey, s *keyState, open func() (keyCalls, error), force bool) error {
+func makeKey(ctx context.Context, k rotatedKey, s *keyState, open func() (keyCalls, error), want demand) error {
 	calls, err := open()
 	if err != nil {
 		return err
@@ -254,7 +258,7 @@ func makeKey(ctx context.Context, k rotatedKey, s *keyState, open func() (keyCal
 	if err != nil {
 		return err
 	}
-	if err := makeRoom(ctx, calls, s, listed, user, force); err != nil {
+	if err := makeRoom(ctx, calls, s, listed, user, want.force); err != nil {
 		return err
 	}
 	known := make([]string, 0, len(listed))
@@ -264,6 +268,9 @@ func makeKey(ctx context.Context, k rotatedKey, s *keyState, open func() (keyCal
 	intent := keyIntent{Known: known, At: time.Now().UTC()}
 	if err := k.change(ctx, s.current.ID, func(s *keyState) {
 		s.AccountID, s.UserName, s.Intent = account, user, &intent
+		if want.now {
+			s.RequestedAt = intent.At
+		}
 	}); err != nil {
 		return err
 	}
@@ -272,7 +279,7 @@ func makeKey(ctx context.Context, k rotatedKey, s *keyState, open func() (keyCal
 		if openapi.Ambiguous(err) || !answered(err) {
 			return err // the intent stays: there may be a key that nobody knows the secret of
 		}
-		if cleared := k.change(ctx, s.current.ID, func(s *keyState) { s.Intent = nil }); cleared != nil {
+		if cleared := k.change(ctx, s.current.ID, func(s *keyState) { s.Intent, s.RequestedAt = nil, time.Time{} }); cleared != nil {
 			return errors.Join(err, cleared)
 		}
 		if hasCode(err, "LimitExceeded.User.AccessKey") {
@@ -417,7 +424,7 @@ func tryPending(ctx context.Context, k rotatedKey, s *keyState, open func() (key
 			s.retire(old)
 		}
 		s.current, s.replaces, s.Pending, s.Failure = pending.keyPair, "", nil, nil
-		s.LastRotated, s.NextRotation = now, s.plan.next(now)
+		s.LastRotated, s.NextRotation, s.RequestedAt = now, s.plan.next(now), time.Time{}
 	})
 	return time.Time{}, err == nil, err
 }

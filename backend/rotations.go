@@ -331,7 +331,13 @@ func (b *backend) failed(ctx context.Context, k rotatedKey, name string, err err
 	f.RetryAt = now.Add(min(firstRetry<<min(f.Attempts-1, 10), longestRetry))
 	b.Logger().Warn("rotation failed and will be repeated", "key", name, "attempts", f.Attempts, "next", f.RetryAt, "error", err)
 	b.announce(ctx, name, "rotate-fail", err)
-	if k.change(ctx, s.current.ID, func(s *keyState) { s.Failure = &f }) != nil {
+	var refused *refusal
+	final := errors.As(err, &refused) // a request was told, or would be
+	if k.change(ctx, s.current.ID, func(s *keyState) {
+		if s.Failure = &f; final {
+			s.RequestedAt = time.Time{}
+		}
+	}) != nil {
 		return retry
 	}
 	return f.RetryAt
