@@ -180,5 +180,10 @@ Roles issue sessions of a RAM role (role_arn), which end by themselves; or RAM
 users (remote_policies, inline_policies, ram_groups) and RAM roles
 (credential_type=ram_role), which are deleted when their lease ends or is
 revoked. "vault path-help alicloud/role/name" and "vault path-help
-alicloud/config" tell more.
+alicloud/config" tell more, and so do these pages of the source:
+
+    docs/api.md               every field, with examples
+    docs/leases.md            what revoking each type does
+    docs/least-policy.md      what the mount must be allowed
+    docs/troubleshooting.md   errors, their causes and fixes
 `

@@ -203,6 +203,13 @@ and expiration. The lease says how long they are good for:
                  ends or is revoked the user, its AccessKey and its inline
                  policies are deleted at once.
 
+  ram_role       A session of a RAM role made for it. Its lease cannot be
+                 renewed. When it ends or is revoked the RAM role is deleted,
+                 and with it the session.
+
+  oidc_role_arn  As ram_role_arn. The other types answer what their source has:
+                 nothing is renewed, and revoking does not end it.
+
 A shorter or longer lease than the role's, within its max_ttl:
 
     vault write alicloud/creds/deploy ttl=30m
