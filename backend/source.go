@@ -223,7 +223,10 @@ func (s *source) provider(t string, o sessionOptions, sts alicreds.STSOptions, s
 	case typeBearer:
 		return alicreds.NewBearer(s.BearerToken)
 	case typeDefault:
-		return alicreds.Default(alicreds.DefaultOptions{STSOptions: sts, Getenv: surroundings})
+		return alicreds.Default(alicreds.DefaultOptions{
+			STSOptions: sts, Getenv: surroundings,
+			CLIProfile: alicreds.CLIProfileOptions{ReadOnly: true}, // a server does not change a person's files
+		})
 	}
 	return nil, fmt.Errorf("credential_type %q is not known", t)
 }
