@@ -74,15 +74,12 @@ func helpClasses() []helpClass {
 
 // failureClass is "" for a failure that says itself what to do.
 func failureClass(err error) string {
-	if errors.Is(err, ErrUnavailable) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		return ""
-	}
-	if errors.Is(err, errEnded) {
-		return "clock"
-	}
 	var refused *openapi.Error
 	var network *openapi.NetworkError
 	switch {
+	case errors.Is(err, ErrUnavailable):
+	case errors.Is(err, errEnded):
+		return "clock"
 	case errors.As(err, &refused):
 		for _, class := range helpClasses() {
 			for _, code := range class.codes {
@@ -97,6 +94,7 @@ func failureClass(err error) string {
 		case refused.Status == http.StatusOK:
 			return "foreign-answer"
 		}
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded): // the caller knows
 	case errors.As(err, &network):
 		return "no-answer"
 	}
