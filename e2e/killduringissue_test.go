@@ -13,7 +13,7 @@ import (
 )
 
 // TestKillDuringIssue kills the plugin process (SIGKILL) between any two cloud
-// calls of the issue of a RAM user: once before the k-th call takes effect, and
+// calls of the issue of a RAM user or a RAM role: once before the k-th call takes effect, and
 // once after, before its answer arrives. Vault then does on its own what it
 // always does: it starts the plugin again, and rolls back within a minute.
 // Nothing may remain in RAM.
@@ -24,23 +24,30 @@ func TestKillDuringIssue(t *testing.T) {
 	v.register(t, mount, need(t, programs.plugin), pluginVersion)
 	seed := cloud.Inventory()
 
-	v.enable(t, "count", cloud)
-	calls := countCalls(t, v, cloud, "count")
-	if calls < 4 {
-		t.Fatalf("an issue of a RAM user took %d calls", calls)
+	enable := func(path string) {
+		v.enable(t, path, cloud)
+		v.write(t, path+"/role/batch", map[string]any{"credential_type": "ram_role", "inline_policies": "[" + policyJSON + "]"})
 	}
-
+	enable("count")
 	cases := 0
-	for k := range calls {
-		for _, hold := range []string{"before", "after"} {
-			path := fmt.Sprintf("kill-%d-%s", k+1, hold)
-			v.enable(t, path, cloud)
-			killDuring(t, v, cloud, path, alisim.Fault{Kind: alisim.FaultHold, Hold: hold, Skip: k, Count: 1})
-			cases++
+	var again []string
+	for _, role := range []string{"ci", "batch"} {
+		calls := countCalls(t, v, cloud, "count/creds/"+role)
+		if calls < 4 {
+			t.Fatalf("an issue of %s took %d calls", role, calls)
+		}
+		for k := range calls {
+			for _, hold := range []string{"before", "after"} {
+				path := fmt.Sprintf("kill-%s-%d-%s", role, k+1, hold)
+				enable(path)
+				killDuring(t, v, cloud, path, role, alisim.Fault{Kind: alisim.FaultHold, Hold: hold, Skip: k, Count: 1})
+				cases++
+			}
+			again = append(again, fmt.Sprintf("kill-%s-%d-after/creds/%s", role, k+1, role))
 		}
 	}
 	interrupted := leftovers(seed, cloud.Inventory())
-	if len(interrupted.Users) < calls {
+	if len(interrupted.Users) < 4 || len(interrupted.Roles) < 4 {
 		t.Errorf("%d kills left only %v: were they kills during an issue?", cases, interrupted)
 	}
 
@@ -49,14 +56,14 @@ func TestKillDuringIssue(t *testing.T) {
 		<-time.After(200 * time.Millisecond)
 		left = leftovers(seed, cloud.Inventory())
 	}
-	fmt.Printf("TestKillDuringIssue: cases %d orphans %d\n", cases, len(left.Users)+len(left.Policies))
+	fmt.Printf("TestKillDuringIssue: cases %d orphans %d\n", cases, len(left.Users)+len(left.Roles)+len(left.Policies))
 	if !left.empty() {
 		t.Fatalf("after rollback RAM still holds %v", left)
 	}
 
 	// Every mount works again.
-	for k := range calls {
-		secret := v.read(t, fmt.Sprintf("kill-%d-after/creds/ci", k+1))
+	for _, path := range again {
+		secret := v.read(t, path)
 		v.run(t, "lease", "revoke", "-sync", secret.LeaseID)
 	}
 	if left := leftovers(seed, cloud.Inventory()); !left.empty() {
@@ -68,7 +75,7 @@ func TestKillDuringIssue(t *testing.T) {
 func countCalls(t *testing.T, v *vaultServer, cloud *alisim.Server, path string) int {
 	t.Helper()
 	cloud.ClearJournal()
-	secret := v.read(t, path+"/creds/ci")
+	secret := v.read(t, path)
 	calls := len(cloud.Journal())
 	v.run(t, "lease", "revoke", "-sync", secret.LeaseID)
 	return calls
@@ -76,7 +83,7 @@ func countCalls(t *testing.T, v *vaultServer, cloud *alisim.Server, path string)
 
 // killDuring reads a credential, kills the plugin when the fault holds a call
 // of it, and leaves a plugin that runs again.
-func killDuring(t *testing.T, v *vaultServer, cloud *alisim.Server, path string, fault alisim.Fault) {
+func killDuring(t *testing.T, v *vaultServer, cloud *alisim.Server, path, role string, fault alisim.Fault) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
@@ -86,7 +93,7 @@ func killDuring(t *testing.T, v *vaultServer, cloud *alisim.Server, path string,
 	}
 	issued := make(chan *api.Secret, 1)
 	go func() {
-		secret, _ := v.api.Logical().ReadWithContext(ctx, path+"/creds/ci")
+		secret, _ := v.api.Logical().ReadWithContext(ctx, path+"/creds/"+role)
 		issued <- secret
 	}()
 	held, err := cloud.WaitFor(ctx, func(c alisim.Call) bool { return c.Held })

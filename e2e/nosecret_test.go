@@ -1,7 +1,11 @@
 package e2e
 
 import (
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -16,9 +20,41 @@ import (
 // ever issued in all that was printed: by Vault and the plugin at debug level,
 // in the audit log, by the CLI, in the errors of the API.
 func TestNoSecretInOutput(t *testing.T) {
-	v, cloud := startEngine(t)
+	cloud, err := alisim.Start(alisim.Options{Seed: alisim.SourcesSeed()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cloud.Close)
+	v := startVault(t)
+	v.register(t, mount, need(t, programs.plugin), pluginVersion)
 	audit := filepath.Join(t.TempDir(), "audit.log")
 	v.run(t, "audit", "enable", "file", "file_path="+audit, "mode=0600")
+	v.enable(t, mount, cloud)
+	token, tokenFile := identityToken(t, cloud)
+	given := []string{token} // secrets that the cloud did not issue
+	for name, role := range map[string]map[string]any{
+		"batch":      {"credential_type": "ram_role", "inline_policies": "[" + policyJSON + "]"},
+		"perlease":   {"inline_policies": "[" + policyJSON + "]", "policy_per_lease": true},
+		"reused":     {"role_arn": roleARN, "reuse_ttl": "10m"},
+		"leaseless":  {"role_arn": roleARN, "lease": false},
+		"narrow":     {"role_arn": roleARN, "policy": policyJSON, "ttl": "5m", "expire_with_lease": true},
+		"pod":        {"credential_type": "oidc_role_arn", "role_arn": alisim.DefaultPodRoleARN, "oidc_provider_arn": alisim.DefaultOIDCProviderARN, "oidc_token_file_path": tokenFile},
+		"uri":        {"credential_type": "credentials_uri", "credentials_uri": cloud.CredentialsURL + "/credentials"},
+		"keys":       {"credential_type": "access_key", "access_key": "LTAI5tOfARole", "secret_key": "roleKeySecret0000000000000000"},
+		"temporary":  {"credential_type": "sts", "access_key": "STS.OfARole", "secret_key": "roleStsSecret0000000000000000", "security_token": "roleSecurityToken00000000000"},
+		"bearer":     {"credential_type": "bearer", "bearer_token": "roleBearerToken00000000000000"},
+		"unfinished": {"credential_type": "sts", "access_key": "STS.OfARole", "secret_key": "refusedSecret000000000000000000"},
+	} {
+		_, err := v.api.Logical().WriteWithContext(t.Context(), mount+"/role/"+name, role)
+		if (err != nil) != (name == "unfinished") {
+			t.Errorf("role %s: %v", name, err)
+		}
+		for _, field := range []string{"secret_key", "security_token", "bearer_token"} {
+			if secret, found := role[field].(string); found {
+				given = append(given, secret)
+			}
+		}
+	}
 	var said output // stderr of the CLI, errors of the API
 
 	read := func(path string) {
@@ -33,10 +69,22 @@ func TestNoSecretInOutput(t *testing.T) {
 		}
 		fmt.Fprintln(&said, v.try(t, "read", path).stderr)
 	}
-	issue := func() {
+	issue := func() (good int) {
 		for _, path := range []string{"config/caller-identity", "creds/deploy", "creds/ci", "creds/nobody", "config", "role/ci"} {
 			read(mount + "/" + path)
 		}
+		for _, name := range []string{"batch", "perlease", "reused", "leaseless", "narrow", "pod", "uri", "keys", "temporary", "bearer"} {
+			secret, err := v.api.Logical().ReadWithContext(t.Context(), mount+"/creds/"+name)
+			fmt.Fprintln(&said, name, err)
+			if err == nil {
+				good++
+			}
+			if secret != nil && secret.LeaseID != "" {
+				_, err := v.api.Sys().RenewWithContext(t.Context(), secret.LeaseID, 0)
+				fmt.Fprintln(&said, err, v.api.Sys().RevokeWithContext(t.Context(), secret.LeaseID))
+			}
+		}
+		return good
 	}
 	write := func(path string, data map[string]any) {
 		if _, err := v.api.Logical().WriteWithContext(t.Context(), mount+"/"+path, data); err != nil {
@@ -44,7 +92,9 @@ func TestNoSecretInOutput(t *testing.T) {
 		}
 	}
 
-	issue()
+	if good := issue(); good != 10 {
+		t.Errorf("with nothing in the way %d of 10 types were issued: %s", good, said.String())
+	}
 	v.write(t, mount+"/config", map[string]any{"max_retries": 1})
 	for _, fault := range []alisim.Fault{
 		{Kind: alisim.FaultThrottle},
@@ -74,7 +124,30 @@ func TestNoSecretInOutput(t *testing.T) {
 	write("config", engineConfig(cloud))
 	issue()
 
-	secrets := append(cloud.Secrets(), wrongSecret, alisim.DefaultAccessKeySecret)
+	// Every type of config, with a cloud that works and one that refuses.
+	session := v.read(t, mount+"/creds/deploy").Data
+	key, pemBody := rsaKey(t)
+	given = append(given, pemBody)
+	for _, config := range []map[string]any{
+		{"credential_type": "ram_role_arn", "role_arn": roleARN},
+		{"credential_type": "sts", "access_key": session["access_key"], "secret_key": session["secret_key"], "security_token": session["security_token"]},
+		{"credential_type": "oidc_role_arn", "role_arn": alisim.DefaultPodRoleARN, "oidc_provider_arn": alisim.DefaultOIDCProviderARN, "oidc_token_file_path": tokenFile},
+		{"credential_type": "credentials_uri", "credentials_uri": cloud.CredentialsURL + "/credentials"},
+		{"credential_type": "rsa_key_pair", "public_key_id": "LTAI5tNobody", "private_key": key},
+		{"credential_type": "rsa_key_pair", "public_key_id": "LTAI5tNobody", "private_key": strings.Replace(key, "END", "FIN", 1)},
+	} {
+		write("config", config)
+		issue()
+		if err := cloud.AddFault(alisim.Fault{Kind: alisim.FaultRefuse, Code: "NoPermission", Status: 403}); err != nil {
+			t.Fatal(err)
+		}
+		issue()
+		cloud.ClearFaults()
+		v.run(t, "delete", mount+"/config")
+		write("config", engineConfig(cloud))
+	}
+
+	secrets := append(append(cloud.Secrets(), given...), wrongSecret, alisim.DefaultAccessKeySecret)
 	if len(secrets) < 10 {
 		t.Fatalf("the cloud issued only %d secrets", len(secrets))
 	}
@@ -109,4 +182,36 @@ func TestNoSecretInOutput(t *testing.T) {
 			}
 		}
 	}
+}
+
+// identityToken writes a token of the cloud's own issuer to a file.
+func identityToken(t *testing.T, cloud *alisim.Server) (token, file string) {
+	t.Helper()
+	issuer, err := cloud.Issuer(alisim.DefaultIssuerName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if token, err = issuer.Sign(alisim.IdentityToken{}); err != nil {
+		t.Fatal(err)
+	}
+	file = filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(file, []byte(token), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return token, file
+}
+
+// rsaKey is a private key in PEM, and a line out of its middle.
+func rsaKey(t *testing.T) (key, line string) {
+	t.Helper()
+	private, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key = string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
+	return key, strings.Split(key, "\n")[5]
 }
