@@ -7,8 +7,6 @@ import (
 	"os"
 	"text/tabwriter"
 	"time"
-
-	"github.com/hashicorp/vault/api"
 )
 
 // measureStart compares the files, and the time from Vault's starting a new
@@ -32,7 +30,7 @@ func measureStart(ctx context.Context, e *effort, table *tabwriter.Writer) ([]fi
 	}
 	times, err := inTurn(ctx, pick(e, 2*e.rounds, e.rounds), len(engines), func(i int) (float64, error) {
 		began := time.Now()
-		if _, err := engines[i].vault.api.Sys().ReloadPluginWithContext(ctx, &api.ReloadPluginInput{Mounts: []string{engines[i].mount}}); err != nil {
+		if err := l.restart(ctx, engines[i]); err != nil {
 			return 0, err
 		}
 		err := l.do(ctx, engines[i].vault, http.MethodGet, engines[i].mount+"/config", nil, nil)
