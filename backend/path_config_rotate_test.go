@@ -1,6 +1,8 @@
 package backend
 
 import (
+	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -194,4 +196,72 @@ func TestConfigWriteDuringARotation(t *testing.T) {
 			t.Errorf("%v %v", c, err)
 		}
 	})
+}
+
+// Writes of config, one after the other all the time, and rotations: neither
+// loses what the other wrote, and no reader waits for the cloud.
+func TestConfigWritesAndRotationsKeepEachOther(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		settings := alisim.DefaultSettings()
+		settings.Propagation.AccessKey = 5 * time.Second
+		m := newTimedMount(t, settings, alisim.DefaultSeed())
+		m.sim.SetLatency(500 * time.Millisecond)
+		done := make(chan struct{})
+		last := ""
+		go func() {
+			defer close(done)
+			for n := range 400 {
+				last = fmt.Sprintf("region-%d", n)
+				began := time.Now()
+				resp, err := m.HandleRequest(context.Background(), &logical.Request{
+					Operation: logical.UpdateOperation, Path: "config", Storage: m.storage, Data: map[string]any{"region": last, "sts_endpoint": "sts.aliyuncs.com"},
+				})
+				if err != nil || resp.IsError() {
+					t.Errorf("%v %v", resp, err)
+				}
+				if took := time.Since(began); took != 0 {
+					t.Errorf("a write of config took %v", took)
+				}
+				time.Sleep(150 * time.Millisecond)
+			}
+		}()
+		first := m.must(logical.UpdateOperation, "config/rotate-root", nil).Data["access_key"]
+		second := m.must(logical.UpdateOperation, "config/rotate-root", map[string]any{"force": true}).Data["access_key"]
+		<-done
+		if read := m.config(); read["access_key"] != second || read["region"] != last || first == second {
+			t.Errorf("config %v, want key %v and region %s", read, second, last)
+		}
+		m.minutes(24*60 + 5)
+		if got := m.keysOf("vault"); got != second.(string)+" Active" {
+			t.Errorf("keys %s", got)
+		}
+	})
+}
+
+// Deleting config in the middle of a rotation leaves one key.
+func TestConfigDeletedDuringARotation(t *testing.T) {
+	t.Parallel()
+	for name, fail := range map[string]bool{"cloud answers": false, "cloud is down": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				settings := alisim.DefaultSettings()
+				settings.Propagation.AccessKey = 28 * time.Second // longer than a request waits
+				m := newTimedMount(t, settings, alisim.DefaultSeed())
+				if state := m.must(logical.UpdateOperation, "config/rotate-root", nil).Data["rotation_state"]; state != "probing" {
+					t.Fatalf("state %v", state)
+				}
+				if fail {
+					m.fault(alisim.Fault{Kind: alisim.FaultError500})
+				}
+				resp := m.must(logical.DeleteOperation, "config", nil)
+				if warned := resp != nil && len(resp.Warnings) == 1; warned != fail {
+					t.Errorf("answer %v", resp)
+				}
+				if got := m.keysOf("vault"); !fail && got != alisim.DefaultAccessKeyID+" Active" {
+					t.Errorf("keys %s", got)
+				}
+			})
+		})
+	}
 }

@@ -199,7 +199,7 @@ func (b *backend) createStaticRole(ctx context.Context, s logical.Storage, name 
 	}
 	checks, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	calls, err := b.staticCalls(checks, s, r.UserName)
+	calls, err := b.staticCalls(checks, s, r.UserName, "")
 	if err != nil {
 		return nil, err
 	}
@@ -208,6 +208,7 @@ func (b *backend) createStaticRole(ctx context.Context, s logical.Storage, name 
 		return nil, err
 	}
 	now := time.Now().UTC()
+	r.Rotation.AccountID, r.Rotation.UserName = calls.account, r.UserName
 	switch {
 	case given.Secret != "":
 		if err := adopt(checks, calls, given); err != nil {
@@ -388,7 +389,7 @@ func (b *backend) cleanUpStaticRole(ctx context.Context, s logical.Storage, r *s
 	if !state.unfinished() && (!current || r.AccessKey == "") {
 		return nil
 	}
-	calls, err := b.staticCalls(ctx, s, r.UserName)
+	calls, err := b.staticCalls(ctx, s, r.UserName, r.Rotation.AccountID)
 	if err != nil {
 		return err
 	}

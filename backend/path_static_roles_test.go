@@ -234,3 +234,32 @@ func TestStaticRolePeriodChange(t *testing.T) {
 		}
 	})
 }
+
+// A user of the same name in another account is another user.
+func TestStaticRoleWhenTheAccountChanges(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		seed := seedWith(alisim.User{Name: "app"})
+		seed.Accounts = append(seed.Accounts, alisim.Account{ID: "6543210987654321", Users: []alisim.User{
+			{Name: "vault2", Policies: []string{"AdministratorAccess"}, AccessKeys: []alisim.AccessKey{{ID: "LTAI5tSECOND", Secret: "s"}}},
+			{Name: "app"},
+		}})
+		m := newTimedMount(t, alisim.DefaultSettings(), seed)
+		m.must(logical.UpdateOperation, "static-role/app", map[string]any{"username": "app", "rotation_period": "1h"})
+		key := m.staticCred("app").Data["access_key"]
+		m.must(logical.UpdateOperation, "config", map[string]any{"access_key": "LTAI5tSECOND", "secret_key": "s"})
+		m.minutes(120)
+		if m.staticCred("app").Data["access_key"] != key {
+			t.Error("the role was given the key of another account's user")
+		}
+		if why, _ := m.must(logical.ReadOperation, "static-role/app", nil).Data["rotation_failure"].(string); !strings.Contains(why, "belongs to account 1234567890123456") {
+			t.Errorf("rotation_failure %q", why)
+		}
+		m.refused(logical.UpdateOperation, "rotate-role/app", nil, "belongs to account 1234567890123456")
+		m.must(logical.UpdateOperation, "config", map[string]any{"access_key": alisim.DefaultAccessKeyID, "secret_key": alisim.DefaultAccessKeySecret})
+		m.minutes(61) // the longest wait between two tries
+		if m.staticCred("app").Data["access_key"] == key {
+			t.Error("not rotated after the account is back")
+		}
+	})
+}

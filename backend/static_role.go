@@ -134,12 +134,13 @@ func (k staticKey) calls(ctx context.Context, _ *keyState) (keyCalls, error) {
 	if r == nil {
 		return nil, errKeyGone
 	}
-	return k.b.staticCalls(ctx, k.s, r.UserName)
+	return k.b.staticCalls(ctx, k.s, r.UserName, r.Rotation.AccountID)
 }
 
 // staticCalls are RAM's calls about the keys of another user, made by the
-// principal of the mount.
-func (b *backend) staticCalls(ctx context.Context, s logical.Storage, user string) (userKeys, error) {
+// principal of the mount. The account is the one that the user was first seen
+// in, "" before that: a user of the same name in another account is another one.
+func (b *backend) staticCalls(ctx context.Context, s logical.Storage, user, account string) (userKeys, error) {
 	cloud, err := b.cloud(ctx, s)
 	if err != nil {
 		return userKeys{}, err
@@ -151,18 +152,25 @@ func (b *backend) staticCalls(ctx context.Context, s logical.Storage, user strin
 	if cloud == nil || c == nil {
 		return userKeys{}, refuse("%s", notConfigured)
 	}
-	return userKeys{b: b, cloud: cloud, user: user, root: c.AccessKey}, nil
+	who, err := cloud.whoami(ctx)
+	if err != nil {
+		return userKeys{}, err
+	}
+	if account != "" && account != who.AccountID {
+		return userKeys{}, refuse("RAM user %s belongs to account %s, but this mount is now configured for account %s", user, account, who.AccountID)
+	}
+	return userKeys{b: b, cloud: cloud, account: who.AccountID, user: user, root: c.AccessKey}, nil
 }
 
 // userKeys are the keys of one RAM user other than the mount's own.
 type userKeys struct {
-	b     *backend
-	cloud *cloud
-	user  string
-	root  string // AccessKey ID in config, never to be touched
+	b             *backend
+	cloud         *cloud
+	account, user string
+	root          string // AccessKey ID in config, never to be touched
 }
 
-func (u userKeys) owner() (account, user string) { return "", u.user }
+func (u userKeys) owner() (account, user string) { return u.account, u.user }
 
 func (u userKeys) named() map[string]string { return map[string]string{"UserName": u.user} }
 
@@ -206,16 +214,11 @@ func (u userKeys) remove(ctx context.Context, id string) error {
 	return removeKey(ctx, u.call, u.named(), id)
 }
 
-// probe asks STS whose key it is. The account is that of the mount.
 func (u userKeys) probe(ctx context.Context, k keyPair) error {
 	if err := u.b.rotations.reads.Wait(ctx); err != nil {
 		return err
 	}
-	who, err := u.cloud.whoami(ctx)
-	if err != nil {
-		return err
-	}
-	return probeSTS(ctx, u.cloud, k, who.AccountID, u.user)
+	return probeSTS(ctx, u.cloud, k, u.account, u.user)
 }
 
 // loadStaticRoles makes the queue from storage, once in the life of a process
