@@ -118,9 +118,9 @@ func TestSoak(t *testing.T) {
 	if len(s.kills) < 2 || s.said["issued"] < 100 {
 		t.Errorf("that was no soak: %d kills, %d leases", len(s.kills), s.said["issued"])
 	}
-	// A pool may have grown by as many connections as there are clients, with
-	// two goroutines each.
-	if after > goroutines+2*soakClients+10 {
+	// The pool keeps idle connections for a while, with two goroutines each, and
+	// a client may have used several at a time. A leak would be one per lease.
+	if after > goroutines+4*soakClients+10 {
 		t.Errorf("goroutines grew from %d to %d", goroutines, after)
 	}
 	if s.rss.last > s.rss.first*3/2+30<<10 {
