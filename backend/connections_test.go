@@ -1,0 +1,36 @@
+package backend
+
+import (
+	"context"
+	"sync"
+	"testing"
+
+	"github.com/hashicorp/vault/sdk/logical"
+)
+
+// Readers share the connections of the mount: there are no more than readers
+// at a time, however often they read.
+func TestConnectionsAreKept(t *testing.T) {
+	t.Parallel()
+	m := newMount(t)
+	m.must(logical.UpdateOperation, "role/deploy", map[string]any{"role_arn": roleARN})
+	const readers, reads = 8, 25
+	var all sync.WaitGroup
+	for range readers {
+		all.Go(func() {
+			for range reads {
+				resp, err := m.HandleRequest(context.Background(), &logical.Request{
+					Operation: logical.ReadOperation, Path: "creds/deploy", Storage: m.storage, DisplayName: "token",
+				})
+				if err != nil || resp.IsError() {
+					t.Errorf("%v %v", resp, err)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+	if n := m.sim.Connections(); n > 2*readers { // a reader may open one while another gives one back
+		t.Errorf("%d sessions took %d connections", readers*reads, n)
+	}
+}
