@@ -293,7 +293,13 @@ func (b *backend) mergeConfig(ctx context.Context, s logical.Storage, data *fram
 	if err := c.update(data); err != nil {
 		return nil, nil, refuse("%v", err)
 	}
-	if before.rotatedAway(c.AccessKey) && !data.Get("force").(bool) {
+	switch forced := data.Get("force").(bool); {
+	case forced:
+	case before.madeByRotation() && c.AccessKey == before.AccessKey && c.SecretKey != before.SecretKey:
+		warnings = append(warnings, fmt.Sprintf("secret_key was NOT stored: access_key %s was made by a rotation, and nobody but this mount knows its secret. "+
+			"Leave secret_key out of the write, or give force=true if the secret is really that of this key.", c.AccessKey))
+		c.SecretKey = before.SecretKey
+	case before.rotatedAway(c.AccessKey):
 		warnings = append(warnings, fmt.Sprintf("access_key %s was rotated away and was NOT stored: the mount goes on with %s, which a rotation put in its place. "+
 			"Leave access_key and secret_key out of the write, or give force=true if the old key is really wanted. "+
 			"In Terraform: lifecycle { ignore_changes = [access_key, secret_key_wo_version] }", c.AccessKey, before.AccessKey))

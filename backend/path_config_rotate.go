@@ -145,7 +145,7 @@ func (c *config) supersede(before *config, now time.Time) (warnings []string) {
 		return nil
 	}
 	old := *before.Rotation
-	if !old.LastRotated.IsZero() {
+	if before.madeByRotation() {
 		warnings = append(warnings, fmt.Sprintf("AccessKey %s, which a rotation made and only this mount knew, is no longer used, and stays in RAM: delete it there", before.AccessKey))
 	}
 	left := old
@@ -184,6 +184,9 @@ func stored(r rotation) *rotation {
 func (c *config) rotatedAway(accessKey string) bool {
 	return c.Rotation != nil && accessKey != c.AccessKey && slices.Contains(c.Rotation.Retired, accessKey)
 }
+
+// madeByRotation tells whether the key in config was never anybody else's.
+func (c *config) madeByRotation() bool { return c.Rotation != nil && !c.Rotation.LastRotated.IsZero() }
 
 func (c *config) readRotation(into map[string]interface{}) {
 	c.rotationSettings.read(into)

@@ -150,6 +150,12 @@ func TestConfigOfAKeyThatWasRotatedAway(t *testing.T) {
 			t.Errorf("config %v", read)
 		}
 		m.must(logical.ReadOperation, "config/caller-identity", nil)
+		// With the new id in its state, and the secret of the old key.
+		resp = m.must(logical.UpdateOperation, "config", map[string]any{"access_key": key, "secret_key": alisim.DefaultAccessKeySecret})
+		if resp == nil || len(resp.Warnings) != 1 || !strings.Contains(resp.Warnings[0], "secret_key was NOT stored") {
+			t.Errorf("answer %v", resp)
+		}
+		m.must(logical.ReadOperation, "config/caller-identity", nil)
 		old["force"] = true
 		resp = m.must(logical.UpdateOperation, "config", old)
 		if resp == nil || !strings.Contains(resp.Warnings[0], key) {

@@ -123,8 +123,11 @@ func (b *backend) rotateRole(ctx context.Context, req *logical.Request, data *fr
 	}
 	name := data.Get("name").(string)
 	k := staticKey{b, req.Storage, name}
-	if s, err := k.load(ctx); err != nil || s == nil {
+	switch s, err := k.load(ctx); {
+	case err != nil:
 		return nil, err
+	case s == nil:
+		return logical.ErrorResponse("static role %q does not exist", name), nil
 	}
 	switched, err := b.rotateNow(ctx, k, staticRolePrefix+name, demand{now: true, force: data.Get("force").(bool)})
 	if rescheduled := b.afterRotation(ctx, k); rescheduled != nil && err == nil {

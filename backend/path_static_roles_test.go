@@ -100,9 +100,8 @@ func TestStaticRoleRefusals(t *testing.T) {
 			{map[string]any{"username": "one", "rotation_period": 10}, "at least 1m0s"},
 			{map[string]any{"username": "one", "rotation_period": "1h", "rotation_schedule": "0 0 * * *"}, "exclude each other"},
 			{map[string]any{"username": "one", "rotation_schedule": "0 0 * *"}, "rotation_schedule: "},
-			{map[string]any{"username": "one", "rotation_schedule": "0 0 30 2 *"}, "never comes|no time that ever comes"},
+			{map[string]any{"username": "one", "rotation_schedule": "0 0 30 2 *"}, "no time that ever comes"},
 			{map[string]any{"username": "one", "rotation_schedule": "0 0 * * *", "rotation_window": 60}, "rotation_window must be 0 or at least 5m0s"},
-			{map[string]any{"username": "one", "rotation_period": "1h", "rotation_window": "1h"}, ""},
 			{map[string]any{"username": "one", "rotation_period": "1h", "grace_period": "1h"}, "shorter than the time between two rotations"},
 			{map[string]any{"username": "nobody", "rotation_period": "24h"}, "RAM user nobody does not exist"},
 			{map[string]any{"username": "App", "rotation_period": "24h"}, "belongs to static-role/app already"},
@@ -116,19 +115,13 @@ func TestStaticRoleRefusals(t *testing.T) {
 			{map[string]any{"username": "one", "rotation_period": "24h", "secret_key": "s"}, "access_key is required"},
 			{map[string]any{"username": "one", "rotation_period": "24h", "access_key": "LTAI5tFULL1"}, "has no AccessKey LTAI5tFULL1"},
 		} {
-			if test.want == "" {
-				continue
-			}
-			want, _, _ := strings.Cut(test.want, "|")
-			if _, alternative, found := strings.Cut(test.want, "|"); found {
-				want = alternative
-			}
-			m.refused(logical.UpdateOperation, "static-role/x", test.data, want)
+			m.refused(logical.UpdateOperation, "static-role/x", test.data, test.want)
 			if resp := m.must(logical.ReadOperation, "static-role/x", nil); resp != nil {
 				t.Fatalf("%v was stored", test.data)
 			}
 		}
 		m.refused(logical.UpdateOperation, "static-role/app", map[string]any{"username": "one"}, "username cannot be changed")
+		m.refused(logical.UpdateOperation, "rotate-role/nobody", nil, "does not exist")
 		m.must(logical.UpdateOperation, "static-role/off", map[string]any{"username": "off", "rotation_period": "24h", "force": true})
 		if !m.works(m.staticCred("off"), "off") {
 			t.Error("the key does not work")
