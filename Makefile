@@ -1,6 +1,6 @@
 # Needs git, make and Go; -race needs a C compiler too.
 .DEFAULT_GOAL := help
-.PHONY: help build check vet lint unit test bench soak demo dev acceptance clean
+.PHONY: help build check vet lint unit test bench soak release demo dev acceptance clean
 
 PLUGIN  := vault-plugin-secrets-alicloud
 MODULE  := github.com/alicreds/$(PLUGIN)
@@ -44,6 +44,9 @@ soak: build ## 16 clients, a failing cloud and a plugin killed every 30 s, on a 
 bench: ## Side by side with what we replace, on this machine; under ten minutes
 	cd bench && go run .
 
+release: ## Build dist/: six platforms, SHA256SUMS, SBOMs, an OCI image; the same bytes each time
+	go run ./scripts/release -tags $(TAGS) -o dist $(VERSION)
+
 demo: ## From nothing to credentials in a Vault dev server, and back to nothing
 	scripts/demo
 
@@ -54,4 +57,4 @@ acceptance: ## The demo against Alibaba Cloud, with real keys from the environme
 	ALICLOUD_DEMO=real scripts/demo
 
 clean: ## Remove what was built here; the cached Vault stays
-	rm -rf bin
+	rm -rf bin dist

@@ -34,6 +34,7 @@ func TestImportArrows(t *testing.T) {
 		"/alicreds/alisim":     {}, // shares nothing with the signer that it verifies
 		"/cmd/alisim":          {module + "/alicreds/alisim"},
 		"/scripts/cachedbuild": {},
+		"/scripts/release":     {},
 	}
 	packages := goList[struct {
 		ImportPath string

@@ -1,0 +1,232 @@
+package main
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+)
+
+const testVersion = "v1.2.3-test"
+
+// TestReleaseReproducible makes the same release twice, from the same source in
+// two places and with different settings for go, and wants the same bytes in
+// every file. What they hold is looked into, too.
+func TestReleaseReproducible(t *testing.T) { // not parallel: it sets the environment
+	began := time.Now()
+	platforms := []string{runtime.GOOS + "/" + runtime.GOARCH}
+	first, second := t.TempDir(), t.TempDir()
+	released := func(dir, source string) map[string]string {
+		t.Helper()
+		r := release{dir: dir, source: source, tags: tagsOfMakefile(t), version: testVersion, platforms: platforms, said: io.Discard}
+		if err := r.make(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return digests(t, dir)
+	}
+	source, copied := t.TempDir(), filepath.Join(t.TempDir(), "elsewhere")
+	copySource(t, filepath.Join("..", ".."), source)
+	copySource(t, source, copied)
+	one := released(first, source)
+	t.Setenv("GOFLAGS", "-ldflags=-X=main.other=1")
+	t.Setenv("TZ", "Asia/Shanghai")
+	two := released(second, copied)
+	if len(one) != len(two) || len(one) < 9 {
+		t.Errorf("%d and %d files", len(one), len(two))
+	}
+	for name, digest := range one {
+		if two[name] != digest {
+			t.Errorf("%s differs", name)
+		}
+	}
+	name := plugin + "_" + testVersion + "_" + strings.ReplaceAll(platforms[0], "/", "_")
+	binary, err := os.ReadFile(filepath.Join(first, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	said, err := exec.CommandContext(t.Context(), filepath.Join(first, name), "-version").Output()
+	if string(said) != testVersion+"\n" {
+		t.Errorf("the binary says it is %q (%v)", said, err)
+	}
+	sums, err := os.ReadFile(filepath.Join(first, sumsFile))
+	if err != nil || !strings.Contains(string(sums), one[name]+"  "+name+"\n") {
+		t.Errorf("the sums lack the binary:\n%s%v", sums, err)
+	}
+	list := read[sbom](t, filepath.Join(first, name+".cdx.json"))
+	found := map[string]bool{}
+	for _, c := range list.Components {
+		found[c.Name] = c.Version != "" && strings.HasPrefix(c.PURL, "pkg:golang/")
+	}
+	if len(found) < 20 || !found["std"] || !found["github.com/hashicorp/vault/sdk"] || list.Metadata.Component.Hashes[0].Content != one[name] {
+		t.Errorf("the SBOM lists %d components: %v", len(found), found)
+	}
+	if got := unpack(t, filepath.Join(first, "oci")); !bytes.Equal(got, binary) {
+		t.Error("the image holds another binary")
+	}
+	fmt.Printf("TestReleaseReproducible: %s, %d files, %d modules, binary %d KiB, same digests; %v\n",
+		platforms[0], len(one), len(list.Components), len(binary)>>10, time.Since(began).Round(time.Second))
+}
+
+// What is no release is left alone, and what Vault would not take is refused.
+func TestReleaseRefuses(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	kept := filepath.Join(dir, "thesis.txt")
+	if err := os.WriteFile(kept, []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := release{dir: dir, source: filepath.Join("..", ".."), version: testVersion, said: io.Discard}
+	if err := r.make(t.Context()); err == nil || !strings.Contains(err.Error(), "thesis.txt") {
+		t.Errorf("got %v", err)
+	}
+	if _, err := os.Stat(kept); err != nil {
+		t.Error(err)
+	}
+	for _, version := range []string{"", "1.2.3", "v1.2", "v1.2.3+build", "latest"} {
+		if err := (release{dir: t.TempDir(), version: version}).make(t.Context()); err == nil {
+			t.Errorf("%q is taken for a version", version)
+		}
+	}
+}
+
+// unpack follows the index to the only layer of the only image, as a puller
+// does, checking digests and sizes, and returns the program in it.
+func unpack(t *testing.T, dir string) []byte {
+	t.Helper()
+	fetch := func(d descriptor) []byte {
+		t.Helper()
+		content, err := os.ReadFile(filepath.Join(dir, "blobs", "sha256", strings.TrimPrefix(d.Digest, "sha256:")))
+		if err != nil || digest(content) != d.Digest || len(content) != d.Size {
+			t.Fatalf("%s of %d bytes: %d bytes of %s (%v)", d.Digest, d.Size, len(content), digest(content), err)
+		}
+		return content
+	}
+	if got := read[map[string]string](t, filepath.Join(dir, "oci-layout"))["imageLayoutVersion"]; got != "1.0.0" {
+		t.Errorf("layout version %q", got)
+	}
+	root := read[index](t, filepath.Join(dir, "index.json")).Manifests[0]
+	if got := root.Annotations["org.opencontainers.image.ref.name"]; got != testVersion {
+		t.Errorf("the image is named %q", got)
+	}
+	image := decode[index](t, fetch(root)).Manifests[0]
+	if image.Platform == nil || image.Platform.OS != runtime.GOOS || image.Platform.Architecture != runtime.GOARCH {
+		t.Errorf("the platform is %v", image.Platform)
+	}
+	m := decode[manifest](t, fetch(image))
+	z, err := gzip.NewReader(bytes.NewReader(fetch(m.Layers[0])))
+	if err != nil {
+		t.Fatal(err)
+	}
+	archive, err := io.ReadAll(z)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := decode[imageConfig](t, fetch(m.Config)).RootFS.DiffIDs; len(got) != 1 || got[0] != digest(archive) {
+		t.Errorf("diff ids %v", got)
+	}
+	files := tar.NewReader(bytes.NewReader(archive))
+	header, err := files.Next()
+	if err != nil || header.Name != plugin || header.Mode != 0o755 {
+		t.Fatalf("the layer holds %v (%v)", header, err)
+	}
+	content, err := io.ReadAll(files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return content
+}
+
+func read[T any](t *testing.T, name string) T {
+	t.Helper()
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return decode[T](t, text)
+}
+
+func decode[T any](t *testing.T, text []byte) T {
+	t.Helper()
+	var v T
+	if err := json.Unmarshal(text, &v); err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+// digests are those of all files below a directory, by their names in it.
+func digests(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	err := filepath.WalkDir(dir, func(name string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		relative, err := filepath.Rel(dir, name)
+		if err != nil {
+			return err
+		}
+		all[relative], err = digestOf(name)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// copySource copies what the plugin is built from.
+func copySource(t *testing.T, from, to string) {
+	t.Helper()
+	err := filepath.WalkDir(from, func(name string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		relative, err := filepath.Rel(from, name)
+		if err != nil {
+			return err
+		}
+		switch top, _, _ := strings.Cut(relative, string(filepath.Separator)); {
+		case e.IsDir() && top != "." && top != "backend" && top != "alicreds":
+			return filepath.SkipDir
+		case e.IsDir():
+			return os.MkdirAll(filepath.Join(to, relative), 0o700)
+		case !strings.HasSuffix(name, ".go") && filepath.Base(name) != "go.mod" && filepath.Base(name) != "go.sum":
+			return nil
+		}
+		content, err := os.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(filepath.Join(to, relative), content, 0o600)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// tagsOfMakefile are those of the release, so that its build cache serves here.
+func tagsOfMakefile(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("..", "..", "Makefile"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.SplitSeq(string(text), "\n") {
+		if tags, ok := strings.CutPrefix(line, "TAGS    := "); ok {
+			return tags
+		}
+	}
+	t.Fatal("the Makefile has no tags")
+	return ""
+}
