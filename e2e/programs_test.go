@@ -25,6 +25,9 @@ var programs struct {
 	whoami func() (string, error)
 	vault  func() (string, error)
 	peer   func() (string, error)
+
+	outcome func() (string, error) // asks alicreds or credentials-go for keys
+	nodeSDK func() (string, error) // the directory of @alicloud/credentials
 }
 
 func TestMain(m *testing.M) {
@@ -41,6 +44,8 @@ func TestMain(m *testing.M) {
 	programs.whoami = sync.OnceValues(func() (string, error) { return goBuild(".", "./cmd/whoami", "whoami", "") })
 	programs.vault = sync.OnceValues(func() (string, error) { return script("vault") })
 	programs.peer = sync.OnceValues(func() (string, error) { return script("peer") })
+	programs.outcome = sync.OnceValues(func() (string, error) { return goBuild("../differential", "./cmd/outcome", "outcome", "") })
+	programs.nodeSDK = sync.OnceValues(nodeSDKDirectory)
 	code := m.Run()
 	_ = os.RemoveAll(dir)
 	os.Exit(code)
@@ -63,6 +68,23 @@ func script(name string) (string, error) {
 	said, err := cmd.Output()
 	if err != nil {
 		return "", fmt.Errorf("scripts/%s: %w", name, err)
+	}
+	return string(bytes.TrimSpace(said)), nil
+}
+
+// nodeSDKDirectory installs @alicloud/credentials as the differential tests do.
+func nodeSDKDirectory() (string, error) {
+	source, err := filepath.Abs("../differential/node")
+	if err != nil {
+		return "", err
+	}
+	program, err := goBuild("../differential", "./cmd/nodesdk", "nodesdk", "")
+	if err != nil {
+		return "", err
+	}
+	said, err := exec.Command(program, source).Output()
+	if err != nil {
+		return "", fmt.Errorf("nodesdk: %w", err)
 	}
 	return string(bytes.TrimSpace(said)), nil
 }

@@ -1,0 +1,385 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/alisim"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
+)
+
+const (
+	agentLease   = 10 * time.Second
+	agentTimeout = 30 * time.Second // for what takes less than a lease
+)
+
+// TestVaultAgent runs examples/agent as it is, in the real agent: files and the
+// environment of a process that are renewed before the lease ends, and tools
+// that find their keys there.
+func TestVaultAgent(t *testing.T) {
+	v, cloud := startEngine(t)
+	v.write(t, mount+"/role/deploy", map[string]any{"ttl": "10s"})
+	tools := agentTools(t, cloud)
+	const session = "acs:ram::1234567890123456:assumed-role/deploy/"
+
+	t.Run("files", func(t *testing.T) {
+		cloud.ClearJournal()
+		dir := startAgent(t, v, "agent.hcl")
+		first := waitForKeys(t, dir, "")
+		for _, name := range agentFiles {
+			info, err := os.Stat(filepath.Join(dir, "rendered", name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if info.Mode().Perm() != 0o600 {
+				t.Errorf("%s has mode %v, want 0600", name, info.Mode().Perm())
+			}
+		}
+		tools.try(t, dir, first, session)
+
+		second := waitForKeys(t, dir, first)
+		calls := assumed(cloud)
+		if len(calls) != 2 {
+			t.Errorf("%d sessions for two renderings of four files, want one for each", len(calls))
+		}
+		after := calls[1].Time.Sub(calls[0].Time)
+		if after >= agentLease {
+			t.Errorf("new keys after %v, and a lease lasts %v", after, agentLease)
+		}
+		t.Logf("new keys after %.1f s of a lease of %v", after.Seconds(), agentLease)
+		tools.try(t, dir, second, session)
+	})
+
+	t.Run("process", func(t *testing.T) {
+		dir := agentDir(t, v)
+		// Writes its keys on a line, and stays until the agent wants it to go.
+		app := "#!/bin/sh\n" +
+			`echo "$ALIBABA_CLOUD_ACCESS_KEY_ID $ALIBABA_CLOUD_ACCESS_KEY_SECRET $ALIBABA_CLOUD_SECURITY_TOKEN" >>seen` + "\n" +
+			"exec sleep 600\n"
+		if err := os.WriteFile(filepath.Join(dir, "app"), []byte(app), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		runAgent(t, v, dir, "exec.hcl")
+		var seen []string
+		eventually(t, agentTimeout, "the process has been started twice", func() bool {
+			text, _ := os.ReadFile(filepath.Join(dir, "seen"))
+			seen = strings.Split(strings.TrimSpace(string(text)), "\n")
+			return len(seen) >= 2
+		})
+		if seen[0] == seen[1] {
+			t.Error("the process was started again with the same keys")
+		}
+		for _, line := range seen[:2] {
+			words := strings.Fields(line)
+			if len(words) != 3 {
+				t.Fatalf("the process has %d of 3 variables", len(words))
+			}
+			tools.accepted(t, "process", openapi.Keys{AccessKeyID: words[0], AccessKeySecret: words[1], SecurityToken: words[2]}, session)
+		}
+	})
+
+	// The same templates for keys without a token, which the INI files of all tools know.
+	t.Run("RAM user", func(t *testing.T) {
+		v.write(t, mount+"/role/ci", map[string]any{"ttl": "1h"})
+		dir := agentDir(t, v)
+		for _, name := range []string{"env.ctmpl", "config.json.ctmpl", "credentials.ini.ctmpl", "external.json.ctmpl", "uri.json.ctmpl", "policy.hcl"} {
+			rewrite(t, filepath.Join(dir, name), mount+"/creds/deploy", mount+"/creds/ci")
+		}
+		v.run(t, "policy", "write", "agent", filepath.Join(dir, "policy.hcl"))
+		runAgent(t, v, dir, "agent.hcl")
+		tools.try(t, dir, waitForKeys(t, dir, ""), "acs:ram::1234567890123456:user/")
+	})
+}
+
+// agentFiles are what agent.hcl renders.
+var agentFiles = []string{"env", ".aliyun/config.json", ".aliyun/vault.json", ".alibabacloud/credentials.ini", "uri/credentials"}
+
+// agentDir is a copy of examples/agent, with a token that may only read keys.
+func agentDir(t *testing.T, v *vaultServer) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS(filepath.Join("..", "examples", "agent"))); err != nil {
+		t.Fatal(err)
+	}
+	v.run(t, "policy", "write", "agent", filepath.Join(dir, "policy.hcl"))
+	token := v.run(t, "token", "create", "-policy=agent", "-period=24h", "-field=token")
+	if err := os.WriteFile(filepath.Join(dir, "token"), []byte(token), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func startAgent(t *testing.T, v *vaultServer, config string) string {
+	t.Helper()
+	dir := agentDir(t, v)
+	runAgent(t, v, dir, config)
+	return dir
+}
+
+// runAgent runs vault agent in a directory until the test ends.
+func runAgent(t *testing.T, v *vaultServer, dir, config string) {
+	t.Helper()
+	var said output
+	cmd := exec.Command(v.binary, "agent", "-config="+config)
+	cmd.Dir = dir
+	cmd.Env = slices.DeleteFunc(v.environ(), func(variable string) bool { return strings.HasPrefix(variable, "VAULT_TOKEN=") })
+	cmd.Stdout, cmd.Stderr = &said, &said
+	cmd.WaitDelay = time.Second
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	exited := make(chan error, 1)
+	go func() { exited <- cmd.Wait() }()
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		select {
+		case <-exited:
+		case <-time.After(stopTimeout):
+			t.Errorf("vault agent still there %v after SIGTERM", stopTimeout)
+			_ = cmd.Process.Kill()
+			<-exited
+		}
+		if t.Failed() {
+			t.Logf("vault agent printed:\n%s", tail(said.String(), 8<<10))
+		}
+	})
+}
+
+// waitForKeys waits until all files hold the same keys, and others than
+// before, and returns the id of the new AccessKey.
+func waitForKeys(t *testing.T, dir, before string) string {
+	t.Helper()
+	var id string
+	eventually(t, agentTimeout, "all files hold new keys", func() bool {
+		text, err := os.ReadFile(filepath.Join(dir, "rendered", ".aliyun", "vault.json"))
+		var external struct {
+			ID string `json:"access_key_id"`
+		}
+		if err != nil || json.Unmarshal(text, &external) != nil || external.ID == before {
+			return false
+		}
+		id = external.ID
+		return !slices.ContainsFunc(agentFiles, func(name string) bool {
+			text, err := os.ReadFile(filepath.Join(dir, "rendered", name))
+			return err != nil || !bytes.Contains(text, []byte(id))
+		})
+	})
+	return id
+}
+
+// assumed are the sessions that the cloud has handed out.
+func assumed(cloud *alisim.Server) []alisim.Call {
+	return slices.DeleteFunc(cloud.Journal(), func(c alisim.Call) bool { return c.Action != "AssumeRole" })
+}
+
+// ask runs a program of ../differential that looks for keys along the default
+// chain of a library.
+func ask(t *testing.T, command []string, env map[string]string) (openapi.Keys, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), agentTimeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
+	cmd.Stdin = strings.NewReader(`{"config": {"type": "default"}, "asks": 1}`)
+	cmd.WaitDelay = time.Second
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "ALIBABA_CLOUD_ECS_METADATA_DISABLED=true"}
+	for name, value := range env {
+		cmd.Env = append(cmd.Env, name+"="+value)
+	}
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	text, err := cmd.Output()
+	if err != nil {
+		return openapi.Keys{}, fmt.Errorf("%w: %s", err, said.String())
+	}
+	var a struct {
+		Error           bool
+		AccessKeyID     string `json:"access_key_id"`
+		AccessKeySecret string `json:"access_key_secret"`
+		SecurityToken   string `json:"security_token"`
+	}
+	if err := json.Unmarshal(text, &a); err != nil {
+		return openapi.Keys{}, err
+	}
+	if a.Error {
+		return openapi.Keys{}, errors.New(said.String())
+	}
+	return openapi.Keys{AccessKeyID: a.AccessKeyID, AccessKeySecret: a.AccessKeySecret, SecurityToken: a.SecurityToken}, nil
+}
+
+// accepted asks the cloud whose keys these are.
+func (a tools) accepted(t *testing.T, found string, keys openapi.Keys, who string) {
+	t.Helper()
+	id, err := alicreds.CallerIdentity(t.Context(), keys, alicreds.STSOptions{Client: a.client})
+	if err != nil || !strings.HasPrefix(id.ARN, who) {
+		t.Errorf("%s: the cloud says %q, %v; want %s...", found, id.ARN, err, who)
+	}
+}
+
+func cliProfile(getenv func(string) string) (alicreds.Provider, error) {
+	return alicreds.NewCLIProfile(alicreds.CLIProfileOptions{Getenv: getenv})
+}
+
+// readEnv reads an environment file as systemd and docker do.
+func readEnv(t *testing.T, file string) map[string]string {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	env := map[string]string{}
+	for line := range strings.Lines(string(text)) {
+		name, value, ok := strings.Cut(strings.TrimSuffix(line, "\n"), "=")
+		if !ok || value == "" {
+			t.Fatalf("%s has a line that is not NAME=value", file)
+		}
+		env[name] = value
+	}
+	return env
+}
+
+func rewrite(t *testing.T, file, old, with string) {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Contains(text, []byte(old)) {
+		t.Fatalf("%s does not mention %s", file, old)
+	}
+	if err := os.WriteFile(file, bytes.ReplaceAll(text, []byte(old), []byte(with)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// tools are the programs that look for keys: alicreds in this process, and
+// the libraries of Alibaba's own in theirs.
+type tools struct {
+	client *openapi.Client
+	others map[string][]string
+}
+
+func agentTools(t *testing.T, cloud *alisim.Server) tools {
+	t.Helper()
+	client, err := openapi.New(openapi.Options{HTTP: cloud.Client()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := tools{client, map[string][]string{"credentials-go": {need(t, programs.outcome), "credentials-go"}}}
+	if dir, ok := nodeSDK(t); ok {
+		all.others["@alicloud/credentials"] = []string{"node", filepath.Join(dir, "outcome.cjs")}
+	}
+	return all
+}
+
+// nodeSDK returns the directory of @alicloud/credentials. CI must have it.
+func nodeSDK(t *testing.T) (dir string, ok bool) {
+	t.Helper()
+	for _, program := range []string{"node", "npm"} {
+		if _, err := exec.LookPath(program); err != nil {
+			if os.Getenv("CI") != "" {
+				t.Fatalf("%s is not there, and CI tries all libraries: install Node.js 18 or later with npm", program)
+			}
+			t.Logf("%s is not there: @alicloud/credentials is NOT tried; install Node.js 18 or later with npm", program)
+			return "", false
+		}
+	}
+	return need(t, programs.nodeSDK), true
+}
+
+// try lets every tool find its keys in what was rendered, in every way that it knows.
+func (a tools) try(t *testing.T, dir, id, who string) {
+	t.Helper()
+	empty, home := t.TempDir(), t.TempDir()
+	rendered := func(name string) string { return filepath.Join(dir, "rendered", name) }
+	variables := readEnv(t, rendered("env"))
+	variables["HOME"] = empty
+	profile := filepath.Join(home, ".aliyun", "config.json")
+	if err := os.Mkdir(filepath.Dir(profile), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join("..", "examples", "aliyun", "config.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(profile, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	rewrite(t, profile, "/home/app/.aliyun/vault.json", rendered(".aliyun/vault.json"))
+
+	type way struct {
+		name string
+		env  map[string]string
+		ours func(getenv func(string) string) (alicreds.Provider, error)
+		mine bool // of alicreds alone
+	}
+	_, session := variables["ALIBABA_CLOUD_SECURITY_TOKEN"]
+	ways := []way{
+		{name: "environment file", env: variables, ours: func(getenv func(string) string) (alicreds.Provider, error) {
+			return alicreds.NewEnvironment(getenv), nil
+		}},
+		{name: "config.json", env: map[string]string{"HOME": rendered("")}, ours: cliProfile},
+		{name: "External profile", env: map[string]string{"HOME": home}, ours: cliProfile},
+		{
+			name: "credentials.ini",
+			env:  map[string]string{"HOME": empty, "ALIBABA_CLOUD_CREDENTIALS_FILE": rendered(".alibabacloud/credentials.ini")},
+			ours: func(getenv func(string) string) (alicreds.Provider, error) {
+				return alicreds.NewProfile(alicreds.ProfileOptions{Getenv: getenv})
+			},
+			mine: session, // no other library reads one from an INI file
+		},
+	}
+	if session {
+		server := httptest.NewServer(http.FileServer(http.Dir(rendered("uri"))))
+		defer server.Close()
+		ways = append(ways, way{
+			name: "credentials URI",
+			env:  map[string]string{"HOME": empty, "ALIBABA_CLOUD_CREDENTIALS_URI": server.URL + "/credentials"},
+			ours: func(func(string) string) (alicreds.Provider, error) {
+				return alicreds.NewCredentialsURI(server.URL+"/credentials", alicreds.CredentialsURIOptions{})
+			},
+		})
+	}
+	for _, way := range ways {
+		provider, err := way.ours(func(name string) string { return way.env[name] })
+		if err != nil {
+			t.Fatal(err)
+		}
+		credentials, err := provider.Retrieve(t.Context())
+		if err != nil {
+			t.Errorf("alicreds, %s: %v", way.name, err)
+			continue
+		}
+		if credentials.AccessKeyID != id {
+			t.Errorf("alicreds, %s: it found other keys", way.name)
+		}
+		a.accepted(t, "alicreds, "+way.name, credentials.Keys(), who)
+		if way.mine {
+			continue
+		}
+		for library, command := range a.others {
+			keys, err := ask(t, command, way.env)
+			if err != nil {
+				t.Errorf("%s, %s: %v", library, way.name, err)
+				continue
+			}
+			if keys.AccessKeyID != id {
+				t.Errorf("%s, %s: it found other keys", library, way.name)
+			}
+			a.accepted(t, library+", "+way.name, keys, who)
+		}
+	}
+}

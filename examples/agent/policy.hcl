@@ -1,0 +1,4 @@
+# What the agent's token needs: vault policy write app policy.hcl
+path "alicloud/creds/deploy" {
+  capabilities = ["read"]
+}
