@@ -11,6 +11,9 @@ import (
 	"github.com/robfig/cron/v3"
 )
 
+// longestSchedule bounds a cron expression, in bytes.
+const longestSchedule = 256
+
 // shortestWindow leaves room for a few of the minutes at which rotations begin.
 const shortestWindow = 5 * time.Minute
 
@@ -142,6 +145,9 @@ type schedule struct {
 // parseSchedule takes the zone off itself: the parser panics on an expression
 // that is nothing but a zone.
 func parseSchedule(text string) (schedule, error) {
+	if len(text) > longestSchedule {
+		return schedule{}, fmt.Errorf("it has more than %d characters", longestSchedule)
+	}
 	zone := time.UTC
 	for _, prefix := range []string{"CRON_TZ=", "TZ="} {
 		if rest, found := strings.CutPrefix(text, prefix); found {
