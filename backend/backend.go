@@ -72,6 +72,7 @@ func Factory(ctx context.Context, conf *logical.BackendConfig) (logical.Backend,
 			b.pathConfigRotateRoot(),     // path_config_rotate.go
 			b.pathRole(),                 // path_roles.go
 			b.pathRoles(),                // path_roles.go
+			b.pathRoleCheck(),            // path_role_check.go
 			b.pathCreds(),                // path_creds.go
 			b.pathStaticRole(),           // path_static_roles.go
 			b.pathStaticRoles(),          // path_static_roles.go
