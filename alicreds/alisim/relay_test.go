@@ -73,7 +73,7 @@ func roundTrip(t *testing.T, r *Relay, payload []byte) time.Duration {
 
 func TestRelayDelay(t *testing.T) {
 	t.Parallel()
-	const rtt, slack = 100 * time.Millisecond, 400 * time.Millisecond
+	const rtt, slack = 100 * time.Millisecond, 2 * time.Second // of a busy machine
 	r := startRelay(t, rtt)
 	// One round trip opens the connection.
 	if took := roundTrip(t, r, []byte("hello")); took < 2*rtt || took > 2*rtt+slack {
@@ -87,7 +87,7 @@ func TestRelayDelay(t *testing.T) {
 // Many chunks, and many connections, travel at the same time: the whole costs the opening, one round trip and a little more.
 func TestRelayOverlap(t *testing.T) {
 	t.Parallel()
-	const rtt = 300 * time.Millisecond
+	const rtt = time.Second // long beside what a busy machine adds
 	r := startRelay(t, rtt)
 	payload := bytes.Repeat([]byte("0123456789abcdef"), 64<<10) // 1 MiB, 64 chunks
 	begin := time.Now()
@@ -96,7 +96,7 @@ func TestRelayOverlap(t *testing.T) {
 		transfers.Go(func() { roundTrip(t, r, payload) })
 	}
 	transfers.Wait()
-	if took := time.Since(begin); took < 2*rtt || took > 5*rtt {
+	if took := time.Since(begin); took < 2*rtt || took > 7*rtt { // one after the other they take eight
 		t.Errorf("four transfers of 64 chunks over %v took %v", rtt, took)
 	}
 }
