@@ -51,6 +51,9 @@ func measureThroughputFar(ctx context.Context, e *effort, table *tabwriter.Write
 		return nil, err
 	}
 	rates, err := inTurn(ctx, e.rounds, len(engines), func(i int) (float64, error) {
+		if err := l.restart(ctx, engines[i]); err != nil {
+			return 0, err
+		}
 		return l.profiled(ctx, engines[i], "session_rps_32", pick(e, 2*time.Second, 500*time.Millisecond), func(d time.Duration) (float64, error) {
 			return l.throughput(ctx, engines[i], sessionRole, manyClients, d)
 		})
@@ -76,6 +79,9 @@ func measureThroughputNear(ctx context.Context, e *effort, table *tabwriter.Writ
 		return nil, err
 	}
 	rates, err := inTurn(ctx, e.rounds, len(engines), func(i int) (float64, error) {
+		if err := l.restart(ctx, engines[i]); err != nil {
+			return 0, err
+		}
 		return l.profiled(ctx, engines[i], "session_rps_32_near", pick(e, 2*time.Second, 500*time.Millisecond), func(d time.Duration) (float64, error) {
 			return l.throughput(ctx, engines[i], sessionRole, manyClients, d)
 		})
