@@ -52,7 +52,7 @@ func TestVaultAgent(t *testing.T) {
 		tools.try(t, dir, first, session)
 
 		second := waitForKeys(t, dir, first)
-		calls := assumed(cloud)
+		calls := journal(cloud, "AssumeRole")
 		if len(calls) != 2 {
 			t.Errorf("%d sessions for two renderings of four files, want one for each", len(calls))
 		}
@@ -94,14 +94,28 @@ func TestVaultAgent(t *testing.T) {
 
 	// The same templates for keys without a token, which the INI files of all tools know.
 	t.Run("RAM user", func(t *testing.T) {
-		v.write(t, mount+"/role/ci", map[string]any{"ttl": "1h"})
+		const longest = 16 * time.Second
+		v.write(t, mount+"/role/ci", map[string]any{"ttl": "8s", "max_ttl": longest.String()})
+		seed := cloud.Inventory()
+		cloud.ClearJournal()
 		dir := agentDir(t, v)
 		for _, name := range []string{"env.ctmpl", "config.json.ctmpl", "credentials.ini.ctmpl", "external.json.ctmpl", "uri.json.ctmpl", "policy.hcl"} {
 			rewrite(t, filepath.Join(dir, name), mount+"/creds/deploy", mount+"/creds/ci")
 		}
 		v.run(t, "policy", "write", "agent", filepath.Join(dir, "policy.hcl"))
 		runAgent(t, v, dir, "agent.hcl")
-		tools.try(t, dir, waitForKeys(t, dir, ""), "acs:ram::1234567890123456:user/")
+		first := waitForKeys(t, dir, "")
+		tools.try(t, dir, first, "acs:ram::1234567890123456:user/")
+
+		// Its lease is renewed until it cannot be, and another user follows.
+		waitForKeys(t, dir, first)
+		calls := journal(cloud, "CreateAccessKey")
+		after := calls[1].Time.Sub(calls[0].Time)
+		if len(calls) != 2 || after >= longest {
+			t.Errorf("%d users, the second after %v, and the first lives %v", len(calls), after, longest)
+		}
+		t.Logf("the next user after %.1f s of %v", after.Seconds(), longest)
+		eventually(t, agentTimeout, "the first user is deleted", func() bool { return len(leftovers(seed, cloud.Inventory()).Users) == 1 })
 	})
 }
 
@@ -181,9 +195,9 @@ func waitForKeys(t *testing.T, dir, before string) string {
 	return id
 }
 
-// assumed are the sessions that the cloud has handed out.
-func assumed(cloud *alisim.Server) []alisim.Call {
-	return slices.DeleteFunc(cloud.Journal(), func(c alisim.Call) bool { return c.Action != "AssumeRole" })
+// journal are the calls of one action.
+func journal(cloud *alisim.Server, action string) []alisim.Call {
+	return slices.DeleteFunc(cloud.Journal(), func(c alisim.Call) bool { return c.Action != action })
 }
 
 // ask runs a program of ../differential that looks for keys along the default
