@@ -130,15 +130,17 @@ func FuzzCLIConfig(f *testing.F) {
 // but what names profiles and modes.
 func cliSecrets(text []byte) []string {
 	var config struct {
+		Current  any              `json:"current"`
 		Profiles []map[string]any `json:"profiles"`
 	}
-	shown := map[string]bool{}
 	var secrets []string
 	if json.Unmarshal(text, &config) != nil {
 		for _, s := range regexp.MustCompile(`"([^"\\]{6,})"`).FindAllSubmatch(text, -1) {
 			secrets = append(secrets, string(s[1]))
 		}
 	}
+	current, _ := config.Current.(string)
+	shown := map[string]bool{current: true}
 	for _, profile := range config.Profiles {
 		for key, value := range profile {
 			s, ok := value.(string)
