@@ -492,11 +492,11 @@ func (k rootKey) undoAll(ctx context.Context) (left []string) {
 	if err != nil || c == nil {
 		return nil
 	}
-	todo := c.Superseded
+	pending := c.Superseded
 	if c.Rotation != nil && c.Rotation.unfinished() && c.rotatable() == nil {
-		todo = append(slices.Clone(todo), superseded{Key: keyPair{c.AccessKey, c.SecretKey}, rotation: *c.Rotation})
+		pending = append(slices.Clone(pending), superseded{Key: keyPair{c.AccessKey, c.SecretKey}, rotation: *c.Rotation})
 	}
-	for _, t := range todo {
+	for _, t := range pending {
 		s := &keyState{current: keyPair{ID: c.AccessKey}, rotation: t.rotation}
 		calls, err := k.ownKeys(ctx, t.Key, t.rotation)
 		for again := time.Now(); err == nil && !again.IsZero(); {

@@ -182,8 +182,8 @@ func (e *apiEngine) ask(name string, r apiRequest) apiAnswer {
 		}
 		body = string(raw)
 	}
-	for placeholder, value := range map[string]string{"{lease}": e.leases[r.lease], "{mount}": e.mount} {
-		path, body = strings.ReplaceAll(path, placeholder, value), strings.ReplaceAll(body, placeholder, value)
+	for name, value := range map[string]string{"{lease}": e.leases[r.lease], "{mount}": e.mount} {
+		path, body = strings.ReplaceAll(path, name, value), strings.ReplaceAll(body, name, value)
 	}
 	request, err := http.NewRequestWithContext(e.t.Context(), r.method, e.addr+"/v1/"+path, strings.NewReader(body))
 	if err != nil {
