@@ -20,7 +20,9 @@ import (
 // ever issued in all that was printed: by Vault and the plugin at debug level,
 // in the audit log, by the CLI, in the errors of the API.
 func TestNoSecretInOutput(t *testing.T) {
-	cloud, err := alisim.Start(alisim.Options{Seed: alisim.SourcesSeed()})
+	seed := alisim.SourcesSeed()
+	seed.Accounts[0].Users = append(seed.Accounts[0].Users, alisim.User{Name: "legacy"})
+	cloud, err := alisim.Start(alisim.Options{Seed: seed})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,6 +107,11 @@ func TestNoSecretInOutput(t *testing.T) {
 		{Kind: alisim.FaultApplyThenFail, Action: "AttachPolicyToUser"},
 		{Kind: alisim.FaultRefuse, Code: "SignatureDoesNotMatch", Status: 400},
 		{Kind: alisim.FaultRefuse, Code: "NoPermission", Status: 403},
+		{Kind: alisim.FaultMalform, Malform: "not_json"},
+		{Kind: alisim.FaultMalform, Malform: "html"},
+		{Kind: alisim.FaultMalform, Malform: "huge"},
+		{Kind: alisim.FaultMalform, Malform: "remove:SecurityToken"},
+		{Kind: alisim.FaultMalform, Malform: "set:AccessKeyId=null"},
 	} {
 		if err := cloud.AddFault(fault); err != nil {
 			t.Fatal(err)
@@ -145,6 +152,23 @@ func TestNoSecretInOutput(t *testing.T) {
 		cloud.ClearFaults()
 		v.run(t, "delete", mount+"/config")
 		write("config", engineConfig(cloud))
+	}
+
+	// Keys that the engine rotates, with a cloud that works and one that falls silent.
+	for _, fault := range []alisim.Fault{{}, {Kind: alisim.FaultApplyThenDrop, Action: "CreateAccessKey", Count: 1}} {
+		if fault.Kind != "" {
+			if err := cloud.AddFault(fault); err != nil {
+				t.Fatal(err)
+			}
+		}
+		write("static-role/legacy", map[string]any{"username": "legacy", "rotation_period": "24h"})
+		read(mount + "/static-role/legacy")
+		read(mount + "/static-cred/legacy")
+		write("rotate-role/legacy", nil)
+		write("config/rotate-root", nil)
+		read(mount + "/config")
+		fmt.Fprintln(&said, v.try(t, "delete", mount+"/static-role/legacy", "remove_key=true").stderr)
+		cloud.ClearFaults()
 	}
 
 	secrets := append(append(cloud.Secrets(), given...), wrongSecret, alisim.DefaultAccessKeySecret)

@@ -52,7 +52,7 @@ var soakRoles = []struct {
 // the plugin is no larger than it was. It lasts about two minutes; make soak
 // gives it twenty.
 func TestSoak(t *testing.T) {
-	load, killEvery := 45*time.Second, 10*time.Second
+	load, killEvery := 90*time.Second, 10*time.Second
 	if given := os.Getenv("SOAK"); given != "" {
 		var err error
 		if load, err = time.ParseDuration(given); err != nil {
