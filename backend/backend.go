@@ -127,7 +127,7 @@ func (b *backend) cloud(ctx context.Context, s logical.Storage) (*cloud, error) 
 	if err != nil || c == nil {
 		return nil, err
 	}
-	if b.client, err = newCloudOver(b.http, c, b.System()); err != nil {
+	if b.client, err = newCloudOver(b.http, b.metadataOf(c), c, b.System()); err != nil {
 		b.client = nil
 		return nil, err
 	}
@@ -138,6 +138,13 @@ func (b *backend) cloud(ctx context.Context, s logical.Storage) (*cloud, error) 
 func (b *backend) clean(context.Context) {
 	b.rotations.stop()
 	b.resetCloud()
+}
+
+// metadataOf is the metadata service in the mode that the config asks for, or
+// that the environment asks of the default chain.
+func (b *backend) metadataOf(c *config) *alicreds.Metadata {
+	hardened := c.credentialType() == typeDefault && strings.EqualFold(surroundings("ALIBABA_CLOUD_IMDSV1_DISABLED"), "true")
+	return b.metadata[c.DisableIMDSv1 || hardened]
 }
 
 // resetCloud forgets the client; requests that hold it go on with it.

@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"strings"
@@ -21,6 +22,7 @@ type mount struct {
 	t       *testing.T
 	storage logical.Storage
 	sim     *alisim.Server
+	logged  *bytes.Buffer
 }
 
 // newMount starts a simulator of its own and an engine that is configured for it.
@@ -62,11 +64,19 @@ func newSeededMount(t *testing.T, seed alisim.Seed) *mount {
 	return m
 }
 
+// logger keeps what is logged where a test asks for it.
+func (m *mount) logger() hclog.Logger {
+	if m.logged == nil {
+		return hclog.NewNullLogger()
+	}
+	return hclog.New(&hclog.LoggerOptions{Level: hclog.Trace, Output: m.logged})
+}
+
 // start makes an engine over a storage, as a new plugin process does.
 func (m *mount) start(storage logical.Storage) *backend {
 	m.t.Helper()
 	b, err := Factory(context.Background(), &logical.BackendConfig{
-		Logger:      hclog.NewNullLogger(),
+		Logger:      m.logger(),
 		System:      &logical.StaticSystemView{DefaultLeaseTTLVal: time.Hour, MaxLeaseTTLVal: 24 * time.Hour},
 		StorageView: storage,
 		BackendUUID: "11111111-2222-3333-4444-555555555555",

@@ -37,11 +37,12 @@ type cloud struct {
 
 // newCloud checks what validate leaves to alicreds and openapi. It calls nothing.
 func newCloud(c *config, system logical.SystemView) (*cloud, error) {
-	return newCloudOver(nil, c, system)
+	return newCloudOver(nil, nil, c, system)
 }
 
-// newCloudOver is newCloud with an HTTP client that is not made from c.
-func newCloudOver(client *http.Client, c *config, system logical.SystemView) (*cloud, error) {
+// newCloudOver is newCloud with an HTTP client that is not made from c, and a
+// metadata service that others use too; either may be nil.
+func newCloudOver(client *http.Client, metadata *alicreds.Metadata, c *config, system logical.SystemView) (*cloud, error) {
 	retries := 0 // openapi's default, 3
 	if c.MaxRetries != nil {
 		if retries = *c.MaxRetries; retries == 0 {
@@ -68,6 +69,7 @@ func newCloudOver(client *http.Client, c *config, system logical.SystemView) (*c
 	}
 	own, err := c.provider(c.credentialType(), sessionOptions{
 		RoleARN: c.RoleARN, RoleSessionName: c.RoleSessionName, Policy: c.Policy, ExternalID: c.ExternalID, Duration: c.RoleSessionExpiration,
+		Metadata: metadata,
 	}, sts, system)
 	if err != nil {
 		return nil, err

@@ -309,7 +309,7 @@ func (b *backend) mergeConfig(ctx context.Context, s logical.Storage, data *fram
 	if err := c.validate(); err != nil {
 		return nil, nil, refuse("%v", err)
 	}
-	candidate, err := newCloudOver(b.http, c, b.System())
+	candidate, err := newCloudOver(b.http, b.metadataOf(c), c, b.System())
 	if err != nil {
 		return nil, nil, refuse("%v", err)
 	}
@@ -318,7 +318,7 @@ func (b *backend) mergeConfig(ctx context.Context, s logical.Storage, data *fram
 }
 
 func (b *backend) verifyConfig(ctx context.Context, c *config) error {
-	candidate, err := newCloudOver(b.http, c, b.System())
+	candidate, err := newCloudOver(b.http, b.metadataOf(c), c, b.System())
 	if err != nil {
 		return err
 	}

@@ -178,7 +178,7 @@ type sessionOptions struct {
 	ExternalID      string
 	Duration        time.Duration
 
-	Metadata *alicreds.Metadata // of ecs_ram_role; nil: one of the provider's own
+	Metadata *alicreds.Metadata // of ecs_ram_role and default; nil: one of the provider's own
 }
 
 // provider is the only place where a config, or the source of a role, becomes
@@ -224,7 +224,7 @@ func (s *source) provider(t string, o sessionOptions, sts alicreds.STSOptions, s
 		return alicreds.NewBearer(s.BearerToken)
 	case typeDefault:
 		return alicreds.Default(alicreds.DefaultOptions{
-			STSOptions: sts, Getenv: surroundings,
+			STSOptions: sts, Getenv: surroundings, Metadata: o.Metadata,
 			CLIProfile: alicreds.CLIProfileOptions{ReadOnly: true}, // a server does not change a person's files
 		})
 	}
