@@ -4,8 +4,6 @@ import (
 	"crypto/rand"
 	"encoding/base32"
 	"strings"
-
-	"github.com/hashicorp/vault/sdk/helper/template"
 )
 
 // Limits of names, from the RAM and STS API references.
@@ -63,18 +61,6 @@ func makeSessionName(text, displayName, roleName string) (string, error) {
 		name = joinNonEmpty("-", name, randomName())
 	}
 	return name, nil
-}
-
-// fillTemplate executes a template of Vault's kind.
-func fillTemplate(text, displayName, roleName string) (string, error) {
-	if text == "" {
-		return "", nil
-	}
-	t, err := template.NewTemplate(template.Template(text))
-	if err != nil {
-		return "", err
-	}
-	return t.Generate(struct{ DisplayName, RoleName string }{displayName, roleName})
 }
 
 // policyName names the inline policy of one user: its user's name and the hash

@@ -59,3 +59,41 @@ func TestNamesKeepWhatFits(t *testing.T) {
 		t.Errorf("sessionName = %q", got)
 	}
 }
+
+// Whoever writes a role must not take the plugin's memory or time with it. The
+// sizes here are those that a machine survives without the bounds.
+func TestTemplatesAreBounded(t *testing.T) {
+	t.Parallel()
+	for name, text := range map[string]string{
+		"a long text":              strings.Repeat("x", maxTemplate+1),
+		"a loop":                   `{{range 100000}}x{{end}}`,
+		"a loop, trimmed":          "{{-\n range 100000}}x{{end}}",
+		"a template of its own":    `{{define "a"}}x{{end}}{{template "a"}}`,
+		"a block":                  `{{block "a" .}}x{{end}}`,
+		"a long random part":       `{{random 100000}}`,
+		"doubling by replace":      `{{"a"` + strings.Repeat(` | replace "a" "aa"`, 16) + `}}`,
+		"doubling by print":        `{{$a := "aa"}}` + strings.Repeat(`{{$a = print $a $a}}`, 16),
+		"doubling by printf":       `{{$a := "aa"}}` + strings.Repeat(`{{$a = printf "%s%s" $a $a}}`, 16),
+		"doubling by println":      `{{$a := "aa"}}` + strings.Repeat(`{{$a = println $a $a}}`, 16),
+		"doubling by js":           `{{"\\"` + strings.Repeat(` | js`, 16) + `}}`,
+		"growth by urlquery":       `{{"%"` + strings.Repeat(` | urlquery | replace "2" "%"`, 16) + `}}`,
+		"growth by html":           `{{"&"` + strings.Repeat(` | html | replace "amp;" "&&"`, 16) + `}}`,
+		"growth by base64":         `{{"a"` + strings.Repeat(` | base64`, 40) + `}}`,
+		"a width":                  `{{printf "%100000d" 1}}`,
+		"a width from an argument": `{{printf "%*d" 100000 1}}`,
+	} {
+		if got, err := fillTemplate(text, "token", "role"); err == nil {
+			t.Errorf("%s: filled in, to %d characters", name, len(got))
+		}
+	}
+	for text, want := range map[string]string{
+		`{{printf "v-%s-%s" .DisplayName .RoleName | truncate 8 | uppercase}}`:  "V-TOKEN-",
+		`{{if eq .RoleName "role"}}{{.DisplayName | replace "o" "0"}}{{end}}.x`: "t0ken.x",
+		`{{.RoleName | sha256 | truncate_sha256 12 | len}}`:                     "12",
+		`{{random 30 | len}}{{print .RoleName}}{{base64 "a"}}`:                  "30roleYQ==",
+	} {
+		if got, err := fillTemplate(text, "token", "role"); err != nil || got != want {
+			t.Errorf("%s: %q (%v), want %q", text, got, err, want)
+		}
+	}
+}
