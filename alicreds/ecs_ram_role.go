@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"regexp"
 
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
 )
@@ -16,8 +15,6 @@ const (
 
 	securityCredentials = "/latest/meta-data/ram/security-credentials/"
 )
-
-var roleNameForm = regexp.MustCompile(`^[A-Za-z0-9@_-][A-Za-z0-9.@_-]{0,63}$`)
 
 // ECSRAMRoleOptions of an ECSRAMRole. The zero value asks for the instance's
 // role, whatever it is.
@@ -43,7 +40,7 @@ type ECSRAMRole struct {
 
 // NewECSRAMRole checks the options and asks nothing.
 func NewECSRAMRole(o ECSRAMRoleOptions) (ECSRAMRole, error) {
-	if o.RoleName != "" && !roleNameForm.MatchString(o.RoleName) {
+	if o.RoleName != "" && !roleName(o.RoleName) {
 		return ECSRAMRole{}, failed(typeECSRAMRole, "the role name must have 1 to 64 letters, digits or characters of . @ - _")
 	}
 	if o.Metadata != nil && o.DisableIMDSv1 && !o.Metadata.onlyV2 {

@@ -190,7 +190,7 @@ func (m *Metadata) roleName(ctx context.Context) (string, error) {
 		return "", err
 	}
 	role = strings.TrimSpace(string(body))
-	if !roleNameForm.MatchString(role) {
+	if !roleName(role) {
 		return "", fmt.Errorf("%s: the name of the instance's role is not one", metadataAction)
 	}
 	m.mu.Lock()

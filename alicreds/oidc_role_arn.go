@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"regexp"
 	"strings"
 	"time"
 
@@ -100,8 +99,6 @@ type OIDCRoleARN struct {
 	options sealed[OIDCRoleARNOptions]
 }
 
-var oidcProviderARNForm = regexp.MustCompile(`^acs:ram::[0-9]{1,32}:oidc-provider/[A-Za-z0-9._-]{1,128}$`)
-
 // NewOIDCRoleARN checks the options. The token is asked for at each
 // Retrieve, not here.
 func NewOIDCRoleARN(token TokenSource, o OIDCRoleARNOptions) (OIDCRoleARN, error) {
@@ -121,8 +118,8 @@ func (o OIDCRoleARNOptions) ready() (OIDCRoleARNOptions, error) {
 	}
 	if err := firstError(
 		checkOIDCProviderARN(o.OIDCProviderARN),
-		checkRoleARN(o.RoleARN),
-		checkSessionName(o.RoleSessionName),
+		CheckRoleARN(o.RoleARN),
+		CheckRoleSessionName(o.RoleSessionName),
 		checkPolicy(o.Policy),
 		checkDuration(o.Duration),
 	); err != nil {
@@ -131,16 +128,6 @@ func (o OIDCRoleARNOptions) ready() (OIDCRoleARNOptions, error) {
 	var err error
 	o.STSOptions, err = o.STSOptions.ready()
 	return o, err
-}
-
-func checkOIDCProviderARN(arn string) error {
-	switch {
-	case arn == "":
-		return fmt.Errorf("the OIDC provider ARN is empty")
-	case !oidcProviderARNForm.MatchString(arn):
-		return fmt.Errorf("the OIDC provider ARN does not look like acs:ram::<account id>:oidc-provider/<name>")
-	}
-	return nil
 }
 
 // Retrieve starts a session with a token that is fresh from its source. The

@@ -35,10 +35,10 @@ func (o RAMRoleARNOptions) ready() (RAMRoleARNOptions, error) {
 		o.RoleSessionName = newSessionName()
 	}
 	if err := firstError(
-		checkRoleARN(o.RoleARN),
-		checkSessionName(o.RoleSessionName),
+		CheckRoleARN(o.RoleARN),
+		CheckRoleSessionName(o.RoleSessionName),
 		checkPolicy(o.Policy),
-		checkExternalID(o.ExternalID),
+		CheckExternalID(o.ExternalID),
 		checkDuration(o.Duration),
 	); err != nil {
 		return o, err

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -21,37 +20,6 @@ const (
 	defaultDuration = time.Hour
 	maxPolicy       = 2048 // characters
 )
-
-var (
-	roleARNForm     = regexp.MustCompile(`^acs:ram::([0-9]{1,32}):role/[A-Za-z0-9.@_-]{1,64}$`)
-	sessionNameForm = regexp.MustCompile(`^[A-Za-z0-9.@_-]{2,64}$`)
-	sessionARNForm  = regexp.MustCompile(`^acs:[a-z]+:[a-z0-9-]*:[0-9]{1,32}:[!-~]{1,256}$`)
-	externalIDForm  = regexp.MustCompile(`^[A-Za-z0-9_+=,.@:/-]*$`)
-)
-
-func checkRoleARN(arn string) error {
-	switch {
-	case arn == "":
-		return fmt.Errorf("the role ARN is empty")
-	case !roleARNForm.MatchString(arn):
-		return fmt.Errorf("the role ARN does not look like acs:ram::<account id>:role/<role name>")
-	}
-	return nil
-}
-
-func checkSessionName(name string) error {
-	if !sessionNameForm.MatchString(name) {
-		return fmt.Errorf("the role session name must have 2 to 64 letters, digits or characters of . @ - _")
-	}
-	return nil
-}
-
-func checkExternalID(id string) error {
-	if id != "" && (len(id) < 2 || len(id) > 1224 || !externalIDForm.MatchString(id)) {
-		return fmt.Errorf("the external id must have 2 to 1224 letters, digits or characters of + = , . @ : / - _")
-	}
-	return nil
-}
 
 func checkPolicy(policy string) error {
 	switch {
@@ -162,7 +130,7 @@ func (r sessionReply) session(roleARN, source string) (Credentials, error) {
 	}
 	c.Source = source
 	c.RoleARN = roleARN
-	if sessionARNForm.MatchString(r.AssumedRoleUser.Arn) {
+	if sessionARN(r.AssumedRoleUser.Arn) {
 		c.SessionARN = r.AssumedRoleUser.Arn
 	}
 	c.AccountID = accountOf(c.SessionARN)

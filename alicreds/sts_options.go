@@ -3,7 +3,6 @@ package alicreds
 import (
 	"context"
 	"fmt"
-	"regexp"
 	"strings"
 
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
@@ -68,11 +67,9 @@ func (o STSOptions) Endpoints() []string {
 	return append([]string{first}, fallbacks...)
 }
 
-var regionForm = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
-
 // ready checks the options and makes sure there is a client.
 func (o STSOptions) ready() (STSOptions, error) {
-	if o.Endpoint == "" && o.Region != "" && !regionForm.MatchString(o.Region) {
+	if o.Endpoint == "" && o.Region != "" && !regionID(o.Region) {
 		return o, fmt.Errorf("the STS region is not a region id such as cn-hangzhou")
 	}
 	for _, endpoint := range o.Endpoints() {

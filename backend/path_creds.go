@@ -5,13 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
+
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds"
 )
 
 // Lengths of an STS session: the API's bounds, and its default, which every RAM
@@ -162,7 +163,7 @@ func (i *issuance) read(data *framework.FieldData, mountMax time.Duration) error
 	switch {
 	case i.session != "" && !session && t != typeRAMRole:
 		return fmt.Errorf("role_session_name is for sessions, and the role %q is of type %s", i.name, t)
-	case i.session != "" && !sessionNameForm.MatchString(i.session):
+	case i.session != "" && alicreds.CheckRoleSessionName(i.session) != nil:
 		return errors.New("role_session_name must be 2 to 64 letters, digits and any of . @ - _")
 	case i.roleARN != "" && !session:
 		return fmt.Errorf("role_arn is for sessions of existing RAM roles, and the role %q is of type %s", i.name, t)
@@ -183,8 +184,6 @@ func (i *issuance) read(data *framework.FieldData, mountMax time.Duration) error
 	}
 	return nil
 }
-
-var sessionNameForm = regexp.MustCompile(`^[A-Za-z0-9.@_-]{2,64}$`)
 
 const credsHelpSynopsis = "Issue Alibaba Cloud credentials for a role."
 

@@ -6,20 +6,20 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/helper/jsonutil"
+
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds"
 )
 
 const rolePrefix = "role/"
 
 // Limits of RAM and STS, from their API references.
 const (
-	maxExternalID           = 1224
 	maxGroupsPerUser        = 5
 	maxSystemPolicies       = 20 // attached to one user or role
 	maxCustomPoliciesOfUser = 10
@@ -204,11 +204,6 @@ func parseRemotePolicies(list []string) ([]remotePolicy, error) {
 	return policies, nil
 }
 
-var (
-	roleARNForm    = regexp.MustCompile(`^acs:ram::[0-9]{1,32}:role/[A-Za-z0-9.@_-]{1,64}$`)
-	externalIDForm = regexp.MustCompile(`^[\w+=,.@:/-]+$`)
-)
-
 // contradiction refuses what a write gives and the type of the role leaves
 // unused. What is stored may wait until the role changes its type again.
 func (r *role) contradiction(data *framework.FieldData) error {
@@ -264,7 +259,7 @@ func (r *role) validate() error {
 	if err := r.validateTemplates(); err != nil {
 		return err
 	}
-	if n := len(r.ExternalID); n > 0 && (n < 2 || n > maxExternalID || !externalIDForm.MatchString(r.ExternalID)) {
+	if alicreds.CheckExternalID(r.ExternalID) != nil {
 		return errors.New("external_id must be 2 to 1224 letters, digits and any of _ + = , . @ : / -")
 	}
 	switch t {
@@ -278,7 +273,7 @@ func (r *role) validate() error {
 
 func (r *role) validateSession() error {
 	for _, arn := range r.arns() {
-		if !roleARNForm.MatchString(arn) {
+		if alicreds.CheckRoleARN(arn) != nil {
 			return fmt.Errorf("role_arn %q is not of the form acs:ram::<account>:role/<name>", arn)
 		}
 	}

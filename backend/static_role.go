@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"strings"
 	"time"
 
@@ -40,13 +39,13 @@ type staticRole struct {
 	Rotation    rotation      `json:"rotation"`
 }
 
-var userNameForm = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
+const userNameCharacters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
 
 func (r *staticRole) validate() error {
 	switch g := r.GracePeriod; {
 	case r.UserName == "":
 		return errors.New("username is required: the RAM user whose AccessKey is to be rotated")
-	case !userNameForm.MatchString(r.UserName):
+	case len(r.UserName) > maxUserName || strings.Trim(r.UserName, userNameCharacters) != "":
 		return errors.New("username must be 1 to 64 letters, digits and any of . _ -: the name of the RAM user, without @ and what follows")
 	case !r.automatic():
 		return errors.New("rotation_period or rotation_schedule is required")

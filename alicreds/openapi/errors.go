@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 	"unicode"
 )
@@ -172,14 +173,11 @@ func requestID(res *http.Response, fromBody string) string {
 // identifier drops what is not a code or a request id, so that a foreign
 // answer cannot write into logs.
 func identifier(s string) string {
-	if len(s) > 128 || keyItself.MatchString(s) {
+	if len(s) > 128 || holdsKey(s) {
 		return ""
 	}
-	for i := range len(s) {
-		c := s[i]
-		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '.' || c == '-' || c == '_') {
-			return ""
-		}
+	if strings.ContainsFunc(s, func(r rune) bool { return !inIdentifier(r) }) {
+		return ""
 	}
 	return s
 }
@@ -199,13 +197,40 @@ func speaks(code string) bool {
 }
 
 // keyLike is what starts as AccessKeyIds, security tokens and JWTs do, also
-// within a word, keyItself what goes on as long as they do, and unbroken any
-// other long run; looksRandom tells it from a name.
+// within a word, and unbroken any other long run; looksRandom tells it from a
+// name. They are compiled for the first message, which most clients never see.
 var (
-	keyLike   = regexp.MustCompile(`(?:LTAI|STS\.|CAI[A-Z]|eyJ)[A-Za-z0-9+/=_.\-]*`)
-	keyItself = regexp.MustCompile(`(?:LTAI|STS\.N|CAI[A-Z]|eyJ)[A-Za-z0-9_\-]{12,}`)
-	unbroken  = regexp.MustCompile(`[A-Za-z0-9+/=]{28,}`)
+	keyLike  = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?:LTAI|STS\.|CAI[A-Z]|eyJ)[A-Za-z0-9+/=_.\-]*`) })
+	unbroken = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`[A-Za-z0-9+/=]{28,}`) })
 )
+
+// holdsKey tells whether something in s starts as keyLike does, and goes on as
+// long as a key.
+func holdsKey(s string) bool {
+	const shortest = 12 // after its beginning
+	for i := range s {
+		rest := s[i:]
+		switch {
+		case strings.HasPrefix(rest, "LTAI"), strings.HasPrefix(rest, "CAI") && len(rest) > 3 && 'A' <= rest[3] && rest[3] <= 'Z':
+			rest = rest[4:]
+		case strings.HasPrefix(rest, "STS.N"):
+			rest = rest[5:]
+		case strings.HasPrefix(rest, "eyJ"):
+			rest = rest[3:]
+		default:
+			continue
+		}
+		if end := strings.IndexFunc(rest, func(r rune) bool { return r == '.' || !inIdentifier(r) }); end >= shortest || end < 0 && len(rest) >= shortest {
+			return true
+		}
+	}
+	return false
+}
+
+// inIdentifier tells whether codes and request ids may have the character.
+func inIdentifier(r rune) bool {
+	return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '.' || r == '-' || r == '_'
+}
 
 func looksRandom(s string) bool {
 	return strings.ContainsAny(s, "0123456789") && strings.ToLower(s) != s && strings.ToUpper(s) != s
@@ -220,8 +245,8 @@ func scrub(message string) string {
 	message = strings.Join(strings.FieldsFunc(strings.ToValidUTF8(message, ""), func(r rune) bool {
 		return r == ' ' || !unicode.IsPrint(r)
 	}), " ")
-	message = keyLike.ReplaceAllString(message, "[redacted]")
-	message = unbroken.ReplaceAllStringFunc(message, func(run string) string {
+	message = keyLike().ReplaceAllString(message, "[redacted]")
+	message = unbroken().ReplaceAllStringFunc(message, func(run string) string {
 		if looksRandom(run) {
 			return "[redacted]"
 		}
