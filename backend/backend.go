@@ -40,7 +40,8 @@ type backend struct {
 
 	configWrite sync.Mutex // held by writes of config, over their read and write, never over a call to the cloud
 
-	staticWrite sync.Mutex // the same of static roles
+	roleWrite   sync.Mutex // the same of roles
+	staticWrite sync.Mutex // and of static roles
 
 	rotations *rotations
 	announcer announcer

@@ -239,6 +239,8 @@ func roleResponse() map[string]*framework.FieldSchema {
 
 func (b *backend) writeRole(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
 	name := data.Get("name").(string)
+	b.roleWrite.Lock()
+	defer b.roleWrite.Unlock()
 	r, err := load[role](ctx, req.Storage, rolePrefix+name)
 	if err != nil {
 		return nil, err
@@ -268,6 +270,8 @@ func (b *backend) writeRole(ctx context.Context, req *logical.Request, data *fra
 
 func (b *backend) deleteRole(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
 	name := data.Get("name").(string)
+	b.roleWrite.Lock() // a write that has read the role would bring it back
+	defer b.roleWrite.Unlock()
 	err := req.Storage.Delete(ctx, rolePrefix+name)
 	b.roles.forget(name)
 	return nil, err

@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"runtime"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/hashicorp/vault/sdk/logical"
@@ -258,4 +260,64 @@ func TestRoleChangeIsFollowed(t *testing.T) {
 	if resp := m.must(logical.ReadOperation, "creds/deploy", nil); resp != nil {
 		t.Errorf("after its deletion: %v", resp)
 	}
+}
+
+// Writes of different fields at the same time must not lose each other's, nor
+// bring back a role that was deleted meanwhile.
+func TestRoleWritesKeepEachOther(t *testing.T) {
+	t.Parallel()
+	m := newEmptyMount(t)
+	m.must(logical.UpdateOperation, "role/r", map[string]any{"role_arn": roleARN})
+	writes := []map[string]any{
+		{"ttl": 1800}, {"max_ttl": 3600}, {"external_id": "partner-7"}, {"source_identity": "alice"}, {"policy": allowOSS}, {"lease": false},
+		{"role_session_name_template": "x"}, {"role_arns": roleARN + "2"},
+	}
+	slow := &lingeringStorage{Storage: m.storage, readers: len(writes)}
+	var all sync.WaitGroup
+	for _, fields := range writes {
+		all.Go(func() {
+			resp, err := m.HandleRequest(context.Background(), &logical.Request{
+				Operation: logical.UpdateOperation, Path: "role/r", Data: fields, Storage: slow,
+			})
+			if err != nil || resp.IsError() {
+				t.Errorf("%v: %v %v", fields, resp, err)
+			}
+		})
+	}
+	all.Wait()
+	read := m.must(logical.ReadOperation, "role/r", nil).Data
+	for field, want := range map[string]any{
+		"ttl": 1800.0, "max_ttl": 3600.0, "external_id": "partner-7", "source_identity": "alice", "policy": allowOSS, "lease": false,
+		"role_session_name_template": "x",
+	} {
+		if !reflect.DeepEqual(read[field], want) {
+			t.Errorf("%s reads %v, want %v: another write took it away", field, read[field], want)
+		}
+	}
+}
+
+// lingeringStorage lets others read before it gives what it has read: as many
+// readers as there are, or for as long as others may need to turn up.
+type lingeringStorage struct {
+	logical.Storage
+	readers int
+	mu      sync.Mutex
+	read    int
+}
+
+func (s *lingeringStorage) Get(ctx context.Context, key string) (*logical.StorageEntry, error) {
+	entry, err := s.Storage.Get(ctx, key)
+	s.mu.Lock()
+	s.read++
+	s.mu.Unlock()
+	for range 1000 {
+		s.mu.Lock()
+		everyone := s.read >= s.readers
+		s.mu.Unlock()
+		if everyone {
+			break
+		}
+		runtime.Gosched()
+	}
+	return entry, err
 }
