@@ -87,6 +87,20 @@ func TestConfigTokenBelongsToItsKey(t *testing.T) {
 	m.refused(logical.UpdateOperation, "config", map[string]any{"access_key": "STS.two", "secret_key": "s"}, "security_token is required with a new access_key")
 }
 
+// A key and its secret belong together: of a new key the old secret is none.
+func TestKeyBelongsToItsSecret(t *testing.T) {
+	t.Parallel()
+	m := newEmptyMount(t)
+	m.must(logical.UpdateOperation, "config", map[string]any{"access_key": "LTAI5tONE", "secret_key": "one"})
+	m.must(logical.UpdateOperation, "role/r", map[string]any{"credential_type": "access_key", "access_key": "LTAI5tONE", "secret_key": "one"})
+	for _, path := range []string{"config", "role/r"} {
+		m.refused(logical.UpdateOperation, path, map[string]any{"access_key": "LTAI5tTWO"}, "secret_key is required with a new access_key")
+		m.must(logical.UpdateOperation, path, map[string]any{"access_key": "LTAI5tONE"})
+		m.must(logical.UpdateOperation, path, map[string]any{"secret_key": "corrected"})
+		m.must(logical.UpdateOperation, path, map[string]any{"access_key": "LTAI5tTWO", "secret_key": "two"})
+	}
+}
+
 func TestConfigOfTheBuiltInEngine(t *testing.T) {
 	t.Parallel()
 	m := newEmptyMount(t)

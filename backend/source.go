@@ -97,16 +97,20 @@ func (s *source) strings() map[string]*string {
 // update takes the fields of a write that the path declares; those that are not
 // given keep their value.
 func (s *source) update(data *framework.FieldData) error {
+	before := s.AccessKey
 	_, newKey := data.GetOk("access_key")
-	newToken := false
+	_, newSecret := data.GetOk("secret_key")
+	_, newToken := data.GetOk("security_token")
 	for field, to := range s.strings() {
 		if data.Schema[field] == nil {
 			continue
 		}
 		if v, ok := data.GetOk(field); ok {
 			*to = strings.TrimSpace(v.(string))
-			newToken = newToken || field == "security_token"
 		}
+	}
+	if !newSecret && s.AccessKey != before && s.AccessKey != "" && s.SecretKey != "" {
+		return errors.New("secret_key is required with a new access_key: the secret that is stored belongs to another")
 	}
 	if v, ok := data.GetOk("identity_token_ttl"); ok {
 		s.IdentityTokenTTL = time.Duration(v.(int)) * time.Second
