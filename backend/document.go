@@ -25,17 +25,14 @@ const (
 // checkPolicy refuses what RAM is certain to refuse when the policy is used:
 // an operator should hear it now, not at the first read of credentials.
 func checkPolicy(doc json.RawMessage, limit int) error {
-	var policy struct {
-		Version   any
-		Statement any
-	}
+	var policy map[string]any // the keys of a struct would match in any case
 	if err := json.Unmarshal(doc, &policy); err != nil {
 		return fmt.Errorf("must be a JSON object, a RAM policy document: %w", jsonError(err))
 	}
-	if policy.Version != "1" {
+	if policy["Version"] != "1" {
 		return errors.New(`must have "Version":"1", the only version of RAM policies`)
 	}
-	if policy.Statement == nil {
+	if policy["Statement"] == nil {
 		return errors.New(`must have a "Statement"`)
 	}
 	value, err := decodeNumbers(doc)
@@ -151,7 +148,8 @@ const allowAll = `{"Version":"1","Statement":[{"Effect":"Allow","Action":"*","Re
 
 // endingAt adds the condition acs:CurrentTime to every Allow of the session
 // policy, so that the session can do nothing after end, however long its keys
-// last. An empty policy stands for one that allows everything.
+// last. An empty policy stands for one that allows everything. What RAM might
+// read as an Allow, and this does not, is refused.
 func endingAt(policy string, end time.Time) (string, error) {
 	if policy == "" {
 		policy = allowAll
@@ -161,6 +159,9 @@ func endingAt(policy string, end time.Time) (string, error) {
 		return "", err
 	}
 	document, _ := value.(map[string]any)
+	if err := spelled(document, "Version", "Statement"); err != nil {
+		return "", fmt.Errorf("the session policy %w", err)
+	}
 	statements, ok := document["Statement"].([]any)
 	if !ok {
 		statements = []any{document["Statement"]} // a single statement may stand alone
@@ -171,10 +172,16 @@ func endingAt(policy string, end time.Time) (string, error) {
 		if !ok {
 			return "", fmt.Errorf("statement %d of the session policy is not an object", i)
 		}
-		if effect, _ := statement["Effect"].(string); !strings.EqualFold(effect, "Allow") {
-			continue
+		err := spelled(statement, "Effect", "Condition")
+		effect, _ := statement["Effect"].(string)
+		switch {
+		case err != nil:
+		case strings.EqualFold(effect, "Allow"):
+			err = addCondition(statement, end.UTC().Format(time.RFC3339))
+		case !strings.EqualFold(effect, "Deny"):
+			err = errors.New("has an Effect that is neither Allow nor Deny")
 		}
-		if err := addCondition(statement, end.UTC().Format(time.RFC3339)); err != nil {
+		if err != nil {
 			return "", fmt.Errorf("statement %d of the session policy %w", i, err)
 		}
 	}
@@ -183,6 +190,27 @@ func endingAt(policy string, end time.Time) (string, error) {
 		err = fmt.Errorf("the session policy has %d characters with the condition of expire_with_lease; the limit is %d", n, maxSessionPolicy)
 	}
 	return ending, err
+}
+
+// spelled refuses an object with one of the keys in letters of another case.
+func spelled(object map[string]any, keys ...string) error {
+	for _, want := range keys {
+		if key := inAnyCase(object, want); key != want {
+			return fmt.Errorf("has the key %s, which is spelled %s", key, want)
+		}
+	}
+	return nil
+}
+
+// inAnyCase is the key of the object that is want but for the case of its
+// letters, and want where there is none.
+func inAnyCase(object map[string]any, want string) string {
+	for key := range object {
+		if key != want && strings.EqualFold(key, want) {
+			return key
+		}
+	}
+	return want
 }
 
 // addCondition uses whichever of the two operators the statement leaves free:
@@ -197,14 +225,18 @@ func addCondition(statement map[string]any, end string) error {
 		return errors.New("has a Condition that is not an object")
 	}
 	for _, operator := range []string{"DateLessThan", "DateLessThanEquals"} {
-		keys, ok := conditions[operator].(map[string]any)
+		name := inAnyCase(conditions, operator)
+		if name != operator && conditions[operator] != nil {
+			return fmt.Errorf("has the condition %s twice", operator)
+		}
+		keys, ok := conditions[name].(map[string]any)
 		switch {
-		case conditions[operator] == nil:
-			conditions[operator] = map[string]any{"acs:CurrentTime": end}
+		case conditions[name] == nil:
+			conditions[name] = map[string]any{"acs:CurrentTime": end}
 			return nil
 		case !ok:
 			return fmt.Errorf("has a condition %s that is not an object", operator)
-		case keys["acs:CurrentTime"] == nil:
+		case keys[inAnyCase(keys, "acs:CurrentTime")] == nil:
 			keys["acs:CurrentTime"] = end
 			return nil
 		}

@@ -211,6 +211,22 @@ func TestEndingAt(t *testing.T) {
 			`{"Version":"1","Statement":[{"Effect":"Allow","Action":"*","Resource":"*","Condition":{"DateLessThan":{"acs:CurrentTime":"x"},"DateLessThanEquals":{"acs:CurrentTime":"x"}}}]}`,
 			"", "leaves none for expire_with_lease",
 		},
+		"an effect that is neither":  {`{"Version":"1","Statement":[{"Effect":["Allow"],"Action":"*","Resource":"*"}]}`, "", "Effect"},
+		"an effect in small letters": {`{"Version":"1","Statement":[{"effect":"Allow","Action":"*","Resource":"*"}]}`, "", "Effect"},
+		"statements in small letters beside": {
+			`{"Version":"1","Statement":[],"statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}`, "", "statement",
+		},
+		"conditions in small letters beside": {
+			`{"Version":"1","Statement":[{"Effect":"Allow","Action":"*","Resource":"*","condition":{"DateLessThan":{"acs:CurrentTime":"2099-01-01T00:00:00Z"}}}]}`, "", "condition",
+		},
+		"a time of its own, spelled otherwise": {
+			`{"Version":"1","Statement":[{"Effect":"Allow","Action":"*","Resource":"*","Condition":{"dateLessThan":{"ACS:currenttime":"2099-01-01T00:00:00Z"}}}]}`,
+			`{"Statement":[{"Action":"*","Condition":{"DateLessThanEquals":{"acs:CurrentTime":"2026-01-02T03:04:05Z"},"dateLessThan":{"ACS:currenttime":"2099-01-01T00:00:00Z"}},"Effect":"Allow","Resource":"*"}],"Version":"1"}`, "",
+		},
+		"what is not allowed, and what else is": {
+			`{"Version":"1","Statement":[{"Effect":"Allow","NotAction":"ram:*","NotResource":"acs:oss:*"},{"Effect":"Deny","Action":"*","Resource":"*"}]}`,
+			`{"Statement":[{"Condition":{"DateLessThan":{"acs:CurrentTime":"2026-01-02T03:04:05Z"}},"Effect":"Allow","NotAction":"ram:*","NotResource":"acs:oss:*"},{"Action":"*","Effect":"Deny","Resource":"*"}],"Version":"1"}`, "",
+		},
 		"too long": {`{"Version":"1","Statement":[{"Effect":"Allow","Action":"` + strings.Repeat("a", 1950) + `","Resource":"*"}]}`, "", "the limit is 2048"},
 	} {
 		t.Run(name, func(t *testing.T) {
