@@ -58,6 +58,32 @@ func TestRoleRefusesWhatCannotWork(t *testing.T) {
 			map[string]any{"credential_type": "ram_role", "inline_policies": "[" + allowOSS + "]", "lease": false},
 			"lease=false would leave a RAM role behind with every read",
 		},
+		"user without lease":       {map[string]any{"ram_groups": "readers", "lease": false}, "lease=false would leave a RAM user behind with every read"},
+		"session policy of a user": {map[string]any{"ram_groups": "readers", "policy": allowOSS}, "policy is for sessions"},
+		"end of a user's session":  {map[string]any{"ram_groups": "readers", "expire_with_lease": true}, "expire_with_lease is for ram_role_arn and oidc_role_arn"},
+		"end of a ram_role's session": {
+			map[string]any{"credential_type": "ram_role", "inline_policies": "[" + allowOSS + "]", "expire_with_lease": true},
+			"expire_with_lease is for ram_role_arn and oidc_role_arn",
+		},
+		"session policy of a source": {
+			map[string]any{"credential_type": "bearer", "bearer_token": "fake", "policy": allowOSS}, "policy is for sessions",
+		},
+		"trust policy of a session": {map[string]any{"role_arn": roleARN, "trust_policy": allowOSS}, "trust_policy is for ram_role"},
+		"policy in small letters":   {map[string]any{"role_arn": roleARN, "policy": `{"version":"1","statement":[]}`}, `"Version":"1"`},
+		"statement in small letters": {
+			map[string]any{"inline_policies": `[{"Version":"1","statement":[]}]`}, `must have a "Statement"`,
+		},
+		"no room for the lease's end": {
+			map[string]any{"role_arn": roleARN, "expire_with_lease": true, "policy": `{"Version":"1","Statement":[{"Effect":"Allow","Action":"` +
+				strings.Repeat("a", 1950) + `","Resource":"*"}]}`},
+			"expire_with_lease: the session policy has ",
+		},
+		"end of the lease taken": {
+			map[string]any{"role_arn": roleARN, "expire_with_lease": true, "policy": `{"Version":"1","Statement":[{"Effect":"Allow","Action":"*","Resource":"*",` +
+				`"Condition":{"DateLessThan":{"acs:CurrentTime":"2030-01-01T00:00:00Z"},"DateLessThanEquals":{"acs:CurrentTime":"2030-01-01T00:00:00Z"}}}]}`},
+			"expire_with_lease: statement 0 of the session policy has conditions on acs:CurrentTime",
+		},
+		"key without its secret": {map[string]any{"credential_type": "access_key", "access_key": "LTAI5tFAKE"}, "secret_key is required"},
 		"reuse that cannot be": {
 			map[string]any{"role_arn": roleARN, "expire_with_lease": true, "reuse_ttl": 60},
 			"expire_with_lease and reuse_ttl exclude each other",

@@ -208,15 +208,38 @@ func parseRemotePolicies(list []string) ([]remotePolicy, error) {
 // unused. What is stored may wait until the role changes its type again.
 func (r *role) contradiction(data *framework.FieldData) error {
 	given := func(field string) bool {
-		v, ok := data.GetOk(field)
-		return ok && len(v.([]string)) > 0
+		switch v, _ := data.GetOk(field); v := v.(type) {
+		case []string:
+			return len(v) > 0
+		case string:
+			return strings.TrimSpace(v) != ""
+		case int:
+			return v != 0
+		case bool:
+			return v
+		}
+		return false
 	}
-	user := r.credentialType() == typeRAMUser || r.credentialType() == typeRAMRole
+	t := r.credentialType()
+	user := t == typeRAMUser || t == typeRAMRole
+	session := t == typeRAMRoleARN || t == typeOIDCRoleARN
+	_, lease := data.Raw["lease"]
 	switch {
 	case given("ram_groups") && !user:
-		return errors.New("ram_groups must be blank when an arn is present or credential_type is " + r.credentialType())
+		return errors.New("ram_groups must be blank when an arn is present or credential_type is " + t)
 	case given("role_arns") && user:
 		return errors.New("role_arns must be blank when inline_policies or remote_policies are present")
+	case given("policy") && !session && t != typeRAMRole:
+		return errors.New("policy is for sessions and would not narrow what a role of type " + t + " issues: leave it out")
+	case given("trust_policy") && t != typeRAMRole:
+		return errors.New("trust_policy is for ram_role: leave it out when credential_type is " + t)
+	case lease && r.NoLease && t == typeRAMUser:
+		return errors.New("lease=false would leave a RAM user behind with every read: leave it out when credential_type is ram_user")
+	}
+	for _, field := range []string{"expire_with_lease", "reuse_ttl"} {
+		if given(field) && !session {
+			return fmt.Errorf("%s is for ram_role_arn and oidc_role_arn: leave it out when credential_type is %s", field, t)
+		}
 	}
 	return nil
 }
@@ -283,6 +306,11 @@ func (r *role) validateSession() error {
 	if r.Policy != "" {
 		if err := checkPolicy(json.RawMessage(r.Policy), maxSessionPolicy); err != nil {
 			return fmt.Errorf("policy %w", err)
+		}
+	}
+	if r.ExpireWithLease && !strings.Contains(r.Policy, "{{") { // its length is known before it is filled in
+		if _, err := endingAt(r.Policy, time.Now()); err != nil {
+			return fmt.Errorf("expire_with_lease: %w", err)
 		}
 	}
 	return nil
