@@ -244,6 +244,16 @@ func (c *cloud) deletePolicy(ctx context.Context, name string) error {
 	return c.call(ctx, true, "DeletePolicy", map[string]string{"PolicyName": name, "CascadingDelete": "true"}, nil)
 }
 
+// deleteSharedPolicy leaves it to RAM to refuse while anything has the policy.
+// Only versions that somebody added go with it.
+func (c *cloud) deleteSharedPolicy(ctx context.Context, name string) error {
+	err := c.call(ctx, true, "DeletePolicy", map[string]string{"PolicyName": name}, nil)
+	if hasCode(err, "DeleteConflict.Policy.Version") {
+		err = c.deletePolicy(ctx, name)
+	}
+	return err
+}
+
 // What a user holds. A user that does not exist holds nothing.
 
 func (c *cloud) accessKeysOf(ctx context.Context, user string) ([]string, error) {

@@ -70,7 +70,7 @@ func (b *backend) remove(ctx context.Context, s logical.Storage, c *cloud, u iss
 // last word: it refuses while anything is attached, and then the policy stays.
 func (b *backend) removeSharedPolicy(ctx context.Context, c *cloud, u issued, name string) error {
 	for round := 1; ; round++ {
-		err := c.deletePolicy(ctx, name)
+		err := c.deleteSharedPolicy(ctx, name)
 		switch {
 		case hasCode(err, "EntityNotExist.Policy"):
 			return c.believeGone(ctx, u, "policy "+name)

@@ -133,6 +133,39 @@ func TestInlinePoliciesAreShared(t *testing.T) {
 	m.unchanged(before)
 }
 
+// RAM counts who uses a shared policy, too: it is asked to delete it only if
+// nobody does. Versions that an administrator added go with it.
+func TestSharedPolicyIsNotDeletedFromUnderOthers(t *testing.T) {
+	t.Parallel()
+	m := newMount(t)
+	m.must(logical.UpdateOperation, "role/a", map[string]any{"inline_policies": "[" + allowOSS + "]"})
+	before := m.inventory()
+	secret := m.must(logical.ReadOperation, "creds/a", nil).Secret
+	policy := secret.InternalData["shared_policies"].([]any)[0].(string)
+	cloud, err := m.cloud(context.Background(), m.storage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cloud.call(context.Background(), false, "CreatePolicyVersion", map[string]string{
+		"PolicyName": policy, "PolicyDocument": allowOSS, "SetAsDefault": "false",
+	}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.revokeLease(secret); err != nil {
+		t.Fatal(err)
+	}
+	m.unchanged(before)
+	cascades := []string{}
+	for _, c := range m.sim.Journal() {
+		if c.Action == "DeletePolicy" {
+			cascades = append(cascades, c.Params["CascadingDelete"])
+		}
+	}
+	if !reflect.DeepEqual(cascades, []string{"", "true"}) {
+		t.Errorf("CascadingDelete of the deletions: %q, want it only after RAM has said that versions are all there is", cascades)
+	}
+}
+
 // Concurrent issues and revocations of one document: whoever comes or goes, a
 // live lease keeps its policy and the last takes it away.
 func TestSharedPoliciesUnderConcurrency(t *testing.T) {
