@@ -3,6 +3,7 @@ package backend
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"reflect"
 	"strings"
 	"sync"
@@ -525,6 +526,32 @@ func TestTidy(t *testing.T) {
 	m.unchanged(kept)
 	if _, err := m.revokeLease(live.Secret); err != nil {
 		t.Fatal(err)
+	}
+	m.unchanged(before)
+}
+
+// What others write into descriptions must not keep tidy from its own.
+func TestTidyAmongLongDescriptions(t *testing.T) {
+	t.Parallel()
+	seed := alisim.DefaultSeed()
+	for n := range 120 {
+		seed.Accounts[0].Policies = append(seed.Accounts[0].Policies, alisim.Policy{
+			Name: fmt.Sprintf("theirs-%03d", n), Description: strings.Repeat("\u7b56", 1024), Document: alisim.Document(allowOSS),
+		})
+	}
+	m := newSeededMount(t, seed)
+	m.must(logical.UpdateOperation, "config", m.simConfig())
+	m.must(logical.UpdateOperation, "role/ci", map[string]any{"inline_policies": "[" + allowOSS + "]"})
+	before := m.inventory()
+	username := m.must(logical.ReadOperation, "creds/ci", nil).Data["username"].(string)
+	if err := m.storage.Delete(context.Background(), issuedPrefix+username); err != nil {
+		t.Fatal(err)
+	}
+	m.backend = m.start(m.storage)
+	m.tidyAge = -time.Minute
+	got := m.must(logical.UpdateOperation, "tidy", nil).Data
+	if !reflect.DeepEqual(got["users"], []any{username}) || len(got["policies"].([]any)) != 1 || len(got["failed"].([]any)) != 0 {
+		t.Errorf("tidy: %v", got)
 	}
 	m.unchanged(before)
 }

@@ -2,14 +2,18 @@ package backend
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
+
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
 )
 
 const (
@@ -17,9 +21,11 @@ const (
 	// be on its way: Vault tries six times over about ten minutes.
 	tidyGrace = time.Hour
 
-	// tidyTimeout bounds one request, tidyPages what it lists.
+	// tidyTimeout bounds one request, tidyPages what it lists. A page has
+	// tidyItems, or fewer where others write long descriptions.
 	tidyTimeout = 80 * time.Second
 	tidyPages   = 200
+	tidyItems   = 100
 )
 
 func (b *backend) pathTidy() *framework.Path {
@@ -155,7 +161,7 @@ func (b *backend) tidy(ctx context.Context, req *logical.Request, data *framewor
 	if !dry {
 		for n, f := range marked {
 			if f.kind == "policy" && slices.Contains(without["policy"], f.name) {
-				if err := c.deletePolicy(ctx, f.name); err != nil && !notExist(err) {
+				if err := c.deleteSharedPolicy(ctx, f.name); err != nil && !notExist(err) {
 					failures[n] = fmt.Sprintf("policy %s: %s", f.name, oneLine(err))
 				}
 			}
@@ -245,12 +251,12 @@ func (c *cloud) marked(ctx context.Context, tag string) ([]found, error) {
 		{"role", "ListRoles", nil},
 		{"policy", "ListPolicies", map[string]string{"PolicyType": "Custom"}},
 	} {
-		marker := ""
+		marker, items := "", tidyItems
 		for page := 0; ; page++ {
 			if page == tidyPages {
 				return nil, fmt.Errorf("%s has more than %d pages", kind.action, tidyPages)
 			}
-			params := map[string]string{"MaxItems": "100"} // more would not fit into the 64 KiB of an answer
+			params := map[string]string{"MaxItems": strconv.Itoa(items)}
 			if marker != "" {
 				params["Marker"] = marker
 			}
@@ -270,7 +276,12 @@ func (c *cloud) marked(ctx context.Context, tag string) ([]found, error) {
 					Policy []struct{ PolicyName, Description, CreateDate string }
 				}
 			}
-			if err := c.call(ctx, true, kind.action, params, &out); err != nil {
+			err := c.call(ctx, true, kind.action, params, &out)
+			if refused := (*openapi.Error)(nil); errors.As(err, &refused) && refused.TooLarge() && items > 1 {
+				items /= 2
+				continue
+			}
+			if err != nil {
 				return nil, err
 			}
 			keep := func(name, mark, date string) {

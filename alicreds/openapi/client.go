@@ -339,7 +339,7 @@ func (c *Client) attempt(ctx context.Context, target *url.URL, r Request, out an
 	case err != nil:
 		return 0, failed(err)
 	case len(body) > maxAnswer:
-		return 0, unusable(r.Action, res, "the answer is larger than 64 KiB")
+		return 0, unusable(r.Action, res, tooLarge)
 	case res.StatusCode != http.StatusOK:
 		return timeLeft(res.Header), refusal(r.Action, res, body)
 	}

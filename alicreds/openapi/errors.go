@@ -33,6 +33,8 @@ type Error struct {
 	skew   time.Duration // local clock minus service clock, for InvalidTimeStamp
 }
 
+const tooLarge = "the answer is larger than 64 KiB"
+
 // Error prints action, code, HTTP status and RequestId.
 func (e *Error) Error() string {
 	var b strings.Builder
@@ -77,6 +79,9 @@ func (e *Error) Throttled() bool {
 func (e *Error) Temporary() bool {
 	return e.Throttled() || e.Status >= 500 || e.Code == "ServiceUnavailable"
 }
+
+// TooLarge tells that there was an answer of more than 64 KiB, which was not read.
+func (e *Error) TooLarge() bool { return e.reason == tooLarge }
 
 // NotExist tells whether the thing the call is about does not exist. Only
 // the code counts: a proxy answers 404 for reasons of its own.
