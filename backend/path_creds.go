@@ -83,6 +83,10 @@ func credsResponse() map[string]*framework.FieldSchema {
 	}
 }
 
+// errNoMaximum is for when Vault, asked over the plugin protocol, gave no answer.
+// Nothing may be issued then: how long it has to be remembered is not known.
+var errNoMaximum = errors.New("Vault did not say how long the longest lease of this mount is: try again")
+
 // issuance is one read of creds/<name>: what an issuer works from.
 type issuance struct {
 	req     *logical.Request
@@ -117,7 +121,11 @@ func (b *backend) issue(ctx context.Context, req *logical.Request, data *framewo
 		req: req, role: r, name: name,
 		roleARN: data.Get("role_arn").(string), session: data.Get("role_session_name").(string), policy: data.Get("policy").(string),
 	}
-	if err := i.read(data, b.System().MaxLeaseTTL()); err != nil {
+	mountMax := b.System().MaxLeaseTTL()
+	if mountMax <= 0 {
+		return nil, errNoMaximum
+	}
+	if err := i.read(data, mountMax); err != nil {
 		return logical.ErrorResponse(err.Error()), nil
 	}
 	if t := r.credentialType(); t == typeRAMUser || t == typeRAMRole {

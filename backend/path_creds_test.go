@@ -321,6 +321,27 @@ func TestCredsAnswers(t *testing.T) {
 	m.refused(logical.ReadOperation, "creds/group", nil, "Check ram_groups")
 }
 
+// A Vault that does not say how long leases may be must not be guessed at: the
+// lease would outlive its session, and tidy would take it for ended.
+func TestUnknownMaximumOfTheMount(t *testing.T) {
+	t.Parallel()
+	m := newMount(t)
+	m.must(logical.UpdateOperation, "role/deploy", map[string]any{"role_arn": roleARN})
+	m.must(logical.UpdateOperation, "role/ci", map[string]any{"ram_groups": "readers", "max_ttl": "1h"})
+	b, err := Factory(context.Background(), &logical.BackendConfig{System: &logical.StaticSystemView{}, StorageView: m.storage})
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := m.inventory()
+	m.backend = b.(*backend)
+	for _, name := range []string{"deploy", "ci"} {
+		if resp, err := m.request(logical.ReadOperation, "creds/"+name, nil); err == nil || !strings.Contains(err.Error(), "longest lease") {
+			t.Errorf("%s: %v %v", name, resp, err)
+		}
+	}
+	m.unchanged(before)
+}
+
 // What the cloud answers, and what Vault is to make of it: 400 for refusals, 502
 // for throttling, 500 for outages.
 func TestCloudErrors(t *testing.T) {

@@ -88,6 +88,9 @@ func (b *backend) renew(ctx context.Context, req *logical.Request, _ *framework.
 		b.Logger().Debug("renewing without having seen the RAM user", "username", l.UserName, "configured", cloud != nil, "error", err)
 	}
 	longest := b.System().MaxLeaseTTL()
+	if longest <= 0 {
+		return nil, errNoMaximum
+	}
 	if r.MaxTTL > 0 {
 		longest = min(longest, r.MaxTTL)
 	}
