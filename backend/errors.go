@@ -8,6 +8,7 @@ import (
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
 
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds"
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
 )
 
@@ -25,7 +26,7 @@ const notConfigured = "no credentials are configured: write access_key and secre
 //
 // doing says what was being done, in the words of a user.
 func answer(doing string, err error) (*logical.Response, error) {
-	detail := doing + ": " + oneLine(err)
+	detail := doing + ": " + explained(err)
 	var refused *openapi.Error
 	switch {
 	case !errors.As(err, &refused):
@@ -35,20 +36,88 @@ func answer(doing string, err error) (*logical.Response, error) {
 	case refused.Temporary() || refused.Code == "":
 		return nil, errors.New(detail)
 	}
-	if fix := fixes[refused.Code]; fix != "" {
-		detail = strings.TrimRight(detail, ". ") + ". " + fix
-		if !strings.Contains(detail, "troubleshooting.md#") { // an error of alicreds links to its own page
-			detail += " See " + helpPage + "#" + helpAnchor(refused.Code)
-		}
-	}
 	return logical.ErrorResponse(detail), nil
 }
 
-// helpPage says more about the codes in fixes, each under a heading of its own.
+// explained prints a failure that does not come from the request, on one line:
+// what happened, the fix where there is a short one, and where to read more.
+func explained(err error) string {
+	text := oneLine(err)
+	var own *refusal
+	if errors.As(err, &own) {
+		return text // says what to do
+	}
+	var refused *openapi.Error
+	if errors.As(err, &refused) && !refused.Temporary() && fixes[refused.Code] != "" {
+		text = strings.TrimRight(text, ". ") + ". " + fixes[refused.Code]
+	}
+	return seeAlso(text, helpOn(err))
+}
+
+// ofSource prints why a source of credentials does not take its fields.
+func ofSource(err error) string {
+	var source *alicreds.Error
+	if !errors.As(err, &source) {
+		return oneLine(err)
+	}
+	return seeAlso(oneLine(err), source.Help())
+}
+
+// rotationFailure prints why an attempt to rotate a key failed.
+func rotationFailure(err error) string {
+	var own *refusal
+	if errors.As(err, &own) {
+		return own.text
+	}
+	return seeAlso(oneLine(err), helpPage+helpRotation)
+}
+
+// seeAlso appends a link, unless the text has one: an error of alicreds may link
+// to its own page.
+func seeAlso(text, link string) string {
+	if strings.Contains(text, "troubleshooting.md#") {
+		return text
+	}
+	return strings.TrimRight(text, ". ") + ". See " + link
+}
+
+// helpPage has a heading for each code in fixes, and for the anchors below.
 const helpPage = "https://github.com/alicreds/vault-plugin-secrets-alicloud/blob/main/docs/troubleshooting.md"
 
+// Headings of helpPage that errors link to.
+const (
+	helpThrottling = "#throttling"
+	helpNoAnswer   = "#no-answer"
+	helpOtherCode  = "#any-other-code"
+	helpRotation   = "#rotation"
+	helpLeases     = "#leases-that-do-not-end"
+)
+
+// helpOn is the link to what is said about a failure.
+func helpOn(err error) string {
+	var refused *openapi.Error
+	var source *alicreds.Error
+	switch {
+	case errors.Is(err, errKeyGone):
+		return helpPage + helpRotation
+	case errors.As(err, &refused):
+		switch {
+		case refused.Throttled():
+			return helpPage + helpThrottling
+		case refused.Temporary() || refused.Code == "":
+			return helpPage + helpNoAnswer
+		case fixes[refused.Code] != "":
+			return helpPage + helpAnchor(refused.Code)
+		}
+		return helpPage + helpOtherCode
+	case errors.As(err, &source):
+		return source.Help()
+	}
+	return helpPage + helpNoAnswer
+}
+
 // helpAnchor is the link of a heading that is a code: small letters, no dots.
-func helpAnchor(code string) string { return strings.ToLower(strings.ReplaceAll(code, ".", "")) }
+func helpAnchor(code string) string { return "#" + strings.ToLower(strings.ReplaceAll(code, ".", "")) }
 
 // oneLine prints joined errors on one line.
 func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -101,7 +100,7 @@ func (b *backend) create(ctx context.Context, i issuance, u *issued, doing strin
 		// The entry is there, or may be: a rollback would take the user away
 		// from under its lease.
 		b.undo(ctx, i.req.Storage, i.cloud, *u, wal, err)
-		return nil, fmt.Errorf("recording what was issued: %w", err)
+		return nil, errors.New(seeAlso("recording what was issued: "+oneLine(err), helpPage+helpNoAnswer))
 	}
 	return nil, nil
 }

@@ -134,7 +134,7 @@ func (b *backend) issueFromSource(ctx context.Context, i issuance) (*logical.Res
 	t := i.role.credentialType()
 	p, err := i.role.provider(t, sessionOptions{Metadata: b.metadata[i.role.DisableIMDSv1]}, i.cloud.sts, b.System())
 	if err != nil {
-		return logical.ErrorResponse(err.Error()), nil
+		return logical.ErrorResponse(ofSource(err)), nil
 	}
 	creds, err := p.Retrieve(ctx)
 	if err != nil {

@@ -311,7 +311,7 @@ func (b *backend) mergeConfig(ctx context.Context, s logical.Storage, data *fram
 	}
 	candidate, err := newCloudOver(b.http, b.metadataOf(c), c, b.System())
 	if err != nil {
-		return nil, nil, refuse("%v", err)
+		return nil, nil, refuse("%s", ofSource(err))
 	}
 	candidate.close()
 	return c, warnings, nil

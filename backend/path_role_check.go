@@ -250,7 +250,7 @@ func (c *roleCheck) looked(err error, action, absent string) (result, fix string
 	case hasCode(err, "NoPermission"):
 		return checkUnknown, "Only with " + action + ", which leases do not need, can this be looked at."
 	}
-	return checkUnknown, oneLine(err)
+	return checkUnknown, explained(err)
 }
 
 // user probes what RAM users need.
@@ -323,13 +323,13 @@ func (c *roleCheck) probe(neededFor, action, on string, params map[string]string
 		switch {
 		case err == nil:
 		case !errors.As(err, &refused) || refused.Temporary():
-			f.Result, f.Fix = checkUnknown, oneLine(err)
+			f.Result, f.Fix = checkUnknown, explained(err)
 		case refused.Code == "NoPermission":
 			f.Result, f.Fix = checkNo, "Grant ram:"+action+" to "+c.who.principal()+": docs/least-policy.md has the policies to copy."
 		case refused.NotExist(), strings.HasPrefix(refused.Code, "InvalidParameter"), strings.HasPrefix(refused.Code, "Malformed"),
 			strings.HasPrefix(refused.Code, "EntityAlreadyExists"), strings.HasPrefix(refused.Code, "LimitExceeded"):
 		default:
-			f.Result, f.Fix = checkUnknown, oneLine(err)
+			f.Result, f.Fix = checkUnknown, explained(err)
 		}
 		return []finding{f}
 	})

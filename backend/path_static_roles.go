@@ -266,7 +266,7 @@ func (b *backend) firstKey(ctx context.Context, s logical.Storage, name string, 
 	}
 	warnings = []string{goesOn}
 	if err != nil {
-		warnings = append(warnings, "The last call failed: "+oneLine(err))
+		warnings = append(warnings, "The last call failed: "+explained(err))
 	}
 	return warnings, nil
 }

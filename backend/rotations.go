@@ -324,7 +324,7 @@ func (b *backend) failed(ctx context.Context, k rotatedKey, name string, err err
 		b.Logger().Warn("rotation failed and will be repeated", "key", name, "error", err)
 		return retry
 	}
-	f := failure{Reason: oneLine(err), At: now, Attempts: 1}
+	f := failure{Reason: rotationFailure(err), At: now, Attempts: 1}
 	if s.Failure != nil {
 		f.Attempts = s.Failure.Attempts + 1
 	}

@@ -121,12 +121,13 @@ func (b *backend) revoke(ctx context.Context, req *logical.Request, _ *framework
 		return nil, err
 	}
 	if cloud == nil {
-		return nil, fmt.Errorf("unable to delete access key because no credentials are configured: %s lives on until config is written", l.name())
+		return nil, errors.New(seeAlso(
+			fmt.Sprintf("unable to delete access key because no credentials are configured: %s lives on until config is written", l.name()), helpPage+helpLeases))
 	}
 	ctx, cancel := context.WithTimeout(ctx, cleanUpTimeout)
 	defer cancel()
 	if err := b.remove(ctx, req.Storage, cloud, l.issued); err != nil {
-		return nil, fmt.Errorf("deleting %s: %w", l.name(), err)
+		return nil, errors.New(seeAlso(fmt.Sprintf("deleting %s: %s", l.name(), oneLine(err)), helpPage+helpLeases))
 	}
 	return nil, nil
 }
