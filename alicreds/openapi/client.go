@@ -79,6 +79,9 @@ type Client struct {
 
 	pacesMu sync.Mutex
 	paces   map[string]*pace // by action
+
+	endpointsMu sync.RWMutex
+	endpoints   map[string]*url.URL // parsed before; not to be changed
 }
 
 // New checks the options and makes a Client. It sends nothing.
@@ -384,15 +387,14 @@ func (c *Client) request(ctx context.Context, target *url.URL, r Request) (*http
 		header.Set("x-acs-signature-nonce", nonce())
 		sign(header, r.Keys, u.Host, u.RawQuery, nil)
 	}
-	var reader io.Reader
+	request := (&http.Request{
+		Method: method, URL: &u, Host: u.Host, Header: header, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+	}).WithContext(ctx)
 	if body != nil {
-		reader = bytes.NewReader(body)
+		request.ContentLength = int64(len(body))
+		request.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
+		request.Body, _ = request.GetBody()
 	}
-	request, err := http.NewRequestWithContext(ctx, method, u.String(), reader)
-	if err != nil {
-		return nil, fmt.Errorf("openapi: %s: %w", r.Action, withoutURL(err))
-	}
-	request.Header = header
 	return request, nil
 }
 

@@ -44,7 +44,7 @@ func (o *outages) has(host string) bool {
 func (c *Client) targets(r Request) ([]*url.URL, error) {
 	targets := make([]*url.URL, 0, 1+len(r.Fallbacks))
 	for _, endpoint := range append([]string{r.Endpoint}, r.Fallbacks...) {
-		target, err := parseEndpoint(endpoint)
+		target, err := c.endpoint(endpoint)
 		if err != nil {
 			return nil, err
 		}

@@ -33,20 +33,25 @@ func sign(h http.Header, k Keys, host, query string, body []byte) {
 // canonicalRequest covers host, content-type and every x-acs- header, and
 // returns the names it covers.
 func canonicalRequest(h http.Header, host, query string) (canonical, signed string) {
-	values := map[string]string{"host": host}
-	for name := range h {
+	type line struct{ name, value string }
+	lines := make([]line, 1, len(h)+1)
+	lines[0] = line{"host", host}
+	for name, values := range h {
 		if lower := strings.ToLower(name); lower == "content-type" || strings.HasPrefix(lower, "x-acs-") {
-			values[lower] = strings.TrimSpace(h.Get(name))
+			lines = append(lines, line{lower, strings.TrimSpace(values[0])})
 		}
 	}
-	names := slices.Sorted(maps.Keys(values))
+	slices.SortFunc(lines, func(a, b line) int { return strings.Compare(a.name, b.name) })
+	names := make([]string, len(lines))
 	var b strings.Builder
+	b.Grow(1024)
 	b.WriteString("POST\n/\n" + query + "\n")
-	for _, name := range names {
-		b.WriteString(name + ":" + values[name] + "\n")
+	for i, l := range lines {
+		names[i] = l.name
+		b.WriteString(l.name + ":" + l.value + "\n")
 	}
 	signed = strings.Join(names, ";")
-	b.WriteString("\n" + signed + "\n" + values["x-acs-content-sha256"])
+	b.WriteString("\n" + signed + "\n" + h.Get("x-acs-content-sha256"))
 	return b.String(), signed
 }
 
