@@ -24,26 +24,65 @@ import (
 
 const apiPage = "../docs/api.md"
 
-// TestAPIExamples runs every console block of docs/api.md, in order, and
-// compares the answers with those on the page.
+// TestAPIExamples runs every console block of docs/api.md and of
+// docs/credential-types.md, in order, and compares the answers with those on the
+// page. The second has a diagram and an example for each credential type.
 func TestAPIExamples(t *testing.T) { // not parallel: it sets the environment
 	t.Setenv("ALIBABA_CLOUD_ACCESS_KEY_ID", alisim.DefaultAccessKeyID)
 	t.Setenv("ALIBABA_CLOUD_ACCESS_KEY_SECRET", alisim.DefaultAccessKeySecret)
-	text := readPage(t, apiPage)
-	c := newConsole(t)
-	examples := 0
-	for n, block := range strings.Split(text, "```console\n") {
-		block, _, closed := strings.Cut(block, "```\n")
-		if n == 0 || !closed {
-			continue
+	for page, least := range map[string]int{apiPage: 60, typesPage: 25} {
+		c := newConsole(t)
+		examples := 0
+		for n, block := range strings.Split(readPage(t, page), "```console\n") {
+			block, _, closed := strings.Cut(block, "```\n")
+			if n == 0 || !closed {
+				continue
+			}
+			for _, example := range strings.Split("\n"+block, "\n$ ")[1:] {
+				examples++
+				c.run(example)
+			}
 		}
-		for _, example := range strings.Split("\n"+block, "\n$ ")[1:] {
-			examples++
-			c.run(example)
+		if examples < least {
+			t.Errorf("%s has %d examples only", page, examples)
 		}
 	}
-	if examples < 60 {
-		t.Errorf("the page has %d examples only", examples)
+}
+
+const typesPage = "../docs/credential-types.md"
+
+// TestCredentialTypesPage wants a section for each type, with a diagram, an
+// example that writes it where it may stand, and no section of anything else.
+func TestCredentialTypesPage(t *testing.T) {
+	t.Parallel()
+	text := readPage(t, typesPage)
+	sections := map[string]string{}
+	for _, part := range strings.Split(text, "\n## ")[1:] {
+		name, body, _ := strings.Cut(part, "\n")
+		sections[name] = body
+	}
+	// These need no credential_type.
+	implied := map[string]string{"config" + typeAccessKey: "access_key", "role/" + typeRAMRoleARN: "role_arn", "role/" + typeRAMUser: "remote_policies"}
+	known := map[string]bool{}
+	for place, types := range map[string][]string{"config": configTypes, "role/": roleTypes} {
+		for _, name := range types {
+			known[name] = true
+			if strings.Count(sections[name], "```mermaid\n") != 1 {
+				t.Errorf("%s has no diagram", name)
+			}
+			says := "credential_type=" + name
+			if field := implied[place+name]; field != "" {
+				says = field + "="
+			}
+			if !regexp.MustCompile(`\$ vault write alicloud/` + place + `[^$]*\b` + says).MatchString(sections[name]) {
+				t.Errorf("%s has no example that writes it to %s", name, place)
+			}
+		}
+	}
+	for name := range sections {
+		if !known[name] {
+			t.Errorf("the page has a section %s, which is no type", name)
+		}
 	}
 }
 
