@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -70,16 +71,25 @@ func named(documents []policyDocument, name string) bool {
 	return slices.ContainsFunc(documents, func(d policyDocument) bool { return d.name == name })
 }
 
-// create runs build, which creates what u names, between the WAL entry and the
-// index entry. A response or an error means that there is no lease, and that
-// what was created has been removed or is left to the rollback.
-func (b *backend) create(ctx context.Context, i issuance, u *issued, doing string, build func() error) (*logical.Response, error) {
+// create runs build, which creates what u names, between the writing and the
+// deletion of the WAL entry. build calls record along the way, beside whatever
+// it waits for: it writes the index entry. A response or an error means that
+// there is no lease, and that what was created has been removed or is left to
+// the rollback.
+func (b *backend) create(ctx context.Context, i issuance, u *issued, doing string, build func(record func() error) error) (*logical.Response, error) {
 	wal, err := putWAL(ctx, i.req.Storage, *u)
 	if err != nil {
 		return nil, err
 	}
 	b.holders.add(u.name(), u.SharedPolicies)
-	err = build()
+	entry := *u // without the AccessKeyID, which only the lease needs
+	err = build(func() error {
+		// The lease begins when all this has ended.
+		if err := saveIssued(ctx, i.req.Storage, entry, time.Now().Add(issueTimeout+i.limit)); err != nil {
+			return fmt.Errorf("recording what was issued: %w", err)
+		}
+		return nil
+	})
 	if err == nil {
 		// A request that was given up gets no lease, whatever is answered.
 		err = ctx.Err()
@@ -89,11 +99,7 @@ func (b *backend) create(ctx context.Context, i issuance, u *issued, doing strin
 		return answer(doing, err)
 	}
 	u.CreatedAt = time.Now().UTC().Truncate(time.Second) // from now on RAM may need a while to show it all
-	err = saveIssued(ctx, i.req.Storage, *u, time.Now().Add(i.limit))
-	if err == nil {
-		err = framework.DeleteWAL(ctx, i.req.Storage, wal)
-	}
-	if err == nil {
+	if err = framework.DeleteWAL(ctx, i.req.Storage, wal); err == nil {
 		err = ctx.Err()
 	}
 	if err != nil {

@@ -49,7 +49,7 @@ func (b *backend) issueRAMRole(ctx context.Context, i issuance) (*logical.Respon
 		trust = `{"Version":"1","Statement":[{"Effect":"Allow","Action":"sts:AssumeRole","Principal":{"RAM":["` + who.principal() + `"]}}]}`
 	}
 	var creds alicreds.Credentials
-	resp, err = b.create(ctx, i, &u, "creating a RAM role", func() error {
+	resp, err = b.create(ctx, i, &u, "creating a RAM role", func(record func() error) error {
 		var first wave
 		first.add(func() error { return i.cloud.createRole(ctx, u.RAMRole, trust, i.mark().ofRole, longest) })
 		addPolicies(ctx, &first, i.cloud, documents, i.mark(), b.holders.others)
@@ -57,6 +57,7 @@ func (b *backend) issueRAMRole(ctx context.Context, i issuance) (*logical.Respon
 			return err
 		}
 		var second wave
+		second.add(record)
 		addAttachments(ctx, &second, i.cloud, u, documents, i.mark(), func(call func() error) func() error {
 			return func() error { return eventually(ctx, "EntityNotExist.Role", call) }
 		})

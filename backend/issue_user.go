@@ -15,8 +15,8 @@ func (b *backend) issueUser(ctx context.Context, i issuance) (*logical.Response,
 	u.UserName, u.RAMRole = u.RAMRole, ""
 	u.RAMGroups = append([]string{}, i.role.RAMGroups...)
 	var key accessKey
-	resp, err = b.create(ctx, i, &u, "creating a RAM user", func() (err error) {
-		key, err = createUser(ctx, i.cloud, u, documents, i.mark(), b.holders.others)
+	resp, err = b.create(ctx, i, &u, "creating a RAM user", func(record func() error) (err error) {
+		key, err = createUser(ctx, i.cloud, u, documents, i.mark(), b.holders.others, record)
 		u.AccessKeyID = key.AccessKeyID
 		return err
 	})
@@ -39,7 +39,7 @@ func (b *backend) issueUser(ctx context.Context, i issuance) (*logical.Response,
 
 // createUser makes what u names, in two waves of parallel calls: user and
 // policies, then everything that needs the user.
-func createUser(ctx context.Context, c *cloud, u issued, documents []policyDocument, mark marks, exists func(string) bool) (accessKey, error) {
+func createUser(ctx context.Context, c *cloud, u issued, documents []policyDocument, mark marks, exists func(string) bool, record func() error) (accessKey, error) {
 	var first wave
 	first.add(func() error { return c.createUser(ctx, u.UserName, mark.ofRole) })
 	addPolicies(ctx, &first, c, documents, mark, exists)
@@ -49,6 +49,7 @@ func createUser(ctx context.Context, c *cloud, u issued, documents []policyDocum
 
 	var key accessKey
 	var second wave
+	second.add(record)
 	visible := func(call func() error) func() error {
 		return func() error { return eventually(ctx, "EntityNotExist.User", call) }
 	}
