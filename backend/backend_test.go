@@ -95,6 +95,9 @@ func (m *mount) simConfig() map[string]any {
 		"sts_endpoint":   m.sim.URL,
 		"ram_endpoint":   m.sim.URL,
 		"ca_certificate": string(m.sim.CACertPEM()),
+
+		// The simulator answers at once, but a busy machine may not get to it.
+		"connect_timeout": "60s", "timeout": "60s",
 	}
 }
 
