@@ -99,8 +99,8 @@ func pick[T any](e *effort, full, quick T) T {
 
 // inTurn measures each of the kinds once per round, A B A B ..., so that a busy
 // moment of the machine hits all of them. The result is by kind, then round.
-func inTurn(ctx context.Context, rounds, kinds int, measure func(kind int) (float64, error)) ([][]float64, error) {
-	values := make([][]float64, kinds)
+func inTurn[T any](ctx context.Context, rounds, kinds int, measure func(kind int) (T, error)) ([][]T, error) {
+	values := make([][]T, kinds)
 	for range rounds {
 		for kind := range kinds {
 			if err := ctx.Err(); err != nil {

@@ -91,13 +91,17 @@ func (l *lab) restart(ctx context.Context, e engine) error {
 }
 
 // throughput is how many credentials a second so many clients get.
-func (l *lab) throughput(ctx context.Context, e engine, role string, clients int, during time.Duration) (float64, error) {
+func (l *lab) throughput(ctx context.Context, e engine, role string, clients int, during time.Duration) (load, error) {
 	if err := l.issue(ctx, e, role, clients, 2*clients); err != nil { // every client has its connection
-		return 0, err
+		return load{}, err
+	}
+	before, err := l.processorTime(e)
+	if err != nil {
+		return load{}, err
 	}
 	began := time.Now()
 	var count atomic.Int64
-	err := together(clients, func() error {
+	err = together(clients, func() error {
 		for time.Since(began) < during {
 			if _, err := l.read(ctx, e, role); err != nil {
 				return err
@@ -106,7 +110,13 @@ func (l *lab) throughput(ctx context.Context, e engine, role string, clients int
 		}
 		return nil
 	})
-	return float64(count.Load()) / time.Since(began).Seconds(), err
+	took := time.Since(began)
+	if err != nil {
+		return load{}, err
+	}
+	after, err := l.processorTime(e)
+	used, n := after.sub(before), time.Duration(max(count.Load(), 1))
+	return load{float64(count.Load()) / took.Seconds(), processorTime{used.vault / n, used.plugin / n, used.here / n}}, err
 }
 
 // issue reads so many credentials, with so many clients at a time.

@@ -18,13 +18,13 @@ import (
 // its processor time over the measurement and of its allocations until then;
 // and that of our own processor time, which is the simulator's and the
 // readers'.
-func (l *lab) profiled(ctx context.Context, e engine, name string, during time.Duration, measure func(time.Duration) (float64, error)) (float64, error) {
+func (l *lab) profiled(ctx context.Context, e engine, name string, during time.Duration, measure func(time.Duration) (load, error)) (load, error) {
 	if l.profiles == "" || e.kind != ourEngine {
 		return measure(during)
 	}
 	plugin, err := e.vault.plugin(e.mount)
 	if err != nil {
-		return 0, err
+		return load{}, err
 	}
 	during = max(during, time.Second)
 	kept := make(chan error, 1)
@@ -33,11 +33,11 @@ func (l *lab) profiled(ctx context.Context, e engine, name string, during time.D
 	}()
 	harness, err := os.Create(filepath.Join(l.profiles, name+".harness.pprof"))
 	if err != nil {
-		return 0, err
+		return load{}, err
 	}
 	defer harness.Close()
 	if err := pprof.StartCPUProfile(harness); err != nil {
-		return 0, err
+		return load{}, err
 	}
 	value, err := measure(during)
 	pprof.StopCPUProfile()

@@ -50,22 +50,19 @@ func measureThroughputFar(ctx context.Context, e *effort, table *tabwriter.Write
 	if err != nil {
 		return nil, err
 	}
-	rates, err := inTurn(ctx, e.rounds, len(engines), func(i int) (float64, error) {
+	loads, err := inTurn(ctx, e.rounds, len(engines), func(i int) (load, error) {
 		if err := l.restart(ctx, engines[i]); err != nil {
-			return 0, err
+			return load{}, err
 		}
-		return l.profiled(ctx, engines[i], "session_rps_32", pick(e, 2*time.Second, 500*time.Millisecond), func(d time.Duration) (float64, error) {
+		return l.profiled(ctx, engines[i], "session_rps_32", pick(e, 2*time.Second, 500*time.Millisecond), func(d time.Duration) (load, error) {
 			return l.throughput(ctx, engines[i], sessionRole, manyClients, d)
 		})
 	})
 	if err != nil {
 		return nil, err
 	}
-	fmt.Fprintf(table, "sessions, cloud %v away, %d clients\tper second\t\n", roundTrip, manyClients)
-	for i, engine := range engines {
-		fmt.Fprintf(table, "%s\t%.0f\t\n", engine.kind, median(rates[i]))
-	}
-	return []figure{{"session_rps_32", ratio(rates[0], rates[1]), atLeast(5)}}, nil
+	tabulate(table, fmt.Sprintf("sessions, cloud %v away, %d clients", roundTrip, manyClients), engines, loads)
+	return []figure{{"session_rps_32", ratio(rates(loads[0]), rates(loads[1])), atLeast(5)}}, nil
 }
 
 // measureThroughputNear lets many read sessions at once, the cloud next to us.
@@ -78,24 +75,21 @@ func measureThroughputNear(ctx context.Context, e *effort, table *tabwriter.Writ
 	if err != nil {
 		return nil, err
 	}
-	rates, err := inTurn(ctx, e.rounds, len(engines), func(i int) (float64, error) {
+	loads, err := inTurn(ctx, e.rounds, len(engines), func(i int) (load, error) {
 		if err := l.restart(ctx, engines[i]); err != nil {
-			return 0, err
+			return load{}, err
 		}
-		return l.profiled(ctx, engines[i], "session_rps_32_near", pick(e, 2*time.Second, 500*time.Millisecond), func(d time.Duration) (float64, error) {
+		return l.profiled(ctx, engines[i], "session_rps_32_near", pick(e, 2*time.Second, 500*time.Millisecond), func(d time.Duration) (load, error) {
 			return l.throughput(ctx, engines[i], sessionRole, manyClients, d)
 		})
 	})
 	if err != nil {
 		return nil, err
 	}
-	fmt.Fprintf(table, "sessions, cloud 0 ms away, %d clients\tper second\t\n", manyClients)
-	for i, engine := range engines {
-		fmt.Fprintf(table, "%s\t%.0f\t\n", engine.kind, median(rates[i]))
-	}
+	tabulate(table, fmt.Sprintf("sessions, cloud 0 ms away, %d clients", manyClients), engines, loads)
 	return []figure{
-		{"session_rps_32_near", ratio(rates[0], rates[1]), atLeast(3.7)},
-		{"floor_rps", ratio(rates[0], rates[2]), atLeast(0.8)},
+		{"session_rps_32_near", ratio(rates(loads[0]), rates(loads[1])), atLeast(3.7)},
+		{"floor_rps", ratio(rates(loads[0]), rates(loads[2])), atLeast(0.8)},
 	}, nil
 }
 
