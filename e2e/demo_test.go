@@ -44,10 +44,14 @@ func TestDemo(t *testing.T) {
 				t.Errorf("it ended with %v", err)
 			}
 			text := said.String()
-			for _, want := range []string{":assumed-role/deploy/", ":user/", "\nexists\n", "\ngone\n", "# Done."} {
+			for _, want := range []string{":assumed-role/deploy/", ":user/", `"mode": "StsToken"`, "\nexists\n", "\ngone\n", "# Done."} {
 				if !strings.Contains(text, want) {
 					t.Errorf("it did not print %q", want)
 				}
+			}
+			// Once with the keys that vault read gave, once with those that the agent wrote.
+			if sessions := strings.Count(text, "\nacs:ram::1234567890123456:assumed-role/deploy/"); sessions != 2 {
+				t.Errorf("an SDK saw %d sessions of the RAM role, want 2", sessions)
 			}
 			if left, err := os.ReadDir(temp); err != nil || len(left) > 0 {
 				t.Errorf("it left %v, %v", left, err)

@@ -8,7 +8,8 @@
 // ALIBABA_CLOUD_ACCESS_KEY_ID, ALIBABA_CLOUD_ACCESS_KEY_SECRET and
 // ALIBABA_CLOUD_SECURITY_TOKEN. With -assume-role the SDK first obtains a
 // session of that role by itself. With -ram-user the answer is "exists" or
-// "gone". HTTPS_PROXY is honoured, so that a simulator can stand in.
+// "gone". Without keys credentials-go looks for some itself, such as those in
+// ~/.aliyun/config.json. HTTPS_PROXY is honoured, so that a simulator can stand in.
 package main
 
 import (
@@ -288,7 +289,10 @@ func (s credentialsGo) callerIdentity(k keys) (string, error) {
 		AccessKeyId:     dara.String(k.id),
 		AccessKeySecret: dara.String(k.secret),
 	}
-	if k.token != "" {
+	switch {
+	case k == keys{}:
+		config = nil // its default chain
+	case k.token != "":
 		config.Type = dara.String("sts")
 		config.SecurityToken = dara.String(k.token)
 	}
