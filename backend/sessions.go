@@ -40,13 +40,14 @@ func (k keptSession) serves(reuse time.Duration, now time.Time) bool {
 func (s *sessions) get(ctx context.Context, key [sha256.Size]byte, reuse time.Duration,
 	obtain func(context.Context) (alicreds.Credentials, bool, error),
 ) (alicreds.Credentials, bool, error) {
-	s.mu.Lock()
-	kept, ok := s.kept[key]
-	s.mu.Unlock()
-	if ok && kept.serves(reuse, time.Now()) {
+	if kept, ok := s.find(key, reuse); ok {
 		return kept.creds, kept.shortened, nil
 	}
 	result := s.flight.DoChan(string(key[:]), func() (any, error) {
+		// The flight before this one may have landed since.
+		if kept, ok := s.find(key, reuse); ok {
+			return kept, nil
+		}
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), issueTimeout)
 		defer cancel()
 		creds, shortened, err := obtain(ctx)
@@ -67,6 +68,14 @@ func (s *sessions) get(ctx context.Context, key [sha256.Size]byte, reuse time.Du
 	case <-ctx.Done():
 		return alicreds.Credentials{}, false, ctx.Err()
 	}
+}
+
+// find returns the session kept under key, if it serves one more reader.
+func (s *sessions) find(key [sha256.Size]byte, reuse time.Duration) (keptSession, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	kept, ok := s.kept[key]
+	return kept, ok && kept.serves(reuse, time.Now())
 }
 
 func (s *sessions) keep(key [sha256.Size]byte, kept keptSession, reuse time.Duration) {
