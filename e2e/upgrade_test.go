@@ -36,20 +36,8 @@ var peerRoles = map[string]map[string]any{
 // leases come along each time, what the peer engine can never revoke is healed,
 // and at the end nothing is left in RAM.
 func TestUpgradeAndBack(t *testing.T) {
-	cloud := startCloud(t)
-	ca := writeCA(t, cloud)
-	v := startVault(t)
-	var flags []string
-	for _, variable := range foreignEnviron(cloud, ca) {
-		flags = append(flags, "-env="+variable)
-	}
-	m := &upgradedMount{vaultServer: v, t: t, cloud: cloud, ca: ca, seed: cloud.Inventory(), users: map[string]string{}}
-
-	// The peer engine, as Vault has it built in.
-	v.registerFile(t, mount, "peer", need(t, programs.peer), peerVersion, flags...)
-	v.run(t, "secrets", "enable", "-path="+mount, "-plugin-version="+peerVersion, mount)
-	m.wantVersion(peerVersion)
-	v.write(t, mount+"/config", map[string]any{"access_key": alisim.DefaultAccessKeyID, "secret_key": alisim.DefaultAccessKeySecret})
+	m := startPeerMount(t)
+	v, cloud := m.vaultServer, m.cloud
 	for name, role := range peerRoles {
 		v.write(t, mount+"/role/"+name, role)
 	}
@@ -76,7 +64,7 @@ func TestUpgradeAndBack(t *testing.T) {
 	m.wantLease(expired, true)
 
 	// Ours.
-	v.registerFile(t, mount, "ours", need(t, programs.plugin), pluginVersion, flags...)
+	m.registerOurs()
 	m.wantVersion(peerVersion) // registered is not yet running
 	m.change(pluginVersion)
 	m.wantAnswers(before)
@@ -172,8 +160,31 @@ type upgradedMount struct {
 	ca    string
 	seed  alisim.Inventory
 	users map[string]string // lease to the RAM user that was made for it
+	flags []string          // of the registration: what leads a foreign client to the cloud
 
 	issued, changes int
+}
+
+// startPeerMount starts the cloud and Vault with the peer engine, as Vault has
+// it built in, and writes its config.
+func startPeerMount(t *testing.T) *upgradedMount {
+	t.Helper()
+	cloud := startCloud(t)
+	m := &upgradedMount{vaultServer: startVault(t), t: t, cloud: cloud, ca: writeCA(t, cloud), seed: cloud.Inventory(), users: map[string]string{}}
+	for _, variable := range foreignEnviron(cloud, m.ca) {
+		m.flags = append(m.flags, "-env="+variable)
+	}
+	m.registerFile(t, mount, "peer", need(t, programs.peer), peerVersion, m.flags...)
+	m.run(t, "secrets", "enable", "-path="+mount, "-plugin-version="+peerVersion, mount)
+	m.wantVersion(peerVersion)
+	m.write(t, mount+"/config", map[string]any{"access_key": alisim.DefaultAccessKeyID, "secret_key": alisim.DefaultAccessKeySecret})
+	return m
+}
+
+// registerOurs registers the engine as a higher version of what the mount runs.
+func (m *upgradedMount) registerOurs() {
+	m.t.Helper()
+	m.registerFile(m.t, mount, "ours", need(m.t, programs.plugin), pluginVersion, m.flags...)
 }
 
 // change makes the mount run another version, as the documentation tells
