@@ -353,7 +353,8 @@ func splitWords(t *testing.T, command string) []string {
 // the same fields, types and defaults, and every allowed value named.
 func TestAPIFields(t *testing.T) {
 	t.Parallel()
-	m := newMount(t)
+	m := newEmptyMount(t)
+	m.must(logical.UpdateOperation, "config", map[string]any{"access_key": "LTAI5tFAKE", "secret_key": "fake"})
 	sections := apiSections(readPage(t, apiPage))
 	rotation, _ := os.ReadFile("../docs/rotation.md")
 	elsewhere := string(rotation)
@@ -399,7 +400,6 @@ func TestAPIFields(t *testing.T) {
 				}
 			case !read:
 				t.Errorf("%s: %s is not read back, and has the default %s on the page", name, field, want)
-			case name == "config" && (strings.HasSuffix(field, "_endpoint") || field == "ca_certificate"): // the simulator's
 			default:
 				if got, _ := json.Marshal(value); string(got) != want {
 					t.Errorf("%s: the default of %s is %s, and on the page %s", name, field, got, want)
