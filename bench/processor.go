@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -34,27 +36,27 @@ func (t processorTime) sub(before processorTime) processorTime {
 	return processorTime{t.vault - before.vault, t.plugin - before.plugin, t.here - before.here}
 }
 
-// usedBy is the time of the process in user and system mode.
+// usedBy is the time that the threads of the process have run. A thread that has
+// ended is not counted; Go ends none of its own.
 func usedBy(pid int) (time.Duration, error) {
-	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0, err
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
+	if err == nil && len(threads) == 0 {
+		err = fmt.Errorf("the process %d is gone, or its kernel counts no times", pid)
 	}
-	// The name, in parentheses, may hold anything; the times are fields 14 and 15.
-	fields := strings.Fields(string(raw[strings.LastIndexByte(string(raw), ')')+1:]))
-	if len(fields) < 13 {
-		return 0, fmt.Errorf("/proc/%d/stat has %d fields", pid, len(fields))
-	}
-	var ticks int64
-	for _, f := range fields[11:13] {
-		n, err := strconv.ParseInt(f, 10, 64)
-		if err != nil {
+	var all time.Duration
+	for _, thread := range threads {
+		raw, err := os.ReadFile(thread)
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		first, _, _ := strings.Cut(string(raw), " ") // in nanoseconds
+		ran, parsed := strconv.ParseInt(first, 10, 64)
+		if err := errors.Join(err, parsed); err != nil {
 			return 0, err
 		}
-		ticks += n
+		all += time.Duration(ran)
 	}
-	const tick = 10 * time.Millisecond // USER_HZ is 100 wherever Linux shows it to programs
-	return time.Duration(ticks) * tick, nil
+	return all, err
 }
 
 // A load is a throughput and what one credential of it cost.
