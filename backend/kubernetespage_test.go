@@ -73,6 +73,29 @@ func TestKubernetesPage(t *testing.T) {
 	}
 	m.must(logical.ReadOperation, "creds/direct", nil)
 
+	// It needs no credentials of the mount, and a config all the same.
+	without := newSeededMount(t, seed)
+	direct := m.must(logical.ReadOperation, "role/direct", nil).Data
+	without.must(logical.UpdateOperation, "role/direct", map[string]any{
+		"credential_type": direct["credential_type"], "role_arn": direct["role_arn"], "oidc_provider_arn": direct["oidc_provider_arn"],
+		"oidc_token_file_path": filepath.Join(pod.dir, "token"),
+	})
+	without.refused(logical.ReadOperation, "creds/direct", nil, "no credentials are configured")
+	config := without.simConfig()
+	delete(config, "access_key")
+	delete(config, "secret_key")
+	config["credential_type"] = typeDefault
+	without.must(logical.UpdateOperation, "config", config)
+	if own, err := without.sim.Issuer(cluster); err != nil {
+		t.Fatal(err)
+	} else if token, err := own.Sign(alisim.IdentityToken{Subject: good}); err != nil {
+		t.Fatal(err)
+	} else {
+		pod.write("own", token)
+	}
+	without.must(logical.ReadOperation, "creds/direct", nil)
+	pod.write("again", sign(good))
+
 	// The cluster has new keys, and the kubelet a new token: the old one is worth nothing.
 	if err := issuer.Rotate(false); err != nil {
 		t.Fatal(err)
