@@ -11,14 +11,16 @@ MODULES := . $(patsubst %/go.mod,%,$(wildcard adapters/go.mod bench/go.mod diffe
 # Not stamped by Go: it would fail in a checkout that belongs to another user.
 # The tags leave out what is never used, 0.7 MB: pages about gRPC calls, and net/http's second copy of HTTP/2.
 TAGS    := grpcnotrace,nethttpomithttp2
+# Functions begin at multiples of 16 bytes instead of 32: 0.3 MB less.
+LDFLAGS := -s -w -funcalign=16
 GOBUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false -tags $(TAGS)
 
 help: ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 build: ## Build bin/vault-plugin-secrets-alicloud and bin/alisim
-	$(GOBUILD) -ldflags '-s -w -X $(MODULE)/backend.version=$(VERSION)' -o bin/$(PLUGIN) .
-	$(GOBUILD) -ldflags '-s -w' -o bin/alisim ./cmd/alisim
+	$(GOBUILD) -ldflags '$(LDFLAGS) -X $(MODULE)/backend.version=$(VERSION)' -o bin/$(PLUGIN) .
+	$(GOBUILD) -ldflags '$(LDFLAGS)' -o bin/alisim ./cmd/alisim
 
 check: build vet lint unit ## Quick loop: build, vet, lint, unit tests; under a minute once built
 

@@ -32,7 +32,7 @@ func (r release) build(ctx context.Context, t target, name string) error {
 		return err
 	}
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-tags", r.tags,
-		"-ldflags", "-s -w -X "+modulePath+"/backend.version="+r.version, "-o", name, ".")
+		"-ldflags", "-s -w -funcalign=16 -X "+modulePath+"/backend.version="+r.version, "-o", name, ".")
 	cmd.Dir = r.source
 	// GOFLAGS is not empty, which would mean what "go env -w" has kept.
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-trimpath", "GOWORK=off", "GOEXPERIMENT=", "GOFIPS140=off",
