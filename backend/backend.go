@@ -108,6 +108,32 @@ func Factory(ctx context.Context, conf *logical.BackendConfig) (logical.Backend,
 	return b, nil
 }
 
+// HandleExistenceCheck looks at the path alone. The framework would also hold
+// the fields to their types, and Vault logs a failure of that with the value.
+func (b *backend) HandleExistenceCheck(ctx context.Context, req *logical.Request) (found, exists bool, err error) {
+	return b.Backend.HandleExistenceCheck(ctx, &logical.Request{Operation: req.Operation, Path: req.Path, Storage: req.Storage})
+}
+
+// HandleRequest refuses lists and objects in the place of texts before the
+// framework does, which would quote a key or a policy.
+func (b *backend) HandleRequest(ctx context.Context, req *logical.Request) (*logical.Response, error) {
+	for field, value := range req.Data {
+		switch value.(type) {
+		case map[string]interface{}, []interface{}:
+		default:
+			continue
+		}
+		path := b.Route(req.Path)
+		if path == nil || path.Fields[field] == nil {
+			continue
+		}
+		if t := path.Fields[field].Type; t == framework.TypeString || t == framework.TypeLowerCaseString {
+			return logical.ErrorResponse("%s must be a string, and not a list or an object: a JSON document is given as a text that holds it", field), nil
+		}
+	}
+	return b.Backend.HandleRequest(ctx, req)
+}
+
 // cloud returns the client for the stored config, nil where there is none. It
 // is made once per config and calls nothing.
 func (b *backend) cloud(ctx context.Context, s logical.Storage) (*cloud, error) {

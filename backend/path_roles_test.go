@@ -122,6 +122,34 @@ func TestRoleErrorsDoNotQuotePolicies(t *testing.T) {
 	}
 }
 
+// A document or key that is sent as JSON and not as text is a mistake that is
+// easily made. It must not come back in an answer, nor make Vault log it, which
+// it does with failures of existence checks.
+func TestWrongTypesAreNotQuoted(t *testing.T) {
+	t.Parallel()
+	m := newEmptyMount(t)
+	const marker = "do-not-repeat-me"
+	for field, path := range map[string]string{
+		"policy": "role/r", "inline_policies": "role/r", "trust_policy": "role/r", "bearer_token": "role/r", "secret_key": "config", "private_key": "config",
+	} {
+		for _, value := range []any{map[string]any{"x": marker}, []any{map[string]any{"x": marker}}, []any{marker}} {
+			req := &logical.Request{Operation: logical.UpdateOperation, Path: path, Data: map[string]any{field: value}, Storage: m.storage}
+			if _, _, err := m.HandleExistenceCheck(context.Background(), req); err != nil {
+				t.Errorf("existence check of %s with a bad %s: %v", path, field, err)
+			}
+			resp, err := m.HandleRequest(context.Background(), req)
+			if err != nil || !resp.IsError() {
+				t.Fatalf("%s: %v %v", field, resp, err)
+			}
+			if text := resp.Error().Error(); strings.Contains(text, marker) || !strings.Contains(text, field+" must be a string") {
+				t.Errorf("%s: %s", field, text)
+			}
+		}
+	}
+	// What is no secret is refused by the framework, with 400.
+	m.refused(logical.UpdateOperation, "role/r", map[string]any{"role_arn": roleARN, "ttl": "soon"}, `field "ttl"`)
+}
+
 func TestRoleStorageIsThatOfTheBuiltInEngine(t *testing.T) {
 	t.Parallel()
 	m := newEmptyMount(t)

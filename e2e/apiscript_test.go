@@ -275,6 +275,7 @@ var apiReasons = []apiReason{
 	reason(`^PUT creds/a .* \| (status \| 405 \| 404|message \| unsupported operation \| there is no role "a")$`, "credentials can be asked for by a write, which says that there is no such role"),
 
 	// What is answered otherwise.
+	reason(`\| message \| .*got unconvertible type .* must be a string, and not a list or an object`, "what was sent may be a key or a policy, and is not repeated"),
 	reason(`^(PUT|POST) (config|role/).* \| status \| 500 \| 400$`, "a mistake of the user is a 400: clients repeat a 500, and get it again"),
 	reason(`^GET creds/.* \| status \| 500 \| 400$`, "what is not configured or refused stays so: a 400, which clients do not repeat"),
 	reason(`^GET creds/.* \| status \| 500 \| 502$`, "throttling is a 502: clients repeat it after a while"),

@@ -6,11 +6,15 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/hashicorp/vault/api"
 
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/alisim"
 )
@@ -58,6 +62,17 @@ func TestNoSecretInOutput(t *testing.T) {
 		}
 	}
 	var said output // stderr of the CLI, errors of the API
+
+	// A list in the place of a text, which a framework quotes in its refusal.
+	misplaced := "misplacedSecret00000000000000000"
+	given = append(given, misplaced)
+	for _, path := range []string{"config", "role/misplaced"} {
+		_, err := v.api.Logical().WriteWithContext(t.Context(), mount+"/"+path, map[string]any{"access_key": "LTAI5tOfARole", "secret_key": []string{misplaced}})
+		if refused := (*api.ResponseError)(nil); !errors.As(err, &refused) || refused.StatusCode != http.StatusBadRequest {
+			t.Errorf("%s with a list for a secret_key: %v", path, err)
+		}
+		fmt.Fprintln(&said, err)
+	}
 
 	read := func(path string) {
 		if secret, err := v.api.Logical().ReadWithContext(t.Context(), path); err != nil {
