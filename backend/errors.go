@@ -21,7 +21,8 @@ const notConfigured = "no credentials are configured: write access_key and secre
 //   - throttled: the detail, with the sentinel that Vault answers as 502. The
 //     sentinel stays bare, because over gRPC only its exact text is recognised.
 //   - refused: 400, because Vault's clients repeat every 5xx and would repeat the
-//     whole issue for an answer that will not change.
+//     whole issue for an answer that will not change. The same without a token
+//     of Vault's server to ask with.
 //   - no answer, or a 5xx: an error, which Vault answers as 500.
 //
 // doing says what was being done, in the words of a user.
@@ -29,6 +30,7 @@ func answer(doing string, err error) (*logical.Response, error) {
 	detail := doing + ": " + explained(err)
 	var refused *openapi.Error
 	switch {
+	case errors.As(err, new(noToken)):
 	case !errors.As(err, &refused):
 		return nil, errors.New(detail)
 	case refused.Throttled():

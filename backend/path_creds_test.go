@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -322,6 +324,20 @@ func TestCredsAnswers(t *testing.T) {
 	m.refused(logical.ReadOperation, "creds/gone", nil, "Check role_arn")
 	m.must(logical.UpdateOperation, "role/policy", map[string]any{"remote_policies": "name:NoSuchPolicy,type:Custom"})
 	m.refused(logical.ReadOperation, "creds/policy", nil, "Check remote_policies")
+	// What only the Vault server lacks is as much a matter of the operator.
+	notJWT := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(notJWT, []byte("no token"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	pod := map[string]any{"credential_type": "oidc_role_arn", "role_arn": roleARN, "oidc_provider_arn": alisim.DefaultOIDCProviderARN}
+	for file, text := range map[string]string{notJWT: "is not a JWT", notJWT + "2": "no such file"} {
+		pod["oidc_token_file_path"] = file
+		m.must(logical.UpdateOperation, "role/pod", pod)
+		m.refused(logical.ReadOperation, "creds/pod", nil, text)
+	}
+	pod["oidc_token_file_path"], pod["identity_token_audience"] = "", "alibaba"
+	m.must(logical.UpdateOperation, "role/pod", pod)
+	m.refused(logical.ReadOperation, "creds/pod", nil, "set oidc_token_file_path instead")
 	m.must(logical.UpdateOperation, "role/group", map[string]any{"ram_groups": "nobody"})
 	m.refused(logical.ReadOperation, "creds/group", nil, "Check ram_groups")
 }

@@ -214,7 +214,7 @@ func (s *source) provider(t string, o sessionOptions, sts alicreds.STSOptions, s
 		if s.OIDCTokenFilePath == "" {
 			token = identityToken{system: system, audience: s.IdentityTokenAudience, ttl: s.IdentityTokenTTL}
 		}
-		return alicreds.NewOIDCRoleARN(token, alicreds.OIDCRoleARNOptions{
+		return alicreds.NewOIDCRoleARN(localToken{token}, alicreds.OIDCRoleARNOptions{
 			OIDCProviderARN: s.OIDCProviderARN, RoleARN: o.RoleARN, RoleSessionName: o.RoleSessionName, Policy: o.Policy,
 			Duration: o.Duration, STSOptions: sts,
 		})
@@ -251,6 +251,23 @@ func surroundings(name string) string {
 	}
 	return ""
 }
+
+// localToken marks the failures of a source: they are Vault's server's own.
+type localToken struct{ alicreds.TokenSource }
+
+func (t localToken) Token(ctx context.Context) (string, error) {
+	token, err := t.TokenSource.Token(ctx)
+	if err != nil && ctx.Err() == nil {
+		err = noToken{err}
+	}
+	return token, err
+}
+
+// noToken is the failure of a token file or of Vault's identity token. Repeating
+// the request would not mend it.
+type noToken struct{ error }
+
+func (e noToken) Unwrap() error { return e.error }
 
 // identityToken is Vault's own, for hosts that issue one.
 type identityToken struct {
