@@ -61,7 +61,7 @@ func measurements() []measurement {
 		{[]string{"cached_ns", "cached_allocations"}, measureCachedRetrieve},
 		{[]string{"herd_calls"}, measureHerd},
 		{[]string{"session_p50"}, measureSessionTime},
-		{[]string{"session_rps_32"}, measureThroughputFar},
+		{[]string{"session_rps_32", "session_rps_32_constant"}, measureThroughputFar},
 		{[]string{"session_rps_32_near", "floor_rps"}, measureThroughputNear},
 		{[]string{"user_p50", "user_revoke_p50", "user_new_p50", "user_new_revoke_p50"}, measureUsers},
 		{[]string{"connections"}, measureConnections},
