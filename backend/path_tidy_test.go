@@ -48,6 +48,50 @@ func TestTidyOfWhatTheBuiltInEngineRevoked(t *testing.T) {
 	m.unchanged(before)
 }
 
+// Another mount, the same mount in another cluster, the built-in engine and
+// people all have users in the account, some with comments much like ours.
+func TestTidyLeavesOthersAlone(t *testing.T) {
+	t.Parallel()
+	m := newMount(t)
+	role := map[string]any{"inline_policies": "[" + allowOSS + "]"}
+	m.must(logical.UpdateOperation, "role/ci", role)
+	m.must(logical.ReadOperation, "creds/ci", nil)
+	tag, err := m.tag(context.Background(), m.storage)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	// What this mount may not touch.
+	other := &mount{t: t, storage: &logical.InmemStorage{}, sim: m.sim}
+	other.backend = other.start(other.storage) // of the same id, as in a replicated cluster
+	other.must(logical.UpdateOperation, "config", m.simConfig())
+	other.must(logical.UpdateOperation, "role/ci", role)
+	other.must(logical.ReadOperation, "creds/ci", nil)
+	for name, comments := range map[string]string{
+		"vault-token-ci-0123456789abcdefghij": "", "alice": "vault", "bob": tag + "x ci", "carol": "once " + tag, "dave": tag[:len(tag)-1],
+	} {
+		m.callRAM("CreateUser", map[string]string{"UserName": name, "Comments": comments})
+		m.callRAM("CreatePolicy", map[string]string{"PolicyName": "of-" + name, "PolicyDocument": allowOSS, "Description": comments})
+	}
+	before := m.inventory()
+
+	// And what it may: a user without a lease, and a policy without a user.
+	lost := m.must(logical.ReadOperation, "creds/ci", nil).Data["username"].(string)
+	if err := m.storage.Delete(context.Background(), issuedPrefix+lost); err != nil {
+		t.Fatal(err)
+	}
+	m.callRAM("CreatePolicy", map[string]string{"PolicyName": "vault-lost", "PolicyDocument": allowOSS, "Description": tag})
+	m.backend = m.start(m.storage)
+	m.tidyAge = -time.Minute
+	for _, dry := range []bool{true, false} {
+		got := m.must(logical.UpdateOperation, "tidy", map[string]any{"dry_run": dry}).Data
+		if !reflect.DeepEqual(got["users"], []any{lost}) || !reflect.DeepEqual(got["policies"], []any{"vault-lost"}) || len(got["failed"].([]any)) != 0 {
+			t.Errorf("tidy, dry %t: %v", dry, got)
+		}
+	}
+	m.unchanged(before)
+}
+
 // callRAM changes the cloud behind the engine's back.
 func (m *mount) callRAM(action string, params map[string]string) {
 	m.t.Helper()
