@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/hashicorp/vault/sdk/logical"
@@ -321,6 +322,89 @@ func TestReuseAndNoLease(t *testing.T) {
 	m.must(logical.UpdateOperation, "role/deploy", map[string]any{"ttl": "30m"})
 	if read := m.must(logical.ReadOperation, "role/deploy", nil).Data; read["lease"] != false {
 		t.Error("a write without lease changed it")
+	}
+}
+
+// A shared session serves until reuse_ttl or half of its life has passed, and
+// each lease ends with it at the latest.
+func TestReuseEnds(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		role  map[string]any
+		life  time.Duration
+		until time.Duration
+	}{
+		"reuse_ttl":        {map[string]any{"ttl": "1h", "reuse_ttl": "5m"}, time.Hour, 5 * time.Minute},
+		"half of the life": {map[string]any{"ttl": "15m", "reuse_ttl": "1h"}, 15 * time.Minute, 7*time.Minute + 30*time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				m := newTimedMount(t, alisim.DefaultSettings(), alisim.DefaultSeed())
+				tc.role["role_arn"] = roleARN
+				m.must(logical.UpdateOperation, "role/deploy", tc.role)
+				began := time.Now()
+				first := m.must(logical.ReadOperation, "creds/deploy", nil).Data["access_key"]
+				for _, at := range []time.Duration{0, tc.until / 2, tc.until - time.Second} {
+					time.Sleep(time.Until(began.Add(at)))
+					resp := m.must(logical.ReadOperation, "creds/deploy", nil)
+					if resp.Data["access_key"] != first {
+						t.Errorf("after %v: another session", at)
+					}
+					if left := time.Until(began.Add(tc.life)); resp.Secret.TTL != left {
+						t.Errorf("after %v: a lease of %v on a session that has %v left", at, resp.Secret.TTL, left)
+					}
+				}
+				time.Sleep(time.Until(began.Add(tc.until)))
+				resp := m.must(logical.ReadOperation, "creds/deploy", nil)
+				if resp.Data["access_key"] == first || resp.Secret.TTL != tc.life {
+					t.Errorf("after %v: a lease of %v, the first session %v", tc.until, resp.Secret.TTL, resp.Data["access_key"] == first)
+				}
+			})
+		})
+	}
+}
+
+// entities is a Vault where an entity is called as its id.
+type entities struct{ logical.StaticSystemView }
+
+func (entities) EntityInfo(id string) (*logical.Entity, error) {
+	return &logical.Entity{ID: id, Name: id}, nil
+}
+
+// A shared session is for those whose policy and source identity are the same
+// once filled in.
+func TestReuseKeepsEntitiesApart(t *testing.T) {
+	t.Parallel()
+	for name, fields := range map[string]map[string]any{
+		"policy":          {"policy": strings.Replace(allowOSS, `"*"`, `"acs:oss:*:*:home/{{identity.entity.name}}/*"`, 1)},
+		"source_identity": {"source_identity": "{{identity.entity.name}}"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := newMount(t)
+			b, err := Factory(context.Background(), &logical.BackendConfig{
+				System: entities{logical.StaticSystemView{MaxLeaseTTLVal: time.Hour}}, StorageView: m.storage,
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			m.backend = b.(*backend)
+			fields["role_arn"], fields["reuse_ttl"] = roleARN, "10m"
+			m.must(logical.UpdateOperation, "role/home", fields)
+			key := func(entity string) any {
+				resp, err := m.HandleRequest(context.Background(), &logical.Request{
+					Operation: logical.ReadOperation, Path: "creds/home", Storage: m.storage, EntityID: entity, DisplayName: entity,
+				})
+				if err != nil || resp.IsError() {
+					t.Fatal(resp, err)
+				}
+				return resp.Data["access_key"]
+			}
+			if alice := key("alice"); alice == key("bob") || alice != key("alice") {
+				t.Error("sessions are to be shared by entity")
+			}
+		})
 	}
 }
 
