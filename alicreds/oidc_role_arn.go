@@ -86,6 +86,7 @@ type OIDCRoleARNOptions struct {
 	RoleARN         string
 	RoleSessionName string
 	Policy          string
+	SourceIdentity  string
 	Duration        time.Duration
 
 	STSOptions
@@ -152,8 +153,10 @@ func (p OIDCRoleARN) Retrieve(ctx context.Context) (Credentials, error) {
 		"RoleSessionName": o.RoleSessionName,
 		"DurationSeconds": seconds(o.Duration),
 	}
-	if o.Policy != "" {
-		params["Policy"] = o.Policy
+	for name, value := range map[string]string{"Policy": o.Policy, "SourceIdentity": o.SourceIdentity} {
+		if value != "" {
+			params[name] = value
+		}
 	}
 	var reply sessionReply
 	if err := o.call(ctx, openapi.Keys{}, "AssumeRoleWithOIDC", params, &reply); err != nil {

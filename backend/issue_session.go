@@ -106,7 +106,7 @@ func (b *backend) session(ctx context.Context, i issuance, ask sessionRequest) (
 func (c *cloud) assume(ctx context.Context, r *role, ask sessionRequest, system logical.SystemView) (alicreds.Credentials, error) {
 	if r.credentialType() == typeOIDCRoleARN {
 		p, err := r.provider(typeOIDCRoleARN, sessionOptions{
-			RoleARN: ask.roleARN, RoleSessionName: ask.session, Policy: ask.policy, Duration: ask.duration,
+			RoleARN: ask.roleARN, RoleSessionName: ask.session, Policy: ask.policy, SourceIdentity: ask.sourceIdentity, Duration: ask.duration,
 		}, c.sts, system)
 		if err != nil {
 			return alicreds.Credentials{}, err

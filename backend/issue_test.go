@@ -546,6 +546,26 @@ func TestSourceIdentityTemplates(t *testing.T) {
 	}
 }
 
+// What a role of type oidc_role_arn says is sent, too.
+func TestOIDCSessionSendsWhatTheRoleSays(t *testing.T) {
+	t.Parallel()
+	m := newSourcesMount(t)
+	m.must(logical.UpdateOperation, "role/pod", map[string]any{
+		"credential_type": "oidc_role_arn", "role_arn": alisim.DefaultPodRoleARN, "oidc_provider_arn": alisim.DefaultOIDCProviderARN,
+		"oidc_token_file_path": m.tokenFile(), "policy": allowOSS, "source_identity": "alice", "ttl": "20m",
+	})
+	m.must(logical.UpdateOperation, "creds/pod", map[string]any{"role_session_name": "release-42"})
+	calls := m.sim.Journal()
+	last := calls[len(calls)-1]
+	for key, want := range map[string]string{
+		"RoleArn": alisim.DefaultPodRoleARN, "RoleSessionName": "release-42", "DurationSeconds": "1200", "Policy": allowOSS, "SourceIdentity": "alice",
+	} {
+		if got := last.Params[key]; last.Action != "AssumeRoleWithOIDC" || got != want {
+			t.Errorf("%s: %s is %q, want %q", last.Action, key, got, want)
+		}
+	}
+}
+
 func TestNameTemplates(t *testing.T) {
 	t.Parallel()
 	m := newMount(t)

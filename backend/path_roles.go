@@ -73,7 +73,7 @@ func roleFields() map[string]*framework.FieldSchema {
 		},
 		"source_identity": {
 			Type:        framework.TypeString,
-			Description: "ram_role_arn: source identity recorded by ActionTrail with every call of the session. May hold identity templates.",
+			Description: "ram_role_arn, oidc_role_arn, ram_role: source identity recorded by ActionTrail with every call of the session. May hold identity templates.",
 		},
 		"role_session_name_template": {
 			Type: framework.TypeString,

@@ -180,6 +180,7 @@ type sessionOptions struct {
 	RoleSessionName string
 	Policy          string
 	ExternalID      string
+	SourceIdentity  string
 	Duration        time.Duration
 
 	Metadata *alicreds.Metadata // of ecs_ram_role and default; nil: one of the provider's own
@@ -216,7 +217,7 @@ func (s *source) provider(t string, o sessionOptions, sts alicreds.STSOptions, s
 		}
 		return alicreds.NewOIDCRoleARN(localToken{token}, alicreds.OIDCRoleARNOptions{
 			OIDCProviderARN: s.OIDCProviderARN, RoleARN: o.RoleARN, RoleSessionName: o.RoleSessionName, Policy: o.Policy,
-			Duration: o.Duration, STSOptions: sts,
+			SourceIdentity: o.SourceIdentity, Duration: o.Duration, STSOptions: sts,
 		})
 	case typeECSRAMRole:
 		return alicreds.NewECSRAMRole(alicreds.ECSRAMRoleOptions{RoleName: s.ECSRoleName, DisableIMDSv1: s.DisableIMDSv1, Metadata: o.Metadata})
