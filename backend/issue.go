@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
@@ -35,10 +36,14 @@ func (b *backend) plan(ctx context.Context, i issuance) (issued, []policyDocumen
 	if err != nil {
 		return issued{}, nil, logical.ErrorResponse("username_template: %s", err), nil
 	}
+	remote, err := i.remotePolicies(b.System())
+	if err != nil {
+		return issued{}, nil, logical.ErrorResponse(err.Error()), nil
+	}
 	u := issued{
 		RAMRole:        name,
 		InlinePolicies: []remotePolicy{},
-		RemotePolicies: append([]remotePolicy{}, i.role.RemotePolicies...),
+		RemotePolicies: remote,
 		RAMGroups:      []string{},
 		AccountID:      who.AccountID,
 		CreatedAt:      time.Now().UTC().Truncate(time.Second),
@@ -65,6 +70,26 @@ func (b *backend) plan(ctx context.Context, i issuance) (issued, []policyDocumen
 		}
 	}
 	return u, documents, nil, nil
+}
+
+// remotePolicies are those of the role, with the templates in their names filled in.
+func (i issuance) remotePolicies(system logical.SystemView) ([]remotePolicy, error) {
+	policies := append([]remotePolicy{}, i.role.RemotePolicies...)
+	for n, p := range policies {
+		if !p.templated() {
+			continue
+		}
+		name, err := renderString(p.Name, i.req, system)
+		if err != nil {
+			return nil, fmt.Errorf("remote_policies[%d] %w", n, err)
+		}
+		foreign := strings.ContainsFunc(name, func(r rune) bool { return !strings.ContainsRune(alphanumeric+"-", r) })
+		if foreign || len(name) > maxPolicyName {
+			return nil, fmt.Errorf("remote_policies[%d] has identity templates whose values make no name of a policy: %d letters, digits and hyphens at most", n, maxPolicyName)
+		}
+		policies[n].Name = name
+	}
+	return policies, nil
 }
 
 func named(documents []policyDocument, name string) bool {

@@ -372,6 +372,77 @@ func (entities) EntityInfo(id string) (*logical.Entity, error) {
 	return &logical.Entity{ID: id, Name: id}, nil
 }
 
+// newEntityMount is newMount on such a Vault.
+func newEntityMount(t *testing.T) *mount {
+	t.Helper()
+	m := newMount(t)
+	b, err := Factory(context.Background(), &logical.BackendConfig{
+		System: entities{logical.StaticSystemView{MaxLeaseTTLVal: time.Hour}}, StorageView: m.storage,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.backend = b.(*backend)
+	return m
+}
+
+// The names of remote policies, too, are filled in for each requester.
+func TestRemotePolicyTemplates(t *testing.T) {
+	t.Parallel()
+	m := newEntityMount(t)
+	m.callRAM("CreatePolicy", map[string]string{"PolicyName": "home-of-alice", "PolicyDocument": allowOSS})
+	m.refused(logical.UpdateOperation, "role/home", map[string]any{"remote_policies": "name:home-{{identity.entity.nam,type:Custom"}, "not well-formed")
+	for name, role := range map[string]map[string]any{
+		"user": {"remote_policies": []string{"name:home-of-{{identity.entity.name}},type:Custom", "name:AliyunOSSReadOnlyAccess,type:System"}},
+		"role": {"credential_type": "ram_role", "remote_policies": "name:home-of-{{identity.entity.name}},type:Custom"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m.must(logical.UpdateOperation, "role/"+name, role)
+			before := m.inventory()
+			read := func(entity string) *logical.Response {
+				resp, err := m.HandleRequest(context.Background(), &logical.Request{
+					Operation: logical.ReadOperation, Path: "creds/" + name, Storage: m.storage, EntityID: entity, DisplayName: entity,
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				return m.onTheWire(resp)
+			}
+			alice := read("alice")
+			if alice.IsError() {
+				t.Fatal(alice.Error())
+			}
+			if held := alice.Secret.InternalData["remote_policies"].([]any)[0]; !reflect.DeepEqual(held, map[string]any{"name": "home-of-alice", "type": "Custom"}) {
+				t.Errorf("the lease holds %v", held)
+			}
+			if _, err := m.revokeLease(alice.Secret); err != nil {
+				t.Error(err)
+			}
+			for entity, want := range map[string]string{
+				"":  "remote_policies[0] has identity templates, and the token of this request belongs to no entity",
+				"*": "remote_policies[0] has the template {{identity.entity.name}}, whose value", "a b": "remote_policies[0] has identity templates whose values make no name of a policy",
+				"bob": "EntityNotExist.Policy",
+			} {
+				if resp := read(entity); !resp.IsError() || !strings.Contains(resp.Error().Error(), want) {
+					t.Errorf("%q: %v, want %q", entity, resp, want)
+				}
+			}
+			m.ageWAL()
+			if resp, err := m.rollBack(); err != nil || resp.IsError() {
+				t.Errorf("rollback: %v %v", resp, err)
+			}
+			m.unchanged(before)
+		})
+	}
+	m.must(logical.UpdateOperation, "role/home", map[string]any{"remote_policies": "name:{{identity.entity.name}},type:Custom"})
+	checks := m.must(logical.ReadOperation, "role/home/check", nil).Data["checks"].([]any)
+	for _, c := range checks {
+		if on := c.(map[string]any)["on"].(string); strings.Contains(on, "{{") && c.(map[string]any)["result"] != "not checked" {
+			t.Errorf("checked under the name of a template: %v", c)
+		}
+	}
+}
+
 // A shared session is for those whose policy and source identity are the same
 // once filled in.
 func TestReuseKeepsEntitiesApart(t *testing.T) {
@@ -382,14 +453,7 @@ func TestReuseKeepsEntitiesApart(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			m := newMount(t)
-			b, err := Factory(context.Background(), &logical.BackendConfig{
-				System: entities{logical.StaticSystemView{MaxLeaseTTLVal: time.Hour}}, StorageView: m.storage,
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
-			m.backend = b.(*backend)
+			m := newEntityMount(t)
 			fields["role_arn"], fields["reuse_ttl"] = roleARN, "10m"
 			m.must(logical.UpdateOperation, "role/home", fields)
 			key := func(entity string) any {

@@ -126,6 +126,7 @@ func (b *backend) checkRole(ctx context.Context, req *logical.Request, data *fra
 		if r.PolicyPerLease {
 			custom = policyName(entity, randomName())
 		}
+		c.leaveOutTemplates()
 		c.existence()
 		if t == typeRAMUser {
 			c.user(entity, custom)
@@ -220,6 +221,21 @@ func (c *roleCheck) roleARN(arn string) []finding {
 		}
 	}
 	return []finding{exists, trust, longest, assume}
+}
+
+// leaveOutTemplates takes out the policies that depend on who reads credentials.
+func (c *roleCheck) leaveOutTemplates() {
+	literal := *c.role
+	literal.RemotePolicies = nil
+	for _, p := range c.role.RemotePolicies {
+		if !p.templated() {
+			literal.RemotePolicies = append(literal.RemotePolicies, p)
+			continue
+		}
+		c.note(finding{Action: "remote_policies", On: p.Type + " policy " + p.Name, NeededFor: "issue", Result: checkNot,
+			Fix: "Its name depends on who reads credentials."})
+	}
+	c.role = &literal
 }
 
 // existence checks the policies and groups that the role names.

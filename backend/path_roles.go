@@ -121,7 +121,7 @@ func roleFields() map[string]*framework.FieldSchema {
 		"remote_policies": {
 			Type: framework.TypeStringSlice,
 			Description: `ram_user, ram_role: policies that exist in RAM, each as "name:<policy>,type:System" or ` +
-				`"name:<policy>,type:Custom". An empty list clears it.`,
+				`"name:<policy>,type:Custom". An empty list clears it. Names may hold identity templates.`,
 		},
 		"ram_groups": {
 			Type:        framework.TypeCommaStringSlice,

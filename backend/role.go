@@ -63,6 +63,9 @@ type remotePolicy struct {
 	Type string `json:"type"`
 }
 
+// templated tells whether the policy is another for each requester.
+func (p remotePolicy) templated() bool { return strings.Contains(p.Name, "{{") }
+
 // inlinePolicy is a policy document kept in the role. Hash is 32 random hex
 // digits made when the document is written; it names the policy in RAM.
 type inlinePolicy struct {
@@ -369,6 +372,11 @@ func (r *role) validateTemplates() error {
 	} {
 		if _, err := fillTemplate(template, "token", "role"); err != nil {
 			return fmt.Errorf("%s: %w", field, err)
+		}
+	}
+	for n, p := range r.RemotePolicies {
+		if _, err := framework.ValidateIdentityTemplate(p.Name); err != nil {
+			return fmt.Errorf("remote_policies[%d] has an identity template that is not well-formed", n)
 		}
 	}
 	if _, err := framework.ValidateIdentityTemplate(r.SourceIdentity); err != nil {
