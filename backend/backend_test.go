@@ -57,7 +57,9 @@ func newSeededMount(t *testing.T, seed alisim.Seed) *mount {
 	m := &mount{t: t, storage: &logical.InmemStorage{}, sim: sim}
 	m.backend = m.start(m.storage)
 	for onlyV2 := range m.metadata {
-		if m.metadata[onlyV2], err = alicreds.NewMetadata(alicreds.MetadataOptions{Endpoint: sim.IMDSURL, DisableIMDSv1: onlyV2}); err != nil {
+		if m.metadata[onlyV2], err = alicreds.NewMetadata(alicreds.MetadataOptions{
+			Endpoint: sim.IMDSURL, DisableIMDSv1: onlyV2, ConnectTimeout: time.Minute, Timeout: time.Minute, // see simConfig
+		}); err != nil {
 			t.Fatal(err)
 		}
 	}

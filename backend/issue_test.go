@@ -730,7 +730,7 @@ func (m *mount) ask(resp *logical.Response) (alicreds.Identity, error) {
 	if token, ok := resp.Data["security_token"]; ok {
 		keys.SecurityToken = token.(string)
 	}
-	api, err := openapi.New(openapi.Options{HTTP: m.sim.Client()})
+	api, err := openapi.New(openapi.Options{HTTP: m.sim.Client(), Timeout: time.Minute})
 	if err != nil {
 		m.t.Fatal(err)
 	}
