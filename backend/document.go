@@ -158,7 +158,10 @@ func endingAt(policy string, end time.Time) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	document, _ := value.(map[string]any)
+	document, ok := value.(map[string]any)
+	if !ok {
+		return "", errors.New("the session policy is not an object")
+	}
 	if err := spelled(document, "Version", "Statement"); err != nil {
 		return "", fmt.Errorf("the session policy %w", err)
 	}

@@ -246,6 +246,7 @@ func TestEndingAt(t *testing.T) {
 			`{"Version":"1","Statement":[{"Effect":"Allow","Action":"*","Resource":"*","Condition":{"DateLessThan":{"acs:CurrentTime":"x"},"DateLessThanEquals":{"acs:CurrentTime":"x"}}}]}`,
 			"", "leaves none for expire_with_lease",
 		},
+		"no object":                  {`[]`, "", "is not an object"},
 		"an effect that is neither":  {`{"Version":"1","Statement":[{"Effect":["Allow"],"Action":"*","Resource":"*"}]}`, "", "Effect"},
 		"an effect in small letters": {`{"Version":"1","Statement":[{"effect":"Allow","Action":"*","Resource":"*"}]}`, "", "Effect"},
 		"statements in small letters beside": {
