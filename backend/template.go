@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
 	gotemplate "text/template"
 
 	"github.com/hashicorp/vault/sdk/helper/template"
@@ -19,9 +20,15 @@ const (
 	maxFilled   = 4096 // bytes of what one function in it returns
 )
 
-// loops are the actions that can repeat others. A keyword comes first in its
-// action.
-var loops = regexp.MustCompile(`\{\{(-\s)?\s*(range|template|define|block)\b`)
+// Compiled when a mount has a template, which few have.
+var (
+	// loops are the actions that can repeat others. A keyword comes first in
+	// its action.
+	loops = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`\{\{(-\s)?\s*(range|template|define|block)\b`)
+	})
+	wide = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`[0-9]{4}|\*`) })
+)
 
 // fillTemplate executes a template of Vault's kind.
 func fillTemplate(text, displayName, roleName string) (string, error) {
@@ -31,7 +38,7 @@ func fillTemplate(text, displayName, roleName string) (string, error) {
 	if len(text) > maxTemplate {
 		return "", fmt.Errorf("the template has %d bytes; the limit is %d", len(text), maxTemplate)
 	}
-	if loops.MatchString(text) {
+	if loops().MatchString(text) {
 		return "", errors.New("range, template, define and block are not supported in this template")
 	}
 	t, err := template.NewTemplate(append(boundedFunctions(), template.Template(text))...)
@@ -57,7 +64,7 @@ func boundedFunctions() []template.Opt {
 			return bounded(base64.StdEncoding.EncodeToString([]byte(s)))
 		}),
 		template.Function("printf", func(format string, args ...any) (string, error) {
-			if wide.MatchString(format) {
+			if wide().MatchString(format) {
 				return "", errors.New("a width or precision of printf must be a number of three digits at most")
 			}
 			return bounded(fmt.Sprintf(format, args...))
@@ -69,8 +76,6 @@ func boundedFunctions() []template.Opt {
 		template.Function("urlquery", joined(gotemplate.URLQueryEscaper)),
 	}
 }
-
-var wide = regexp.MustCompile(`[0-9]{4}|\*`)
 
 func bounded(s string) (string, error) {
 	if len(s) > maxFilled {
