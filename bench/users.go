@@ -41,6 +41,7 @@ func measureUsers(ctx context.Context, e *effort, table *tabwriter.Writer) ([]fi
 	}
 	each := pick(e, 8, 2)
 	revocations := make([][]float64, len(series))
+	calls := make([][2]int, len(series)) // of an issue and a revocation
 	issues, err := inTurn(ctx, e.rounds, len(series), func(i int) (float64, error) {
 		var issued, revoked []time.Duration
 		for range each {
@@ -48,17 +49,21 @@ func measureUsers(ctx context.Context, e *effort, table *tabwriter.Writer) ([]fi
 			if err != nil {
 				return 0, err
 			}
+			before := l.calls()
 			began := time.Now()
 			c, err := l.read(ctx, series[i].engine, role)
 			if err != nil {
 				return 0, err
 			}
 			issued = append(issued, time.Since(began))
+			calls[i][0] = l.calls() - before
+			before = l.calls()
 			began = time.Now()
 			if err := l.revoke(ctx, series[i].engine, c.LeaseID); err != nil {
 				return 0, err
 			}
 			revoked = append(revoked, time.Since(began))
+			calls[i][1] = l.calls() - before
 		}
 		revocations[i] = append(revocations[i], milliseconds(median(revoked)))
 		return milliseconds(median(issued)), nil
@@ -69,9 +74,9 @@ func measureUsers(ctx context.Context, e *effort, table *tabwriter.Writer) ([]fi
 	if err := l.revoke(ctx, ours, held.LeaseID); err != nil {
 		return nil, err
 	}
-	fmt.Fprintf(table, "RAM user with 2 inline and 2 system policies, cloud %v away\tissue ms\trevoke ms\t\n", roundTrip)
+	fmt.Fprintf(table, "RAM user with 2 inline and 2 system policies, cloud %v away\tissue ms\tcalls\trevoke ms\tcalls\t\n", roundTrip)
 	for i, s := range series {
-		fmt.Fprintf(table, "%s\t%.1f\t%.1f\t\n", s.what, median(issues[i]), median(revocations[i]))
+		fmt.Fprintf(table, "%s\t%.1f\t%d\t%.1f\t%d\t\n", s.what, median(issues[i]), calls[i][0], median(revocations[i]), calls[i][1])
 	}
 	return []figure{
 		{"user_p50", ratio(issues[0], issues[1]), atMost(0.2)},
