@@ -72,17 +72,17 @@ func (o STSOptions) ready() (STSOptions, error) {
 	if o.Endpoint == "" && o.Region != "" && !regionID(o.Region) {
 		return o, fmt.Errorf("the STS region is not a region id such as cn-hangzhou")
 	}
-	for _, endpoint := range o.Endpoints() {
-		if err := openapi.CheckEndpoint(endpoint); err != nil {
-			return o, fmt.Errorf("STS endpoint: %w", err)
-		}
-	}
 	if o.Client == nil {
 		client, err := openapi.New(openapi.Options{})
 		if err != nil {
 			return o, err
 		}
 		o.Client = client
+	}
+	for _, endpoint := range o.Endpoints() {
+		if err := o.Client.CheckEndpoint(endpoint); err != nil {
+			return o, fmt.Errorf("STS endpoint: %w", err)
+		}
 	}
 	return o, nil
 }

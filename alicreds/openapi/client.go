@@ -381,10 +381,10 @@ func (c *Client) request(ctx context.Context, target *url.URL, r Request) (*http
 		header.Set("Content-Type", "application/x-www-form-urlencoded")
 	default:
 		u.RawQuery = encode(r.Params)
-		header.Set("x-acs-action", r.Action)
-		header.Set("x-acs-version", r.Version)
-		header.Set("x-acs-date", timestamp())
-		header.Set("x-acs-signature-nonce", nonce())
+		header["X-Acs-Action"] = []string{r.Action}
+		header["X-Acs-Version"] = []string{r.Version}
+		header["X-Acs-Date"] = []string{timestamp()}
+		header["X-Acs-Signature-Nonce"] = []string{nonce()}
 		sign(header, r.Keys, u.Host, u.RawQuery, nil)
 	}
 	request := (&http.Request{

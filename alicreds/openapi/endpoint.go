@@ -20,6 +20,13 @@ func CheckEndpoint(endpoint string) error {
 // maxEndpoints bounds how many a Client remembers; it calls a few.
 const maxEndpoints = 64
 
+// CheckEndpoint is the function of that name; an endpoint that the client has
+// been asked about before costs nothing.
+func (c *Client) CheckEndpoint(endpoint string) error {
+	_, err := c.endpoint(endpoint)
+	return err
+}
+
 // endpoint is parseEndpoint, once for each.
 func (c *Client) endpoint(s string) (*url.URL, error) {
 	c.endpointsMu.RLock()

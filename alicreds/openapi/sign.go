@@ -12,15 +12,18 @@ import (
 	"time"
 )
 
-const algorithm = "ACS3-HMAC-SHA256"
+const (
+	algorithm     = "ACS3-HMAC-SHA256"
+	contentHeader = "X-Acs-Content-Sha256"
+)
 
 // sign adds the ACS3-HMAC-SHA256 headers ("V3 request body and signature
 // mechanism" of Alibaba Cloud) to h. query is the encoded query string
 // exactly as it is sent.
 func sign(h http.Header, k Keys, host, query string, body []byte) {
-	h.Set("x-acs-content-sha256", hexSHA256(body))
+	h[contentHeader] = []string{hexSHA256(body)}
 	if k.SecurityToken != "" {
-		h.Set("x-acs-security-token", k.SecurityToken)
+		h["X-Acs-Security-Token"] = []string{k.SecurityToken}
 	}
 	canonical, signed := canonicalRequest(h, host, query)
 	mac := hmac.New(sha256.New, []byte(k.AccessKeySecret))
@@ -51,7 +54,7 @@ func canonicalRequest(h http.Header, host, query string) (canonical, signed stri
 		b.WriteString(l.name + ":" + l.value + "\n")
 	}
 	signed = strings.Join(names, ";")
-	b.WriteString("\n" + signed + "\n" + h.Get("x-acs-content-sha256"))
+	b.WriteString("\n" + signed + "\n" + h.Get(contentHeader))
 	return b.String(), signed
 }
 
