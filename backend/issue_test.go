@@ -191,9 +191,6 @@ func TestSharedPoliciesUnderConcurrency(t *testing.T) {
 						t.Errorf("%s has the policies %v", u.Name, u.Policies)
 					}
 				}
-				raw, _ := json.Marshal(resp.Secret.InternalData)
-				resp.Secret.InternalData = nil
-				_ = json.Unmarshal(raw, &resp.Secret.InternalData)
 				if _, err := m.HandleRequest(context.Background(), &logical.Request{Operation: logical.RevokeOperation, Secret: resp.Secret, Storage: m.storage}); err != nil {
 					t.Errorf("revocation: %v", err)
 				}
@@ -407,7 +404,7 @@ func TestRemotePolicyTemplates(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				return m.onTheWire(resp)
+				return resp
 			}
 			alice := read("alice")
 			if alice.IsError() {
