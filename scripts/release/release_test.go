@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -201,7 +202,7 @@ func copySource(t *testing.T, from, to string) {
 			return filepath.SkipDir
 		case e.IsDir():
 			return os.MkdirAll(filepath.Join(to, relative), 0o700)
-		case !strings.HasSuffix(name, ".go") && filepath.Base(name) != "go.mod" && filepath.Base(name) != "go.sum":
+		case !slices.Contains([]string{".go", ".gz", ".mod", ".sum"}, filepath.Ext(name)):
 			return nil
 		}
 		content, err := os.ReadFile(name)
