@@ -330,7 +330,7 @@ func TestConformance(t *testing.T) {
 			gone.Close()
 			c.Proxy, c.STSEndpoint = gone.URL, "sts.invalid"
 			// Retries of a refused connection end with the caller's patience.
-			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 			defer cancel()
 			_, err := mustBuild(t, c).Retrieve(ctx)
 			wantError(t, err, "proxyconnect")

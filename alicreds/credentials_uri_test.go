@@ -100,7 +100,7 @@ func TestCredentialsURIRefused(t *testing.T) {
 		t.Errorf("closed: %v is not temporary", err)
 	}
 	hanging := newDesk(t, func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
-	if _, err := credentialsURI(t, hanging.URL, alicreds.CredentialsURIOptions{Timeout: 50 * time.Millisecond}).Retrieve(t.Context()); !errors.As(err, &network) || !network.Sent {
+	if _, err := credentialsURI(t, hanging.URL, alicreds.CredentialsURIOptions{Timeout: time.Second}).Retrieve(t.Context()); !errors.As(err, &network) || !network.Sent {
 		t.Errorf("hanging: %v", err)
 	}
 }

@@ -271,8 +271,8 @@ func TestECSRAMRoleOffECS(t *testing.T) {
 		address string
 		within  time.Duration
 	}{
-		"nobody listens": {closed.Addr().String(), time.Second},
-		"nobody answers": {silent.Addr().String(), 3 * time.Second},
+		"nobody listens": {closed.Addr().String(), 10 * time.Second},
+		"nobody answers": {silent.Addr().String(), 10 * time.Second},
 	} {
 		metadata, err := alicreds.NewMetadata(alicreds.MetadataOptions{Endpoint: "http://" + tc.address, Timeout: 200 * time.Millisecond, ConnectTimeout: 200 * time.Millisecond})
 		if err != nil {
