@@ -58,9 +58,7 @@ func (c *cloud) cleanUp(ctx context.Context, u issued) error {
 		return errors.New("there is no name of a user or role to clean up after")
 	}
 	policies := slices.Concat(u.InlinePolicies, u.RemotePolicies)
-	remove := c.removeUser
 	if u.RAMRole != "" {
-		remove = c.removeRole
 		if err := c.stripRole(ctx, u.RAMRole, policies); err != nil {
 			return err
 		}
@@ -77,9 +75,9 @@ func (c *cloud) cleanUp(ctx context.Context, u issued) error {
 		}
 	}
 	var w wave
-	w.add(func() error { return remove(ctx, u) })
+	w.add(func() error { return c.remove(ctx, u, c.removalOf(u)) })
 	for _, p := range u.InlinePolicies {
-		w.add(func() error { return c.removePolicy(ctx, u, p.Name) })
+		w.add(func() error { return c.remove(ctx, u, c.removalOfPolicy(p.Name)) })
 	}
 	return w.run()
 }
@@ -91,32 +89,6 @@ func (c *cloud) stripRole(ctx context.Context, role string, policies []remotePol
 		w.add(func() error { return c.detachFromRole(ctx, role, p) })
 	}
 	return w.run()
-}
-
-// removeRole is to removeUser as roles are to users. It ends all sessions of
-// the role.
-func (c *cloud) removeRole(ctx context.Context, u issued) error {
-	for round := 1; ; round++ {
-		err := c.deleteRole(ctx, u.RAMRole)
-		if hasCode(err, "EntityNotExist.Role") {
-			return c.believeGone(ctx, u, "role "+u.RAMRole)
-		}
-		if round == cleanUpRounds || !deleteConflict(err, "Role") {
-			return err
-		}
-		policies, err := c.policiesOfRole(ctx, u.RAMRole)
-		if err != nil {
-			return err
-		}
-		if err := c.stripRole(ctx, u.RAMRole, policies); err != nil {
-			return err
-		}
-		if round > 1 { // the removals may not be visible yet
-			if err := pause(ctx, time.Duration(round)*500*time.Millisecond); err != nil {
-				return err
-			}
-		}
-	}
 }
 
 // strip takes everything named from the user. It tries all of it before it
@@ -135,31 +107,91 @@ func (c *cloud) strip(ctx context.Context, user string, keys []string, policies 
 	return w.run()
 }
 
-// removeUser deletes the user. Where RAM says that the user still has
-// something, everything the user has is listed and removed, whoever added it:
-// the user is ours, and nothing of it may survive the lease.
-func (c *cloud) removeUser(ctx context.Context, u issued) error {
+// removal is the deletion of one thing, and what clears its way while RAM
+// answers DeleteConflict.
+type removal struct {
+	what   string                      // "user vault-x"
+	absent string                      // code of the answer that there is none
+	delete func(context.Context) error // tells, too, that there is none
+	empty  func(context.Context) error // takes away what RAM lists
+	grants attachment                  // what Resource Management lists of it
+}
+
+func (c *cloud) removalOf(u issued) removal {
+	if u.RAMRole != "" {
+		return removal{
+			what: "role " + u.RAMRole, absent: "EntityNotExist.Role",
+			delete: func(ctx context.Context) error { return c.deleteRole(ctx, u.RAMRole) },
+			empty:  func(ctx context.Context) error { return c.emptyRole(ctx, u.RAMRole) },
+			grants: attachment{PrincipalType: principalRole, PrincipalName: u.RAMRole},
+		}
+	}
+	return removal{
+		what: "user " + u.UserName, absent: "EntityNotExist.User",
+		delete: func(ctx context.Context) error { return c.deleteUser(ctx, u.UserName) },
+		empty:  func(ctx context.Context) error { return c.emptyUser(ctx, u.UserName) },
+		grants: attachment{PrincipalType: principalUser, PrincipalName: u.UserName},
+	}
+}
+
+// removalOfPolicy is that of a policy that was made for one lease, whomever it
+// has been attached to since.
+func (c *cloud) removalOfPolicy(name string) removal {
+	return removal{
+		what: "policy " + name, absent: "EntityNotExist.Policy",
+		delete: func(ctx context.Context) error { return c.deletePolicy(ctx, name) },
+		empty:  func(ctx context.Context) error { return c.detachEverywhere(ctx, name) },
+		grants: attachment{PolicyType: "Custom", PolicyName: name},
+	}
+}
+
+// remove deletes. Where RAM says that something is in the way, everything of
+// the kind is listed and removed, whoever added it: the thing is ours, and
+// nothing of it may survive the lease. RAM lists no grant of a resource group,
+// and refuses for it all the same: the second time that policies are in the way,
+// Resource Management is asked.
+func (c *cloud) remove(ctx context.Context, u issued, r removal) error {
+	var unknown error // why Resource Management did not tell
 	for round := 1; ; round++ {
-		err := c.deleteUser(ctx, u.UserName)
-		if hasCode(err, "EntityNotExist.User") {
-			return c.believeGone(ctx, u, "user "+u.UserName)
+		err := r.delete(ctx)
+		if hasCode(err, r.absent) {
+			return c.believeGone(ctx, u, r.what)
 		}
-		if round == cleanUpRounds || !deleteConflict(err, "User") {
+		switch {
+		case !deleteConflict(err):
+			return err
+		case round == cleanUpRounds && unknown != nil:
+			return fmt.Errorf("%w (RAM lists no grants of resource groups, and they could not be looked for: %w)", err, unknown)
+		case round == cleanUpRounds:
 			return err
 		}
-		if err := c.empty(ctx, u.UserName); err != nil {
+		if err := r.empty(ctx); err != nil {
 			return err
 		}
-		if round > 1 { // the removals may not be visible yet
-			if err := pause(ctx, time.Duration(round)*500*time.Millisecond); err != nil {
-				return err
-			}
+		if round == 1 {
+			continue
+		}
+		if policiesInTheWay(err) && unknown == nil {
+			unknown = c.detachGrants(ctx, u.AccountID, r.grants)
+		}
+		// The removals may not be visible yet.
+		if err := pause(ctx, time.Duration(round)*500*time.Millisecond); err != nil {
+			return err
 		}
 	}
 }
 
-// empty lists what the user has and removes it.
-func (c *cloud) empty(ctx context.Context, user string) error {
+// emptyRole lists what the role has and removes it.
+func (c *cloud) emptyRole(ctx context.Context, role string) error {
+	policies, err := c.policiesOfRole(ctx, role)
+	if err != nil {
+		return err
+	}
+	return c.stripRole(ctx, role, policies)
+}
+
+// emptyUser lists what the user has and removes it.
+func (c *cloud) emptyUser(ctx context.Context, user string) error {
 	var keys, groups []string
 	var policies []remotePolicy
 	var w wave
@@ -196,33 +228,18 @@ func (c *cloud) believeGone(ctx context.Context, u issued, what string) error {
 	return nil
 }
 
-// removePolicy deletes a policy that was made for one lease, whomever it has
-// been attached to since.
-func (c *cloud) removePolicy(ctx context.Context, u issued, name string) error {
-	for round := 1; ; round++ {
-		err := c.deletePolicy(ctx, name)
-		if hasCode(err, "EntityNotExist.Policy") {
-			return c.believeGone(ctx, u, "policy "+name)
-		}
-		if round == cleanUpRounds || !deleteConflict(err, "Policy") {
-			return err
-		}
-		if err := c.detachEverywhere(ctx, name); err != nil {
-			return err
-		}
-		if round > 1 {
-			if err := pause(ctx, time.Duration(round)*500*time.Millisecond); err != nil {
-				return err
-			}
-		}
-	}
+// deleteConflict tells whether RAM refused to delete something for what it still
+// has or is used by. The code says which of the two is meant first in some
+// refusals and last in others.
+func deleteConflict(err error) bool {
+	var refused *openapi.Error
+	return errors.As(err, &refused) && strings.HasPrefix(refused.Code, "DeleteConflict.")
 }
 
-// deleteConflict tells whether RAM refused to delete an entity of that kind for
-// what it still has or is used by.
-func deleteConflict(err error, kind string) bool {
+// policiesInTheWay tells whether the refusal is about a policy and its holders.
+func policiesInTheWay(err error) bool {
 	var refused *openapi.Error
-	return errors.As(err, &refused) && strings.HasPrefix(refused.Code, "DeleteConflict."+kind)
+	return errors.As(err, &refused) && strings.Contains(refused.Code, "Policy")
 }
 
 func pause(ctx context.Context, d time.Duration) error {

@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,18 +17,14 @@ import (
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
 )
 
-const (
-	ramEndpoint = "ram.aliyuncs.com"
-	ramVersion  = "2015-05-01"
-)
-
 // cloud is STS and RAM as the configured principal. It is safe for concurrent
 // use, made once per configuration, and keeps its connections and keys.
 type cloud struct {
 	api *openapi.Client
 	own alicreds.Provider // the mount's own credentials, cached
 	sts alicreds.STSOptions
-	ram string
+
+	ram, resourceManager service
 
 	usernameTemplate, sessionTemplate, policyNameTemplate string // defaults of roles
 
@@ -64,7 +61,7 @@ func newCloudOver(client *http.Client, metadata *alicreds.Metadata, c *config, s
 		Endpoint:          c.STSEndpoint,
 		FallbackEndpoints: c.STSFallbackEndpoints,
 		Region:            c.Region,
-		VPC:               c.Network == "vpc",
+		VPC:               c.Network == networkVPC,
 		Client:            api,
 	}
 	own, err := c.provider(c.credentialType(), sessionOptions{
@@ -74,12 +71,10 @@ func newCloudOver(client *http.Client, metadata *alicreds.Metadata, c *config, s
 	if err != nil {
 		return nil, err
 	}
-	ram := c.RAMEndpoint
-	if ram == "" {
-		ram = ramEndpoint
-	}
 	return &cloud{
-		api: api, own: alicreds.NewCache(own, alicreds.CacheOptions{}), sts: sts, ram: ram,
+		api: api, own: alicreds.NewCache(own, alicreds.CacheOptions{}), sts: sts,
+		ram:              service{cmp.Or(c.RAMEndpoint, c.host("ram")), ramVersion},
+		resourceManager:  service{cmp.Or(c.ResourceManagerEndpoint, c.host("resourcemanager")), resourceManagerVersion},
 		usernameTemplate: c.UsernameTemplate, sessionTemplate: c.RoleSessionNameTemplate, policyNameTemplate: c.PolicyNameTemplate,
 	}, nil
 }
@@ -113,13 +108,15 @@ func (i identity) principal() string {
 
 // call sends a RAM call. repeatable says that executing it twice does no harm.
 func (c *cloud) call(ctx context.Context, repeatable bool, action string, params map[string]string, out any) error {
+	return c.send(ctx, c.ram, repeatable, action, params, out)
+}
+
+func (c *cloud) send(ctx context.Context, to service, repeatable bool, action string, params map[string]string, out any) error {
 	own, err := c.own.Retrieve(ctx)
 	if err != nil {
 		return err
 	}
-	return c.api.Do(ctx, openapi.Request{
-		Endpoint: c.ram, Action: action, Version: ramVersion, Params: params, Keys: own.Keys(), Repeatable: repeatable,
-	}, out)
+	return c.api.Do(ctx, to.request(repeatable, action, params, own.Keys()), out)
 }
 
 // createUser creates a user under a random name of ours, so a user of that name

@@ -74,7 +74,7 @@ func (b *backend) removeSharedPolicy(ctx context.Context, c *cloud, u issued, na
 		switch {
 		case hasCode(err, "EntityNotExist.Policy"):
 			return c.believeGone(ctx, u, "policy "+name)
-		case !deleteConflict(err, "Policy"):
+		case !deleteConflict(err):
 			return err
 		case round == cleanUpRounds:
 			used, unsure := c.inUse(ctx, name)

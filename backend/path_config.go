@@ -39,15 +39,16 @@ type config struct {
 	Policy                string        `json:"policy,omitempty"`
 	RoleSessionExpiration time.Duration `json:"role_session_expiration,omitempty"`
 
-	Region               string        `json:"region,omitempty"`
-	Network              string        `json:"network,omitempty"`
-	STSEndpoint          string        `json:"sts_endpoint,omitempty"`
-	STSFallbackEndpoints []string      `json:"sts_fallback_endpoints,omitempty"`
-	RAMEndpoint          string        `json:"ram_endpoint,omitempty"`
-	CACertificate        string        `json:"ca_certificate,omitempty"`
-	MaxRetries           *int          `json:"max_retries,omitempty"`
-	ConnectTimeout       time.Duration `json:"connect_timeout,omitempty"`
-	Timeout              time.Duration `json:"timeout,omitempty"`
+	Region                  string        `json:"region,omitempty"`
+	Network                 string        `json:"network,omitempty"`
+	STSEndpoint             string        `json:"sts_endpoint,omitempty"`
+	STSFallbackEndpoints    []string      `json:"sts_fallback_endpoints,omitempty"`
+	RAMEndpoint             string        `json:"ram_endpoint,omitempty"`
+	ResourceManagerEndpoint string        `json:"resource_manager_endpoint,omitempty"`
+	CACertificate           string        `json:"ca_certificate,omitempty"`
+	MaxRetries              *int          `json:"max_retries,omitempty"`
+	ConnectTimeout          time.Duration `json:"connect_timeout,omitempty"`
+	Timeout                 time.Duration `json:"timeout,omitempty"`
 
 	UsernameTemplate        string `json:"username_template,omitempty"`
 	RoleSessionNameTemplate string `json:"role_session_name_template,omitempty"`
@@ -133,12 +134,12 @@ func configFields() map[string]*framework.FieldSchema {
 		},
 		"region": {
 			Type:        framework.TypeString,
-			Description: `Region whose STS is called, such as "cn-beijing". RAM has one endpoint for all regions.`,
+			Description: `Region whose STS is called, such as "cn-beijing". RAM has one endpoint for all regions, and one for the VPCs of some.`,
 		},
 		"network": {
 			Type:          framework.TypeString,
-			Description:   `"public" (the default), or "vpc" to call STS by the VPC name of the region.`,
-			AllowedValues: []interface{}{"public", "vpc"},
+			Description:   `"public" (the default), or "vpc" to call STS by the VPC name of the region, and RAM by its VPC name where the region has one.`,
+			AllowedValues: []interface{}{networkPublic, networkVPC},
 		},
 		"sts_endpoint": {
 			Type:        framework.TypeString,
@@ -149,7 +150,15 @@ func configFields() map[string]*framework.FieldSchema {
 			Description: "Hosts or https URLs of STS, tried in this order when one cannot be reached; never after an answer. With " +
 				"neither region nor sts_endpoint: sts.us-east-1.aliyuncs.com after sts.aliyuncs.com.",
 		},
-		"ram_endpoint":   {Type: framework.TypeString, Description: "Host or https URL of RAM; default ram.aliyuncs.com."},
+		"ram_endpoint": {
+			Type:        framework.TypeString,
+			Description: "Host or https URL of RAM; default ram.aliyuncs.com, or with network=vpc ram.vpc-proxy.aliyuncs.com in the regions that have it.",
+		},
+		"resource_manager_endpoint": {
+			Type: framework.TypeString,
+			Description: "Host or https URL of Resource Management, which is asked only when RAM refuses a deletion for policies that it does not list; " +
+				"default resourcemanager.aliyuncs.com, or with network=vpc resourcemanager.vpc-proxy.aliyuncs.com in the same regions.",
+		},
 		"ca_certificate": {Type: framework.TypeString, Description: "PEM certificates that replace the system's roots when the endpoints are verified."},
 		"max_retries": {
 			Type:        framework.TypeInt,
@@ -216,23 +225,24 @@ func (b *backend) readConfig(ctx context.Context, req *logical.Request, _ *frame
 	}
 	network := c.Network
 	if network == "" {
-		network = "public"
+		network = networkPublic
 	}
 	data := map[string]interface{}{
-		"role_arn":                c.RoleARN,
-		"role_session_name":       c.RoleSessionName,
-		"external_id":             c.ExternalID,
-		"policy":                  c.Policy,
-		"role_session_expiration": int64(c.RoleSessionExpiration / time.Second),
-		"region":                  c.Region,
-		"network":                 network,
-		"sts_endpoint":            c.STSEndpoint,
-		"sts_fallback_endpoints":  append([]string{}, c.STSFallbackEndpoints...),
-		"ram_endpoint":            c.RAMEndpoint,
-		"ca_certificate":          c.CACertificate,
-		"max_retries":             retries,
-		"connect_timeout":         int64(c.ConnectTimeout / time.Second),
-		"timeout":                 int64(c.Timeout / time.Second),
+		"role_arn":                  c.RoleARN,
+		"role_session_name":         c.RoleSessionName,
+		"external_id":               c.ExternalID,
+		"policy":                    c.Policy,
+		"role_session_expiration":   int64(c.RoleSessionExpiration / time.Second),
+		"region":                    c.Region,
+		"network":                   network,
+		"sts_endpoint":              c.STSEndpoint,
+		"sts_fallback_endpoints":    append([]string{}, c.STSFallbackEndpoints...),
+		"ram_endpoint":              c.RAMEndpoint,
+		"resource_manager_endpoint": c.ResourceManagerEndpoint,
+		"ca_certificate":            c.CACertificate,
+		"max_retries":               retries,
+		"connect_timeout":           int64(c.ConnectTimeout / time.Second),
+		"timeout":                   int64(c.Timeout / time.Second),
 
 		"username_template":          c.UsernameTemplate,
 		"role_session_name_template": c.RoleSessionNameTemplate,
@@ -348,7 +358,8 @@ func (c *config) update(data *framework.FieldData) error {
 	for field, to := range map[string]*string{
 		"role_arn": &c.RoleARN, "role_session_name": &c.RoleSessionName, "external_id": &c.ExternalID, "policy": &c.Policy,
 		"region": &c.Region, "network": &c.Network, "sts_endpoint": &c.STSEndpoint, "ram_endpoint": &c.RAMEndpoint,
-		"ca_certificate": &c.CACertificate, "username_template": &c.UsernameTemplate,
+		"resource_manager_endpoint": &c.ResourceManagerEndpoint,
+		"ca_certificate":            &c.CACertificate, "username_template": &c.UsernameTemplate,
 		"role_session_name_template": &c.RoleSessionNameTemplate, "policy_name_template": &c.PolicyNameTemplate,
 	} {
 		if v, ok := data.GetOk(field); ok {
@@ -388,15 +399,16 @@ func (c *config) validate() error {
 		return err
 	}
 	switch c.Network {
-	case "", "public", "vpc":
+	case "", networkPublic, networkVPC:
 	default:
 		return fmt.Errorf(`network %q is not known: use "public" or "vpc"`, c.Network)
 	}
-	if c.Network == "vpc" && c.Region == "" && c.STSEndpoint == "" {
+	if c.Network == networkVPC && c.Region == "" && c.STSEndpoint == "" {
 		return errors.New("network=vpc needs a region: there is no VPC name of STS without one")
 	}
 	if err := checkEndpoints(map[string][]string{
 		"sts_endpoint": {c.STSEndpoint}, "ram_endpoint": {c.RAMEndpoint}, "sts_fallback_endpoints": c.STSFallbackEndpoints,
+		"resource_manager_endpoint": {c.ResourceManagerEndpoint},
 	}); err != nil {
 		return err
 	}
@@ -418,17 +430,25 @@ func (c *config) validate() error {
 	return c.validateRotation()
 }
 
-// warnings tell of keys that are kept and not used.
+// warnings tell of what is stored and does not do what one might expect.
 func (c *config) warnings() []string {
+	var warnings []string
 	switch t := c.credentialType(); t {
 	case typeAccessKey, typeSTS, typeRAMRoleARN:
-		return nil
 	default:
-		if c.AccessKey == "" {
-			return nil
+		if c.AccessKey != "" {
+			warnings = append(warnings, fmt.Sprintf("access_key and secret_key are kept, but not used while credential_type is %s", t))
 		}
-		return []string{fmt.Sprintf("access_key and secret_key are kept, but not used while credential_type is %s", t)}
 	}
+	if c.Network == networkVPC && c.RAMEndpoint == "" && !c.insideVPC() {
+		where := "in region " + c.Region
+		if c.Region == "" {
+			where = "that can be known without region"
+		}
+		warnings = append(warnings, fmt.Sprintf("network=vpc: RAM has no VPC name %s, so its calls go to %s, which needs a way to the Internet. "+
+			"Sessions need STS only. Set ram_endpoint if RAM is reached by another name", where, c.host("ram")))
+	}
+	return warnings
 }
 
 func (b *backend) deleteConfig(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {

@@ -406,9 +406,7 @@ type ownKeys struct {
 func (o ownKeys) owner() (account, user string) { return o.account, o.user }
 
 func (o ownKeys) call(ctx context.Context, repeatable bool, action string, params map[string]string, out any) error {
-	err := o.cloud.api.Do(ctx, openapi.Request{
-		Endpoint: o.cloud.ram, Action: action, Version: ramVersion, Params: params, Keys: o.key.signing(), Repeatable: repeatable,
-	}, out)
+	err := o.cloud.api.Do(ctx, o.cloud.ram.request(repeatable, action, params, o.key.signing()), out)
 	var refused *openapi.Error
 	if !errors.As(err, &refused) || refused.Code != "NoPermission" && !strings.HasPrefix(refused.Code, "InvalidAccessKeyId.") {
 		return err
@@ -446,9 +444,7 @@ func (o ownKeys) probe(ctx context.Context, k keyPair) error {
 	if err := probeSTS(ctx, o.cloud, k, o.account, o.user); err != nil {
 		return err
 	}
-	err := o.cloud.api.Do(ctx, openapi.Request{
-		Endpoint: o.cloud.ram, Action: "ListAccessKeys", Version: ramVersion, Keys: k.signing(), Repeatable: true,
-	}, nil)
+	err := o.cloud.api.Do(ctx, o.cloud.ram.request(true, "ListAccessKeys", nil, k.signing()), nil)
 	if hasCode(err, "NoPermission") {
 		return nil
 	}
