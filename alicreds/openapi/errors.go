@@ -2,6 +2,7 @@ package openapi
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"encoding/xml"
 	"errors"
@@ -29,8 +30,34 @@ type Error struct {
 	// empty. SignatureDoesNotMatch, for one, quotes the string to sign.
 	Message string
 
+	// Denied is what a refusal for want of permission tells beside its code;
+	// zero when it tells nothing.
+	Denied AccessDenied
+
 	reason string        // why an answer was unusable
 	skew   time.Duration // local clock minus service clock, for InvalidTimeStamp
+}
+
+// AccessDenied tells who may not do what, and why: the AccessDeniedDetail of
+// the answer, and the resource and action in RAM's sentence where it has none.
+// Each field may be empty. It holds names only, of at most 256 bytes; the
+// EncodedDiagnosticMessage is dropped.
+type AccessDenied struct {
+	Action   string // as policies spell it: "ram:CreateRole"
+	Resource string // "acs:ram:*:<account id>:role/*"
+
+	PrincipalType        string // "SubUser", "AssumedRoleUser"
+	PrincipalDisplayName string // name or id of a user; "<role>:<session>"
+	PrincipalOwnerID     string // the principal's account
+
+	// NoPermissionType is "ExplicitDeny" where a Deny statement matched, which
+	// no grant overcomes, and "ImplicitDeny" where no Allow statement did.
+	NoPermissionType string
+
+	// PolicyType is the kind of the policies that decided, such as
+	// "AccountLevelIdentityBasedPolicy", "AssumeRolePolicy" (the role's trust
+	// policy), "SessionPolicy", or "ControlPolicy" (the resource directory's).
+	PolicyType string
 }
 
 const tooLarge = "the answer is larger than 64 KiB"
@@ -56,6 +83,9 @@ func (e *Error) Error() string {
 	b.WriteString(")")
 	if e.Message != "" {
 		b.WriteString(": " + e.Message)
+	}
+	if why := strings.Trim(e.Denied.NoPermissionType+", "+e.Denied.PolicyType, ", "); why != "" {
+		b.WriteString(" (" + why + ")")
 	}
 	if e.skew != 0 {
 		direction := "ahead of"
@@ -140,14 +170,10 @@ func (e earlierError) Unwrap() error { return e.error }
 // refusal reads an error answer: JSON, or the XML that gateways fall back to.
 func refusal(action string, res *http.Response, body []byte) *Error {
 	e := &Error{Action: action, Status: res.StatusCode}
-	var answer struct {
-		Code      string
-		Message   string
-		RequestID string `json:"RequestId" xml:"RequestId"`
-	}
+	var answer refusalBody
 	if err := json.Unmarshal(body, &answer); err != nil && bytes.HasPrefix(bytes.TrimSpace(body), []byte("<")) {
 		if err := xml.Unmarshal(body, &answer); err != nil {
-			answer.Code, answer.Message = "", ""
+			answer = refusalBody{}
 		}
 	}
 	e.Code = identifier(answer.Code)
@@ -155,12 +181,65 @@ func refusal(action string, res *http.Response, body []byte) *Error {
 	if speaks(e.Code) {
 		e.Message = scrub(answer.Message)
 	}
+	e.Denied = answer.denied()
 	if hasCode(e.Code, "InvalidTimeStamp") {
 		if date, err := http.ParseTime(res.Header.Get("Date")); err == nil {
 			e.skew = time.Since(date).Round(time.Second)
 		}
 	}
 	return e
+}
+
+// refusalBody is what gateways and services put around a refusal.
+type refusalBody struct {
+	Code      string
+	Message   string
+	RequestID string             `json:"RequestId" xml:"RequestId"`
+	Detail    accessDeniedDetail `json:"AccessDeniedDetail" xml:"AccessDeniedDetail"`
+}
+
+type accessDeniedDetail struct {
+	AuthAction               string
+	AuthResource             string
+	AuthPrincipalType        string
+	AuthPrincipalDisplayName string
+	AuthPrincipalOwnerID     string `json:"AuthPrincipalOwnerId" xml:"AuthPrincipalOwnerId"`
+	NoPermissionType         string
+	PolicyType               string
+}
+
+// UnmarshalJSON takes an object, and a string that holds one, as some services
+// send it. What is neither must not cost the code that follows it.
+func (d *accessDeniedDetail) UnmarshalJSON(b []byte) error {
+	var text string
+	if json.Unmarshal(b, &text) == nil {
+		b = []byte(text)
+	}
+	type object accessDeniedDetail
+	_ = json.Unmarshal(b, (*object)(d))
+	return nil
+}
+
+// deniedSentence is RAM's: "You are not authorized to do this action.
+// Resource: acs:ram:*:<account id>:role/* Action: ram:CreateRole".
+var deniedSentence = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`\bResource: (acs:\S+) Action: ([A-Za-z0-9-]+:[A-Za-z0-9*]+)`)
+})
+
+func (r refusalBody) denied() AccessDenied {
+	action, resource := r.Detail.AuthAction, r.Detail.AuthResource
+	if sentence := deniedSentence().FindStringSubmatch(r.Message); sentence != nil {
+		resource, action = cmp.Or(resource, sentence[1]), cmp.Or(action, sentence[2])
+	}
+	return AccessDenied{
+		Action:               name(action),
+		Resource:             name(resource),
+		PrincipalType:        name(r.Detail.AuthPrincipalType),
+		PrincipalDisplayName: name(r.Detail.AuthPrincipalDisplayName),
+		PrincipalOwnerID:     name(r.Detail.AuthPrincipalOwnerID),
+		NoPermissionType:     name(r.Detail.NoPermissionType),
+		PolicyType:           name(r.Detail.PolicyType),
+	}
 }
 
 // unusable is an answer that should have been a good one.
@@ -182,6 +261,19 @@ func identifier(s string) string {
 		return ""
 	}
 	if strings.ContainsFunc(s, func(r rune) bool { return !inIdentifier(r) }) {
+		return ""
+	}
+	return s
+}
+
+// name drops what is not the name of an action, a resource, a principal or a
+// kind, so that an answer cannot bring a secret into errors either. The longest,
+// the resource of a policy, has a name of 128 characters in it.
+func name(s string) string {
+	if len(s) > maxName || holdsKey(s) || slices.ContainsFunc(unbroken().FindAllString(s, -1), looksRandom) {
+		return ""
+	}
+	if strings.ContainsFunc(s, func(r rune) bool { return !inIdentifier(r) && !strings.ContainsRune(":/*@", r) }) {
 		return ""
 	}
 	return s
@@ -241,7 +333,10 @@ func looksRandom(s string) bool {
 	return strings.ContainsAny(s, "0123456789") && strings.ToLower(s) != s && strings.ToUpper(s) != s
 }
 
-const maxMessage = 256
+const (
+	maxMessage = 256
+	maxName    = 256
+)
 
 func scrub(message string) string {
 	if len(message) > 4*maxMessage {

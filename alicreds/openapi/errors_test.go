@@ -118,6 +118,65 @@ func TestErrorAnswers(t *testing.T) {
 	}
 }
 
+// What a refusal tells of who may not do what. The bodies are RAM's of 2019,
+// and the later form with an AccessDeniedDetail.
+func TestErrorTellsWhatWasDenied(t *testing.T) {
+	t.Parallel()
+	const detail = `{"AuthAction":"ram:CreateRole","AuthPrincipalType":"AssumedRoleUser","AuthPrincipalDisplayName":"vault:mount-1","AuthPrincipalOwnerId":"1000000000000001",` +
+		`"EncodedDiagnosticMessage":"AQIBIAAAAOPdwKY2QLOvgMEc7SkkoJfj1kvZwsaRqNYMh10Tv0wTe0fCzaCdrvgazfNb0EnJ","NoPermissionType":"ExplicitDeny","PolicyType":"ControlPolicy"}`
+	const sentence = "You are not authorized to do this action. Resource: acs:ram:*:1000000000000001:role/* Action: ram:CreateRole"
+	full := openapi.AccessDenied{
+		Action: "ram:CreateRole", PrincipalType: "AssumedRoleUser", PrincipalDisplayName: "vault:mount-1", PrincipalOwnerID: "1000000000000001",
+		NoPermissionType: "ExplicitDeny", PolicyType: "ControlPolicy",
+	}
+	both := full
+	both.Resource = "acs:ram:*:1000000000000001:role/*"
+	for name, tc := range map[string]struct {
+		body string
+		want openapi.AccessDenied
+	}{
+		"nothing":         {`{"Code":"NoPermission","Message":"You are not authorized to do this action. You should be authorized by RAM."}`, openapi.AccessDenied{}},
+		"detail":          {`{"Code":"NoPermission","Message":"m","AccessDeniedDetail":` + detail + `}`, full},
+		"sentence":        {`{"Code":"NoPermission","Message":"` + sentence + `"}`, openapi.AccessDenied{Action: "ram:CreateRole", Resource: "acs:ram:*:1000000000000001:role/*"}},
+		"both":            {`{"Message":"` + sentence + `","AccessDeniedDetail":` + detail + `,"Code":"NoPermission"}`, both},
+		"detail as text":  {fmt.Sprintf(`{"AccessDeniedDetail":%q,"Code":"NoPermission","Message":"m"}`, detail), full},
+		"resource":        {`{"Code":"NoPermission","AccessDeniedDetail":{"AuthAction":"ram:GetUser","AuthResource":"acs:ram:*:1:user/a.b@c_d"}}`, openapi.AccessDenied{Action: "ram:GetUser", Resource: "acs:ram:*:1:user/a.b@c_d"}},
+		"owner as number": {`{"AccessDeniedDetail":{"AuthPrincipalOwnerId":1000000000000001,"PolicyType":"SessionPolicy"},"Code":"NoPermission"}`, openapi.AccessDenied{PolicyType: "SessionPolicy"}},
+		"no object":       {`{"AccessDeniedDetail":[7],"Code":"NoPermission"}`, openapi.AccessDenied{}},
+		"null":            {`{"AccessDeniedDetail":null,"Code":"NoPermission"}`, openapi.AccessDenied{}},
+		"xml": {`<?xml version="1.0"?><Error><Code>NoPermission</Code><Message>` + sentence + `</Message><AccessDeniedDetail><AuthAction>ram:CreateRole</AuthAction>` +
+			`<AuthPrincipalType>AssumedRoleUser</AuthPrincipalType><AuthPrincipalDisplayName>vault:mount-1</AuthPrincipalDisplayName><AuthPrincipalOwnerId>1000000000000001</AuthPrincipalOwnerId>` +
+			`<NoPermissionType>ExplicitDeny</NoPermissionType><PolicyType>ControlPolicy</PolicyType></AccessDeniedDetail></Error>`, both},
+		"an AccessKeyId":      {`{"Code":"NoPermission","AccessDeniedDetail":{"AuthPrincipalDisplayName":"app:LTAI5tFAKEFAKEFAKEFAKEFA","PolicyType":"ControlPolicy"}}`, openapi.AccessDenied{PolicyType: "ControlPolicy"}},
+		"a secret":            {`{"Code":"NoPermission","AccessDeniedDetail":{"PolicyType":"AaBbCcDdEeFfGgHhJjKk1234567890","AuthPrincipalType":"AaBbCcDdEeFfGgHhJjKk1234567890"}}`, openapi.AccessDenied{}},
+		"a token in sentence": {`{"Code":"NoPermission","Message":"Resource: acs:oss:*:*:CAISfaketokenvaluefake Action: oss:GetObject"}`, openapi.AccessDenied{Action: "oss:GetObject"}},
+		"line breaks":         {`{"Code":"NoPermission","AccessDeniedDetail":{"AuthAction":"ram:A\nERROR forged","AuthPrincipalType":"\u202e"}}`, openapi.AccessDenied{}},
+		"too long":            {`{"Code":"NoPermission","AccessDeniedDetail":{"AuthPrincipalDisplayName":"` + strings.Repeat("a", 257) + `"}}`, openapi.AccessDenied{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			endpoint, c := answering(t, func(w http.ResponseWriter, r *http.Request) {
+				w.WriteHeader(http.StatusForbidden)
+				fmt.Fprint(w, tc.body)
+			})
+			err := c.Do(t.Context(), call(endpoint), nil)
+			var got *openapi.Error
+			if !errors.As(err, &got) || got.Code != "NoPermission" {
+				t.Fatalf("Do = %v, want NoPermission", err)
+			}
+			if got.Denied != tc.want {
+				t.Errorf("got  %+v\nwant %+v", got.Denied, tc.want)
+			}
+			if strings.Contains(fmt.Sprintf("%+v %v", *got, err), "AQIBI") {
+				t.Errorf("the encoded message is kept: %v", err)
+			}
+			if tc.want.NoPermissionType != "" && !strings.HasSuffix(err.Error(), " (ExplicitDeny, ControlPolicy)") {
+				t.Errorf("the kind of refusal is not printed: %v", err)
+			}
+		})
+	}
+}
+
 func TestErrorMessageIsBounded(t *testing.T) {
 	t.Parallel()
 	endpoint, c := answering(t, func(w http.ResponseWriter, r *http.Request) {

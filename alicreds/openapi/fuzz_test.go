@@ -3,6 +3,7 @@ package openapi_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/netip"
@@ -53,7 +54,7 @@ func FuzzErrorBody(f *testing.F) {
 		if !errors.As(err, &refused) || refused.Status != code || refused.Action != "GetRole" {
 			t.Fatalf("HTTP %d: got %v", code, err)
 		}
-		text := err.Error()
+		text := fmt.Sprintf("%v %v", err, refused.Denied)
 		switch {
 		case len(refused.Message) > 256 || len(refused.Code) > 128 || len(refused.RequestID) > 128:
 			t.Errorf("too long: %s", text)
@@ -62,7 +63,7 @@ func FuzzErrorBody(f *testing.F) {
 		case secretLike.MatchString(text):
 			t.Errorf("it may show a secret: %s", text)
 		}
-		for _, run := range regexp.MustCompile(`[A-Za-z0-9+/=]{28,}`).FindAllString(refused.Message, -1) {
+		for _, run := range regexp.MustCompile(`[A-Za-z0-9+/=]{28,}`).FindAllString(fmt.Sprint(refused.Message, refused.Denied), -1) {
 			if strings.ContainsAny(run, "0123456789") && strings.ToLower(run) != run && strings.ToUpper(run) != run {
 				t.Errorf("%q may be a secret", run)
 			}
