@@ -98,6 +98,7 @@ func TestHelp(t *testing.T) {
 		"clock":               {refused(400, "InvalidTimeStamp.Expired"), "#clock", true},
 		"ended":               {fmt.Errorf("AssumeRole: %w", ended), "#clock", true},
 		"accesskey":           {refused(404, "InvalidAccessKeyId.NotFound"), "#accesskey", true},
+		"accesskey, bare":     {refused(404, "InvalidAccessKeyId"), "#accesskey", true},
 		"signature":           {refused(400, "SignatureDoesNotMatch"), "#signature", true},
 		"security token":      {refused(400, "InvalidSecurityToken.Expired"), "#security-token", true},
 		"no permission":       {refused(403, "NoPermission"), "#no-permission", true},

@@ -117,6 +117,10 @@ func (e *Error) TooLarge() bool { return e.reason == tooLarge }
 // the code counts: a proxy answers 404 for reasons of its own.
 func (e *Error) NotExist() bool { return hasCode(e.Code, "EntityNotExist") }
 
+// KeyRefused tells whether the service does not take the AccessKey, because it
+// is unknown, deleted or disabled: InvalidAccessKeyId, with or without a suffix.
+func (e *Error) KeyRefused() bool { return hasCode(e.Code, "InvalidAccessKeyId") }
+
 // hasCode matches a code and its refinements: "Throttling", "Throttling.User".
 func hasCode(code, family string) bool {
 	return code == family || strings.HasPrefix(code, family+".")

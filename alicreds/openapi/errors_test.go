@@ -177,6 +177,18 @@ func TestErrorTellsWhatWasDenied(t *testing.T) {
 	}
 }
 
+func TestKeyRefused(t *testing.T) {
+	t.Parallel()
+	for code, want := range map[string]bool{
+		"InvalidAccessKeyId": true, "InvalidAccessKeyId.NotFound": true, "InvalidAccessKeyId.Inactive": true,
+		"InvalidAccessKeyIds": false, "NoPermission": false, "InvalidSecurityToken.Expired": false, "": false,
+	} {
+		if got := (&openapi.Error{Code: code}).KeyRefused(); got != want {
+			t.Errorf("%q: %t", code, got)
+		}
+	}
+}
+
 func TestErrorMessageIsBounded(t *testing.T) {
 	t.Parallel()
 	endpoint, c := answering(t, func(w http.ResponseWriter, r *http.Request) {
