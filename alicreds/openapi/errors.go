@@ -107,8 +107,13 @@ func (e *Error) Throttled() bool {
 
 // Temporary tells whether the same call may succeed later.
 func (e *Error) Temporary() bool {
-	return e.Throttled() || e.Status >= 500 || e.Code == "ServiceUnavailable"
+	return e.Throttled() || e.Status >= 500 || e.Code == "ServiceUnavailable" || e.seenBefore()
 }
+
+// seenBefore tells that the service has had this very request already. Each
+// attempt has a nonce of its own, so something on the way sent it twice, and
+// the answer to the first of the two is lost.
+func (e *Error) seenBefore() bool { return hasCode(e.Code, "SignatureNonceUsed") }
 
 // TooLarge tells that there was an answer of more than 64 KiB, which was not read.
 func (e *Error) TooLarge() bool { return e.reason == tooLarge }
@@ -147,8 +152,10 @@ func (e *NetworkError) Unwrap() error { return e.Err }
 
 // Ambiguous tells whether the call may have taken effect although err was
 // returned: the request was sent and no usable answer came back, from any
-// attempt. The caller must look before it repeats or forgets such a call. Of
-// joined errors one is enough.
+// attempt. SignatureNonceUsed is no usable answer: an intermediary sent the
+// request twice, and what the service did with the first is unknown. The caller
+// must look before it repeats or forgets such a call. Of joined errors one is
+// enough.
 func Ambiguous(err error) bool {
 	switch e := err.(type) { //nolint:errorlint // walks the tree itself, because errors.As stops at the first match
 	case nil:
@@ -158,7 +165,7 @@ func Ambiguous(err error) bool {
 	case *NetworkError:
 		return e.Sent
 	case *Error:
-		return !e.Throttled() && (e.Status >= 500 || e.Status < 300 || e.Code == "ServiceUnavailable")
+		return !e.Throttled() && (e.Status >= 500 || e.Status < 300 || e.Code == "ServiceUnavailable" || e.seenBefore())
 	case interface{ Unwrap() []error }:
 		return slices.ContainsFunc(e.Unwrap(), Ambiguous)
 	}
