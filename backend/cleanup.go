@@ -200,8 +200,8 @@ func (c *cloud) emptyUser(ctx context.Context, user string) error {
 	w.add(func() (err error) { groups, err = c.groupsOf(ctx, user); return })
 	// Only an administrator adds these two, and the mount may lack the right to
 	// remove them: DeleteUser then goes on to say which of them is in the way.
-	w.add(func() error { return unless(c.deleteLoginProfile(ctx, user), "NoPermission") })
-	w.add(func() error { return unless(c.unbindMFADevice(ctx, user), "NoPermission") })
+	w.add(func() error { return unless(c.deleteLoginProfile(ctx, user), noPermission) })
+	w.add(func() error { return unless(c.unbindMFADevice(ctx, user), noPermission) })
 	if err := w.run(); err != nil {
 		return err
 	}

@@ -190,7 +190,7 @@ func (c *cloud) deleteAccessKey(ctx context.Context, user, id string) error {
 	params := map[string]string{"UserName": user, "UserAccessKeyId": id}
 	err := gone(c.call(ctx, true, "DeleteAccessKey", params, nil))
 	var refused *openapi.Error
-	if !errors.As(err, &refused) || refused.Temporary() || refused.Code == "NoPermission" {
+	if !errors.As(err, &refused) || refused.Temporary() || refused.Code == noPermission {
 		return err
 	}
 	// The console deletes disabled keys only; whether the API ever insists is

@@ -50,11 +50,33 @@ func explained(err error) string {
 		return text // says what to do
 	}
 	var refused *openapi.Error
-	if errors.As(err, &refused) && !refused.Temporary() && fixes[refused.Code] != "" {
-		text = strings.TrimRight(text, ". ") + ". " + fixes[refused.Code]
+	if errors.As(err, &refused) && !refused.Temporary() {
+		if fix := fixOf(refused); fix != "" {
+			text = strings.TrimRight(text, ". ") + ". " + fix
+		}
 	}
 	return seeAlso(text, helpOn(err))
 }
+
+// fixOf says what to do about a refusal, "" where nothing short can be said.
+func fixOf(refused *openapi.Error) string {
+	if refused.Code == noPermission {
+		return grant(refused, "", nil)
+	}
+	return fixes[known(refused.Code)]
+}
+
+// known is the code, or the family of the code, that there is a fix for; ""
+// where there is none. Services refine their codes with suffixes, and not always
+// with those that they document.
+func known(code string) string {
+	for code != "" && code != noPermission && fixes[code] == "" {
+		code = code[:max(strings.LastIndexByte(code, '.'), 0)]
+	}
+	return code
+}
+
+const noPermission = "NoPermission"
 
 // ofSource prints why a source of credentials does not take its fields.
 func ofSource(err error) string {
@@ -108,8 +130,8 @@ func helpOn(err error) string {
 			return helpPage + helpThrottling
 		case refused.Temporary() || refused.Code == "":
 			return helpPage + helpNoAnswer
-		case fixes[refused.Code] != "":
-			return helpPage + helpAnchor(refused.Code)
+		case known(refused.Code) != "":
+			return helpPage + helpAnchor(known(refused.Code))
 		}
 		return helpPage + helpOtherCode
 	case errors.As(err, &source):
@@ -126,16 +148,18 @@ func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", ";
 
 // fixes say what to do about refusals that operators meet.
 var fixes = map[string]string{
-	"NoPermission": "Grant the action to the principal of this mount (read config/caller-identity to see it); " +
-		"to assume a role, the role's trust policy must name that principal too. The root account can never assume a role.",
 	"EntityNotExist.Role":              "Check role_arn.",
 	"EntityNotExist.Policy":            "Check remote_policies: the policy must exist, and its type must be System or Custom as in RAM.",
 	"EntityNotExist.Group":             "Check ram_groups.",
+	"InvalidAccessKeyId":               "Check access_key in config: the key is unknown, has been deleted or is disabled.",
 	"InvalidAccessKeyId.NotFound":      "Check access_key in config: the key is unknown or has been deleted.",
 	"InvalidAccessKeyId.Inactive":      "Enable the AccessKey of config in RAM, or configure another.",
 	"SignatureDoesNotMatch":            "Check secret_key in config.",
+	"MissingSecurityToken":             "The AccessKey is temporary (it begins with STS.) and its security_token is missing: give all three parts of it, with credential_type=sts.",
+	"InvalidSecurityToken":             "The security_token is not that of the AccessKey, or is cut short: write all three parts of one session together.",
 	"InvalidSecurityToken.Expired":     "The temporary keys in config have expired: write new ones.",
 	"InvalidTimeStamp.Expired":         "Check the clock of the Vault server: more than 15 minutes are not accepted.",
+	"Inactive":                         "RAM, or STS, was never activated in this account: open the RAM console once as the account's owner.",
 	"LimitExceeded.User":               "The account is full of RAM users: raise the quota or shorten ttl.",
 	"LimitExceeded.Role":               "The account is full of RAM roles: raise the quota, shorten ttl, or use ram_role_arn.",
 	"LimitExceeded.Policy":             "The account is full of custom policies: raise the quota, shorten ttl, or use remote_policies.",

@@ -117,7 +117,7 @@ func (c *cloud) inUse(ctx context.Context, policy string) (bool, error) {
 			look(c.policiesOfRole(ctx, r.RoleName))
 		}
 	}
-	if hasCode(err, "NoPermission") {
+	if hasCode(err, noPermission) {
 		return true, nil
 	}
 	return used, err

@@ -70,7 +70,7 @@ func (b *backend) issueRAMRole(ctx context.Context, i issuance) (*logical.Respon
 		}
 		// The new role and its trust policy may take a while to be seen by STS.
 		return eventually(ctx, "EntityNotExist.Role", func() error {
-			return eventually(ctx, "NoPermission", func() (err error) {
+			return eventually(ctx, noPermission, func() (err error) {
 				creds, err = i.cloud.assumeOwn(ctx, ask)
 				return err
 			})

@@ -59,7 +59,7 @@ func removeKey(ctx context.Context, call ramCall, user map[string]string, id str
 	}
 	err := remove()
 	var refused *openapi.Error
-	if !errors.As(err, &refused) || refused.Temporary() || refused.Code == "NoPermission" {
+	if !errors.As(err, &refused) || refused.Temporary() || refused.Code == noPermission {
 		return err
 	}
 	if disableKey(ctx, call, user, id) != nil {

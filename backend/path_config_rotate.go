@@ -408,7 +408,7 @@ func (o ownKeys) owner() (account, user string) { return o.account, o.user }
 func (o ownKeys) call(ctx context.Context, repeatable bool, action string, params map[string]string, out any) error {
 	err := o.cloud.api.Do(ctx, o.cloud.ram.request(repeatable, action, params, o.key.signing()), out)
 	var refused *openapi.Error
-	if !errors.As(err, &refused) || refused.Code != "NoPermission" && !strings.HasPrefix(refused.Code, "InvalidAccessKeyId.") {
+	if !errors.As(err, &refused) || refused.Code != noPermission && !refused.KeyRefused() {
 		return err
 	}
 	who, unknown := o.cloud.whoami(ctx)
@@ -420,7 +420,7 @@ func (o ownKeys) call(ctx context.Context, repeatable bool, action string, param
 		named[name] = value
 	}
 	if again := o.cloud.call(ctx, repeatable, action, named, out); again != nil {
-		if openapi.Ambiguous(again) || !hasCode(again, "NoPermission") {
+		if openapi.Ambiguous(again) || !hasCode(again, noPermission) {
 			return again
 		}
 		return err
@@ -445,7 +445,7 @@ func (o ownKeys) probe(ctx context.Context, k keyPair) error {
 		return err
 	}
 	err := o.cloud.api.Do(ctx, o.cloud.ram.request(true, "ListAccessKeys", nil, k.signing()), nil)
-	if hasCode(err, "NoPermission") {
+	if hasCode(err, noPermission) {
 		return nil
 	}
 	return err

@@ -263,7 +263,7 @@ func (c *roleCheck) looked(err error, action, absent string) (result, fix string
 		return checkYes, ""
 	case notExist(err):
 		return checkNo, absent
-	case hasCode(err, "NoPermission"):
+	case hasCode(err, noPermission):
 		return checkUnknown, "Only with " + action + ", which leases do not need, can this be looked at."
 	}
 	return checkUnknown, explained(err)
@@ -340,8 +340,9 @@ func (c *roleCheck) probe(neededFor, action, on string, params map[string]string
 		case err == nil:
 		case !errors.As(err, &refused) || refused.Temporary():
 			f.Result, f.Fix = checkUnknown, explained(err)
-		case refused.Code == "NoPermission":
-			f.Result, f.Fix = checkNo, "Grant ram:"+action+" to "+c.who.principal()+": docs/least-policy.md has the policies to copy."
+		case refused.Code == noPermission:
+			f.Result, f.Fix = checkNo, grant(refused, c.who.principal(), permissions[action].arns(c.who.AccountID, params))+
+				" docs/least-policy.md has the policies to copy."
 		case refused.NotExist(), strings.HasPrefix(refused.Code, "InvalidParameter"), strings.HasPrefix(refused.Code, "Malformed"),
 			strings.HasPrefix(refused.Code, "EntityAlreadyExists"), strings.HasPrefix(refused.Code, "LimitExceeded"):
 		default:
