@@ -91,9 +91,9 @@ func sortedQuery(p params) string {
 }
 
 func versionOf(action string) (version, host string) {
-	for _, a := range stsActions() {
+	for _, a := range append(stsActions(), resourceManagerActions()...) {
 		if a.name == action {
-			return stsVersion, "sts.aliyuncs.com"
+			return a.version, strings.ToLower(a.service) + ".aliyuncs.com"
 		}
 	}
 	return ramVersion, "ram.aliyuncs.com"

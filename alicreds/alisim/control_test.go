@@ -157,6 +157,9 @@ func TestSeedIsChecked(t *testing.T) {
 		"role twice":      {ID: "1", Roles: []Role{{Name: "r", TrustPolicy: TrustAccount("1")}, {Name: "r", TrustPolicy: TrustAccount("1")}}},
 		"role policy":     {ID: "1", Roles: []Role{{Name: "r", TrustPolicy: TrustAccount("1"), Policies: []string{"none"}}}},
 		"trust policy":    {ID: "1", Roles: []Role{{Name: "r", TrustPolicy: doc}}},
+		"resource group":  {ID: "1", ResourceGroups: []string{"none"}},
+		"scoped user":     {ID: "1", Users: []User{{Name: "u", ResourceGroupPolicies: map[string][]string{"rg-1": {"ReadOnlyAccess"}}}}},
+		"scoped policy":   {ID: "1", ResourceGroups: []string{"rg-1"}, Roles: []Role{{Name: "r", TrustPolicy: TrustAccount("1"), ResourceGroupPolicies: map[string][]string{"rg-1": {"none"}}}}},
 		"max session":     {ID: "1", Roles: []Role{{Name: "r", TrustPolicy: TrustAccount("1"), MaxSessionDuration: 900}}},
 	} {
 		if s, err := Start(Options{NoListen: true, Seed: Seed{Accounts: []Account{a}}}); err == nil {

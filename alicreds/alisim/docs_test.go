@@ -46,8 +46,8 @@ func TestDocumentation(t *testing.T) {
 	if want := map[string]int{"AssumeRole": 100, "Ram.write": 20}; !reflect.DeepEqual(settings.RateLimits, want) {
 		t.Errorf("rate limits %v", settings.RateLimits)
 	}
-	for _, a := range append(stsActions(), ramActions()...) {
-		if a.resource == nil && a.service == "Ram" {
+	for _, a := range append(ramActions(), resourceManagerActions()...) {
+		if a.resource == nil {
 			t.Errorf("%s asks for no right", a.name)
 		}
 	}

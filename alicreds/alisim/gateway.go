@@ -45,6 +45,15 @@ type action struct {
 	prepare func(*Server, context.Context, *request) *problem
 }
 
+// permission is the action as policies write it.
+func (act *action) permission() string {
+	prefix := strings.ToLower(act.service)
+	if act.service == resourceManager {
+		prefix = "ram" // it has no prefix of its own
+	}
+	return prefix + ":" + act.name
+}
+
 // request is a call that has passed the gateway.
 type request struct {
 	store    *store
@@ -385,9 +394,9 @@ func (s *Server) perform(act *action, m *message, r *http.Request, who principal
 		return nil, gatewayProblem("InvalidAccessKeyId.NotFound") // a reset came between the signature and here
 	}
 	if act.auth == signed && act.resource != nil {
-		name := strings.ToLower(act.service) + ":" + act.name
+		name := act.permission()
 		for _, resource := range act.resource(req) {
-			if !strings.HasPrefix(resource, "acs:") {
+			if resource != "*" && !strings.HasPrefix(resource, "acs:") {
 				resource = "acs:" + strings.ToLower(act.service) + ":*:" + who.account + ":" + resource
 			}
 			if e := s.store.permits(who, name, resource, req.env, now); e != allowed {

@@ -40,8 +40,9 @@ type KeyState struct {
 
 // PolicyLabel names an attached policy.
 type PolicyLabel struct {
-	Type string `json:"type"` // System, Custom
-	Name string `json:"name"`
+	Type          string `json:"type"` // System, Custom
+	Name          string `json:"name"`
+	ResourceGroup string `json:"resource_group,omitempty"` // attached for this resource group only; empty: for the account
 }
 
 // GroupState is a group.
@@ -186,7 +187,7 @@ func keyStates(keys []*accessKey) []KeyState {
 func (as attachments) labels() []PolicyLabel {
 	out := []PolicyLabel{}
 	for _, a := range as.attached() {
-		out = append(out, PolicyLabel{Type: a.policy.kind(), Name: a.policy.name})
+		out = append(out, PolicyLabel{Type: a.policy.kind(), Name: a.policy.name, ResourceGroup: a.scope})
 	}
 	return out
 }

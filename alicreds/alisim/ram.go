@@ -3,6 +3,7 @@ package alisim
 import (
 	"regexp"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -21,8 +22,29 @@ func ramActions() []action {
 	return out
 }
 
-// on names resources by kind and parameter: on("user", "UserName") is user/<value of UserName>. Without a parameter it
-// is every entity of the kind, as for lists.
+// every is the resource of what makes or lists entities of a kind: user/*, with the asterisk itself. A policy for
+// user/vault-* does not speak of it, so nobody can be let create by name.
+func every(kind string) func(*request) []string {
+	return func(*request) []string { return []string{kind + "/*"} }
+}
+
+// anything is the resource of actions that know no resources: "*", for which a policy must say Resource "*".
+func anything(*request) []string { return []string{"*"} }
+
+// onReadRole is on("role", "RoleName") or, by setting, every("role").
+func onReadRole(r *request) []string {
+	if r.store.settings.GetRoleOnAllRoles {
+		return every("role")(r)
+	}
+	return on("role", "RoleName")(r)
+}
+
+// onDevice is the serial number of a virtual MFA device, which is an ARN without the asterisk of the region.
+func onDevice(r *request) []string {
+	return []string{strings.Replace(r.get("SerialNumber"), "acs:ram::", "acs:ram:*:", 1)}
+}
+
+// on names resources by kind and parameter: on("user", "UserName") is user/<value of UserName>.
 func on(kindsAndParams ...string) func(*request) []string {
 	return func(r *request) []string {
 		var out []string
@@ -101,8 +123,9 @@ func (r *request) boolParam(name string) (bool, *problem) {
 }
 
 // userParam finds the user that a parameter names.
-func (r *request) userParam(param string) (*user, *problem) {
-	name := r.get(param)
+func (r *request) userParam(param string) (*user, *problem) { return r.userNamed(param, r.get(param)) }
+
+func (r *request) userNamed(param, name string) (*user, *problem) {
 	if refused := checkName(param, name, userNamePattern, 64); refused != nil {
 		return nil, refused
 	}
@@ -114,7 +137,10 @@ func (r *request) userParam(param string) (*user, *problem) {
 }
 
 func (r *request) groupParam(param string) (*group, *problem) {
-	name := r.get(param)
+	return r.groupNamed(param, r.get(param))
+}
+
+func (r *request) groupNamed(param, name string) (*group, *problem) {
 	if refused := checkName(param, name, groupNamePattern, 64); refused != nil {
 		return nil, refused
 	}
@@ -125,8 +151,9 @@ func (r *request) groupParam(param string) (*group, *problem) {
 	return g, nil
 }
 
-func (r *request) roleParam(param string) (*role, *problem) {
-	name := r.get(param)
+func (r *request) roleParam(param string) (*role, *problem) { return r.roleNamed(param, r.get(param)) }
+
+func (r *request) roleNamed(param, name string) (*role, *problem) {
 	if refused := checkName(param, name, roleNamePattern, 64); refused != nil {
 		return nil, refused
 	}

@@ -8,11 +8,11 @@ import (
 
 func groupActions() []action {
 	return []action{
-		{name: "CreateGroup", writes: true, required: []string{"GroupName"}, resource: on("group", "GroupName"), handle: createGroup},
+		{name: "CreateGroup", writes: true, required: []string{"GroupName"}, resource: every("group"), handle: createGroup},
 		{name: "GetGroup", required: []string{"GroupName"}, resource: on("group", "GroupName"), handle: getGroup},
 		{name: "UpdateGroup", writes: true, required: []string{"GroupName"}, resource: on("group", "GroupName"), handle: updateGroup},
 		{name: "DeleteGroup", writes: true, required: []string{"GroupName"}, resource: on("group", "GroupName"), handle: deleteGroup},
-		{name: "ListGroups", resource: on("group", ""), handle: listGroups},
+		{name: "ListGroups", resource: every("group"), handle: listGroups},
 		{name: "AddUserToGroup", writes: true, required: []string{"UserName", "GroupName"}, resource: on("user", "UserName", "group", "GroupName"), handle: addUserToGroup},
 		{name: "RemoveUserFromGroup", writes: true, required: []string{"UserName", "GroupName"}, resource: on("user", "UserName", "group", "GroupName"), handle: removeUserFromGroup},
 		{name: "ListGroupsForUser", required: []string{"UserName"}, resource: on("user", "UserName"), handle: listGroupsForUser},

@@ -12,41 +12,42 @@ import (
 func policyActions() []action {
 	typed := []string{"PolicyType", "PolicyName"}
 	out := []action{
-		{name: "CreatePolicy", writes: true, required: []string{"PolicyName", "PolicyDocument"}, resource: on("policy", "PolicyName"), handle: createPolicy},
+		{name: "CreatePolicy", writes: true, required: []string{"PolicyName", "PolicyDocument"}, resource: every("policy"), handle: createPolicy},
 		{name: "GetPolicy", required: typed, resource: on("policy", "PolicyName"), handle: getPolicy},
 		{name: "DeletePolicy", writes: true, required: []string{"PolicyName"}, resource: on("policy", "PolicyName"), handle: deletePolicy},
-		{name: "ListPolicies", resource: on("policy", ""), handle: listPolicies},
+		{name: "ListPolicies", resource: every("policy"), handle: listPolicies},
 		{name: "CreatePolicyVersion", writes: true, required: []string{"PolicyName", "PolicyDocument"}, resource: on("policy", "PolicyName"), handle: createPolicyVersion},
 		{name: "GetPolicyVersion", required: append(typed[:2:2], "VersionId"), resource: on("policy", "PolicyName"), handle: getPolicyVersion},
 		{name: "ListPolicyVersions", required: typed, resource: on("policy", "PolicyName"), handle: listPolicyVersions},
 		{name: "SetDefaultPolicyVersion", writes: true, required: []string{"PolicyName", "VersionId"}, resource: on("policy", "PolicyName"), handle: setDefaultPolicyVersion},
 		{name: "DeletePolicyVersion", writes: true, required: []string{"PolicyName", "VersionId"}, resource: on("policy", "PolicyName"), handle: deletePolicyVersion},
 		{name: "ListEntitiesForPolicy", required: typed, resource: on("policy", "PolicyName"), handle: listEntitiesForPolicy},
-		{name: "DecodeDiagnosticMessage", required: []string{"EncodedDiagnosticMessage"}, resource: on("*", ""), handle: decodeDiagnosticMessage},
+		{name: "DecodeDiagnosticMessage", required: []string{"EncodedDiagnosticMessage"}, resource: anything, handle: decodeDiagnosticMessage},
 	}
 	for _, e := range []struct {
 		name   string
-		holder func(*request) (*holder, *problem)
+		holder holderFinder
 	}{
 		{"User", (*request).userHolder},
 		{"Group", (*request).groupHolder},
 		{"Role", (*request).roleHolder},
 	} {
 		param := e.name + "Name"
+		find := func(r *request) (*holder, *problem) { return e.holder(r, param, r.get(param)) }
 		both := on("policy", "PolicyName", lower(e.name), param)
 		out = append(
 			out,
 			action{
 				name: "AttachPolicyTo" + e.name, writes: true, required: append(typed[:2:2], param), resource: both,
-				handle: func(r *request) (object, *problem) { return attachPolicy(r, e.holder) },
+				handle: func(r *request) (object, *problem) { return attachPolicy(r, find) },
 			},
 			action{
 				name: "DetachPolicyFrom" + e.name, writes: true, required: append(typed[:2:2], param), resource: both,
-				handle: func(r *request) (object, *problem) { return detachPolicy(r, e.holder) },
+				handle: func(r *request) (object, *problem) { return detachPolicy(r, find) },
 			},
 			action{
 				name: "ListPoliciesFor" + e.name, required: []string{param}, resource: on(lower(e.name), param),
-				handle: func(r *request) (object, *problem) { return listAttached(r, e.holder) },
+				handle: func(r *request) (object, *problem) { return listAttached(r, find) },
 			},
 		)
 	}
@@ -57,6 +58,9 @@ func lower(kind string) string {
 	return map[string]string{"User": "user", "Group": "group", "Role": "role"}[kind]
 }
 
+// holderFinder finds an entity by its name, which a parameter holds.
+type holderFinder func(r *request, param, name string) (*holder, *problem)
+
 // holder is what policies are attached to.
 type holder struct {
 	kind     string // User, Group, Role: as in error codes
@@ -65,8 +69,8 @@ type holder struct {
 	custom   int
 }
 
-func (r *request) userHolder() (*holder, *problem) {
-	u, refused := r.userParam("UserName")
+func (r *request) userHolder(param, name string) (*holder, *problem) {
+	u, refused := r.userNamed(param, name)
 	if refused != nil {
 		return nil, refused
 	}
@@ -74,8 +78,8 @@ func (r *request) userHolder() (*holder, *problem) {
 	return &holder{"User", &u.policies, q.SystemPoliciesPerUser, q.CustomPoliciesPerUser}, nil
 }
 
-func (r *request) groupHolder() (*holder, *problem) {
-	g, refused := r.groupParam("GroupName")
+func (r *request) groupHolder(param, name string) (*holder, *problem) {
+	g, refused := r.groupNamed(param, name)
 	if refused != nil {
 		return nil, refused
 	}
@@ -83,8 +87,8 @@ func (r *request) groupHolder() (*holder, *problem) {
 	return &holder{"Group", &g.policies, q.SystemPoliciesPerEntity, q.CustomPoliciesPerEntity}, nil
 }
 
-func (r *request) roleHolder() (*holder, *problem) {
-	ro, refused := r.roleParam("RoleName")
+func (r *request) roleHolder(param, name string) (*holder, *problem) {
+	ro, refused := r.roleNamed(param, name)
 	if refused != nil {
 		return nil, refused
 	}
@@ -101,17 +105,21 @@ func attachPolicy(r *request, find func(*request) (*holder, *problem)) (object, 
 	if refused != nil {
 		return nil, refused
 	}
-	if h.policies.index(p) >= 0 {
+	scope, refused := r.scopeParam()
+	if refused != nil {
+		return nil, refused
+	}
+	if h.policies.index(p, scope) >= 0 {
 		return nil, ramProblem("EntityAlreadyExists." + h.kind + ".Policy")
 	}
 	limit := h.system
 	if p.kind() == "Custom" {
 		limit = h.custom
 	}
-	if h.policies.count(p.kind()) >= limit {
+	if h.policies.count(p.kind(), scope) >= limit {
 		return nil, ramProblem("LimitExceeded." + h.kind + ".Policy")
 	}
-	h.policies.attach(p, r.now, r.store.settings.Propagation.Attachment)
+	h.policies.attach(p, scope, r.now, r.store.settings.Propagation.Attachment)
 	return nil, nil
 }
 
@@ -124,10 +132,14 @@ func detachPolicy(r *request, find func(*request) (*holder, *problem)) (object, 
 	if refused != nil {
 		return nil, refused
 	}
-	if h.policies.index(p) < 0 {
+	scope, refused := r.scopeParam()
+	if refused != nil {
+		return nil, refused
+	}
+	if h.policies.index(p, scope) < 0 {
 		return nil, ramProblem("EntityNotExist." + h.kind + ".Policy")
 	}
-	h.policies.detach(p, r.now, r.store.settings.Propagation.Attachment)
+	h.policies.detach(p, scope, r.now, r.store.settings.Propagation.Attachment)
 	return nil, nil
 }
 
@@ -138,6 +150,9 @@ func listAttached(r *request, find func(*request) (*holder, *problem)) (object, 
 	}
 	list := []object{}
 	for _, a := range h.policies.attached() {
+		if a.scope != "" {
+			continue // RAM does not show it; see listPolicyAttachments
+		}
 		list = append(list, object{
 			{"PolicyName", a.policy.name},
 			{"PolicyType", a.policy.kind()},
@@ -149,8 +164,8 @@ func listAttached(r *request, find func(*request) (*holder, *problem)) (object, 
 	return object{{"Policies", object{{"Policy", list}}}}, nil
 }
 
-// uses lists what a policy is attached to in the caller's account. With lingering, detachments that have not reached
-// everywhere count too.
+// uses lists what a policy is attached to in the caller's account, for the account alone or in any scope. With
+// lingering, detachments that have not reached everywhere count too.
 type uses struct {
 	users  []*user
 	groups []*group
@@ -158,11 +173,11 @@ type uses struct {
 	at     map[string]time.Time // by id: since when
 }
 
-func (a *account) uses(p *policy, now time.Time, lingering bool) uses {
+func (a *account) uses(p *policy, now time.Time, lingering, anyScope bool) uses {
 	out := uses{at: map[string]time.Time{}}
 	has := func(id string, as attachments) bool {
 		for _, at := range as {
-			if at.policy == p && (at.until.IsZero() || lingering && now.Before(at.until)) {
+			if at.policy == p && (anyScope || at.scope == "") && (at.until.IsZero() || lingering && now.Before(at.until)) {
 				out.at[id] = at.at
 				return true
 			}
@@ -243,7 +258,7 @@ func (p *policy) details(r *request) object {
 		{"DefaultVersion", p.current().id},
 		{"CreateDate", stamp(p.created)},
 		{"UpdateDate", stamp(p.updated)},
-		{"AttachmentCount", r.account().uses(p, r.now, false).count()},
+		{"AttachmentCount", r.account().uses(p, r.now, false, false).count()},
 	}
 }
 
@@ -273,14 +288,16 @@ func deletePolicy(r *request) (object, *problem) {
 	if refused != nil {
 		return nil, refused
 	}
-	used := r.account().uses(p, r.now, true)
+	used := r.account().uses(p, r.now, true, true)
 	switch {
 	case len(used.users) > 0:
 		return nil, ramProblem("DeleteConflict.Policy.User")
 	case len(used.groups) > 0:
 		return nil, ramProblem("DeleteConflict.Policy.Group")
 	case len(used.roles) > 0:
-		return nil, ramProblem("DeleteConflict.Policy.Role")
+		refused := ramProblem("DeleteConflict.Policy.Role")
+		refused.code = r.store.settings.PolicyOfRoleCode
+		return nil, refused
 	case len(p.versions) > 1 && !cascading:
 		return nil, ramProblem("DeleteConflict.Policy.Version")
 	}
@@ -434,7 +451,7 @@ func listEntitiesForPolicy(r *request) (object, *problem) {
 	if refused != nil {
 		return nil, refused
 	}
-	used := r.account().uses(p, r.now, false)
+	used := r.account().uses(p, r.now, false, false)
 	users, groups, roles := []object{}, []object{}, []object{}
 	for _, u := range used.users {
 		users = append(users, object{

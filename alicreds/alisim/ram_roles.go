@@ -10,11 +10,11 @@ import (
 
 func roleActions() []action {
 	return []action{
-		{name: "CreateRole", writes: true, required: []string{"RoleName", "AssumeRolePolicyDocument"}, resource: on("role", "RoleName"), handle: createRole},
-		{name: "GetRole", required: []string{"RoleName"}, resource: on("role", "RoleName"), handle: getRole},
+		{name: "CreateRole", writes: true, required: []string{"RoleName", "AssumeRolePolicyDocument"}, resource: every("role"), handle: createRole},
+		{name: "GetRole", required: []string{"RoleName"}, resource: onReadRole, handle: getRole},
 		{name: "UpdateRole", writes: true, required: []string{"RoleName"}, resource: on("role", "RoleName"), handle: updateRole},
 		{name: "DeleteRole", writes: true, required: []string{"RoleName"}, resource: on("role", "RoleName"), handle: deleteRole},
-		{name: "ListRoles", resource: on("role", ""), handle: listRoles},
+		{name: "ListRoles", resource: every("role"), handle: listRoles},
 		{name: "TagResources", writes: true, required: []string{"ResourceType"}, resource: onTagged, handle: tagResources},
 		{name: "UntagResources", writes: true, required: []string{"ResourceType"}, resource: onTagged, handle: untagResources},
 		{name: "ListTagResources", required: []string{"ResourceType"}, resource: onTagged, handle: listTagResources},

@@ -219,7 +219,7 @@ func TestDeleteConflicts(t *testing.T) {
 		step{"DetachPolicyFromUser", custom("UserName", "u"), ""},
 		step{"DeletePolicy", params{"PolicyName": "p"}, "DeleteConflict.Policy.Group"},
 		step{"DetachPolicyFromGroup", custom("GroupName", "g"), ""},
-		step{"DeletePolicy", params{"PolicyName": "p"}, "DeleteConflict.Policy.Role"},
+		step{"DeletePolicy", params{"PolicyName": "p"}, "DeleteConflict.Role.Policy"},
 		step{"DetachPolicyFromRole", custom("RoleName", "open"), ""},
 		step{"CreatePolicyVersion", params{"PolicyName": "p", "PolicyDocument": allowAll}, ""},
 		step{"DeletePolicy", params{"PolicyName": "p"}, "DeleteConflict.Policy.Version"},
@@ -451,4 +451,92 @@ func TestResources(t *testing.T) {
 		step{"AttachPolicyToUser", params{"PolicyType": "System", "PolicyName": "ReadOnlyAccess", "UserName": "u"}, "NoPermission"},
 		step{"AttachPolicyToUser", params{"PolicyType": "Custom", "PolicyName": "p", "UserName": "lease-1"}, "NoPermission"},
 	)
+}
+
+// F1.1, F1.20: what makes an entity is asked about every entity of the kind, with the asterisk itself, so a right to names
+// of one form is none.
+func TestCreationIsNotAuthorizedByName(t *testing.T) {
+	t.Parallel()
+	trust := string(TrustAccount("1"))
+	for _, tc := range []struct {
+		action string
+		kind   string
+		p      params
+	}{
+		{"CreateUser", "user", params{"UserName": "vault-1"}},
+		{"CreateGroup", "group", params{"GroupName": "vault-1"}},
+		{"CreateRole", "role", params{"RoleName": "vault-2", "AssumeRolePolicyDocument": trust}},
+		{"CreatePolicy", "policy", params{"PolicyName": "vault-1", "PolicyDocument": allowAll}},
+		{"CreateVirtualMFADevice", "mfa", params{"VirtualMFADeviceName": "vault-1"}},
+	} {
+		for pattern, code := range map[string]string{
+			"acs:ram:*:*:" + tc.kind + "/vault-*": "NoPermission",
+			"acs:ram:*:*:" + tc.kind + "/vault-?": "NoPermission",
+			"acs:ram:*:2:" + tc.kind + "/*":       "NoPermission",
+			"acs:ram:*:1:" + tc.kind + "/*":       "",
+			"acs:ram::*:" + tc.kind + "/*":        "",
+			"*":                                   "",
+		} {
+			c := start(t, Options{NoListen: true, Seed: onlyAllowed(tc.action, pattern)})
+			if out := c.call(of("u"), tc.action, tc.p); out.code() != code {
+				t.Errorf("%s with a right to %s: %q, want %q", tc.action, pattern, out.code(), code)
+			}
+		}
+	}
+}
+
+// onlyAllowed is account 1 with a user u who may do one action on one resource, and the role vault-1.
+func onlyAllowed(action, resource string) Seed {
+	doc := Document(`{"Version":"1","Statement":[{"Effect":"Allow","Action":"ram:` + action + `","Resource":"` + resource + `"}]}`)
+	return Seed{Accounts: []Account{{
+		ID:       "1",
+		Policies: []Policy{{Name: "p", Document: doc}},
+		Users:    []User{{Name: "u", AccessKeys: []AccessKey{{ID: "ukey", Secret: "usecret"}}, Policies: []string{"p"}}},
+		Roles:    []Role{{Name: "vault-1", TrustPolicy: TrustAccount("1")}},
+	}}}
+}
+
+// F1.2: GetRole asks for the role or, by setting, for all of them.
+func TestResourceOfGetRole(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		all     bool
+		pattern string
+		code    string
+	}{
+		{false, "acs:ram:*:1:role/vault-*", ""},
+		{false, "acs:ram:*:1:role/other", "NoPermission"},
+		{true, "acs:ram:*:1:role/vault-*", "NoPermission"},
+		{true, "acs:ram:*:1:role/*", ""},
+	} {
+		settings := DefaultSettings()
+		settings.GetRoleOnAllRoles = tc.all
+		c := start(t, Options{NoListen: true, Seed: onlyAllowed("GetRole", tc.pattern), Settings: &settings})
+		if out := c.call(of("u"), "GetRole", params{"RoleName": "vault-1"}); out.code() != tc.code {
+			t.Errorf("all %t, right to %s: %q, want %q", tc.all, tc.pattern, out.code(), tc.code)
+		}
+	}
+}
+
+// F1.9, F1.22: which of the two codes it is, is a setting.
+func TestCodeOfAPolicyThatARoleHas(t *testing.T) {
+	t.Parallel()
+	for setting, want := range map[string]string{
+		"": "DeleteConflict.Role.Policy", PolicyOfRole: "DeleteConflict.Role.Policy", PolicyOfRoleListed: "DeleteConflict.Policy.Role",
+	} {
+		settings := DefaultSettings()
+		settings.PolicyOfRoleCode = setting
+		c := start(t, Options{NoListen: true, Seed: world(), Settings: &settings})
+		c.run(
+			admin(),
+			step{"CreatePolicy", params{"PolicyName": "p", "PolicyDocument": allowAll}, ""},
+			step{"AttachPolicyToRole", params{"PolicyType": "Custom", "PolicyName": "p", "RoleName": "open"}, ""},
+			step{"DeletePolicy", params{"PolicyName": "p"}, want},
+		)
+	}
+	settings := DefaultSettings()
+	settings.PolicyOfRoleCode = "DeleteConflict"
+	if err := start(t, Options{NoListen: true}).Configure(settings); err == nil {
+		t.Error("a code that DeletePolicy has nowhere is accepted")
+	}
 }

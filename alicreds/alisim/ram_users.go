@@ -9,20 +9,20 @@ import (
 
 func userActions() []action {
 	return []action{
-		{name: "CreateUser", writes: true, required: []string{"UserName"}, resource: on("user", "UserName"), handle: createUser},
+		{name: "CreateUser", writes: true, required: []string{"UserName"}, resource: every("user"), handle: createUser},
 		{name: "GetUser", required: []string{"UserName"}, resource: on("user", "UserName"), handle: getUser},
 		{name: "UpdateUser", writes: true, required: []string{"UserName"}, resource: on("user", "UserName"), handle: updateUser},
 		{name: "DeleteUser", writes: true, required: []string{"UserName"}, resource: on("user", "UserName"), handle: deleteUser},
-		{name: "ListUsers", resource: on("user", ""), handle: listUsers},
+		{name: "ListUsers", resource: every("user"), handle: listUsers},
 
 		{name: "CreateLoginProfile", writes: true, required: []string{"UserName", "Password"}, resource: on("user", "UserName"), handle: createLoginProfile},
 		{name: "GetLoginProfile", required: []string{"UserName"}, resource: on("user", "UserName"), handle: getLoginProfile},
 		{name: "UpdateLoginProfile", writes: true, required: []string{"UserName"}, resource: on("user", "UserName"), handle: updateLoginProfile},
 		{name: "DeleteLoginProfile", writes: true, required: []string{"UserName"}, resource: on("user", "UserName"), handle: deleteLoginProfile},
 
-		{name: "CreateVirtualMFADevice", writes: true, required: []string{"VirtualMFADeviceName"}, resource: on("mfa", "VirtualMFADeviceName"), handle: createMFADevice},
-		{name: "ListVirtualMFADevices", resource: on("mfa", ""), handle: listMFADevices},
-		{name: "DeleteVirtualMFADevice", writes: true, required: []string{"SerialNumber"}, resource: on("mfa", ""), handle: deleteMFADevice},
+		{name: "CreateVirtualMFADevice", writes: true, required: []string{"VirtualMFADeviceName"}, resource: every("mfa"), handle: createMFADevice},
+		{name: "ListVirtualMFADevices", resource: every("mfa"), handle: listMFADevices},
+		{name: "DeleteVirtualMFADevice", writes: true, required: []string{"SerialNumber"}, resource: onDevice, handle: deleteMFADevice},
 		{name: "BindMFADevice", writes: true, required: []string{"SerialNumber", "UserName", "AuthenticationCode1", "AuthenticationCode2"}, resource: on("user", "UserName"), handle: bindMFADevice},
 		{name: "UnbindMFADevice", writes: true, required: []string{"UserName"}, resource: on("user", "UserName"), handle: unbindMFADevice},
 		{name: "GetUserMFAInfo", required: []string{"UserName"}, resource: on("user", "UserName"), handle: getUserMFAInfo},

@@ -24,27 +24,30 @@ type Seed struct {
 
 // Account is one Alibaba Cloud account.
 type Account struct {
-	ID            string         `json:"id"`                    // digits
-	AccessKeys    []AccessKey    `json:"access_keys,omitempty"` // of the account itself ("root"): may do all but assume roles
-	Policies      []Policy       `json:"policies,omitempty"`    // custom policies
-	Groups        []Group        `json:"groups,omitempty"`
-	Users         []User         `json:"users,omitempty"`
-	Roles         []Role         `json:"roles,omitempty"`
-	OIDCProviders []OIDCProvider `json:"oidc_providers,omitempty"`
+	ID             string         `json:"id"`                        // digits
+	Alias          string         `json:"alias,omitempty"`           // may stand for the id in names such as alice@<alias>.onaliyun.com
+	ResourceGroups []string       `json:"resource_groups,omitempty"` // ids, for example rg-1
+	AccessKeys     []AccessKey    `json:"access_keys,omitempty"`     // of the account itself ("root"): may do all but assume roles
+	Policies       []Policy       `json:"policies,omitempty"`        // custom policies
+	Groups         []Group        `json:"groups,omitempty"`
+	Users          []User         `json:"users,omitempty"`
+	Roles          []Role         `json:"roles,omitempty"`
+	OIDCProviders  []OIDCProvider `json:"oidc_providers,omitempty"`
 }
 
 // User is a RAM user.
 type User struct {
-	Name         string        `json:"name"`
-	DisplayName  string        `json:"display_name,omitempty"`
-	Comments     string        `json:"comments,omitempty"`
-	AccessKeys   []AccessKey   `json:"access_keys,omitempty"`
-	Policies     []string      `json:"policies,omitempty"` // names; a custom policy wins over a system policy of the same name
-	Groups       []string      `json:"groups,omitempty"`
-	LoginProfile bool          `json:"login_profile,omitempty"` // may sign in to the console
-	MFADevice    bool          `json:"mfa_device,omitempty"`    // has a virtual MFA device bound
-	KeyPairs     []KeyPair     `json:"key_pairs,omitempty"`     // for GenerateSessionAccessKey
-	BearerTokens []BearerToken `json:"bearer_tokens,omitempty"`
+	Name                  string              `json:"name"`
+	DisplayName           string              `json:"display_name,omitempty"`
+	Comments              string              `json:"comments,omitempty"`
+	AccessKeys            []AccessKey         `json:"access_keys,omitempty"`
+	Policies              []string            `json:"policies,omitempty"`                // names; a custom policy wins over a system policy of the same name
+	ResourceGroupPolicies map[string][]string `json:"resource_group_policies,omitempty"` // by resource group: names of policies that are attached there only
+	Groups                []string            `json:"groups,omitempty"`
+	LoginProfile          bool                `json:"login_profile,omitempty"` // may sign in to the console
+	MFADevice             bool                `json:"mfa_device,omitempty"`    // has a virtual MFA device bound
+	KeyPairs              []KeyPair           `json:"key_pairs,omitempty"`     // for GenerateSessionAccessKey
+	BearerTokens          []BearerToken       `json:"bearer_tokens,omitempty"`
 }
 
 // AccessKey is a key pair. Empty fields are generated; Inventory tells the generated id, nothing tells a generated secret.
@@ -65,18 +68,20 @@ func (k AccessKey) LogValue() slog.Value { return slog.StringValue(k.String()) }
 
 // Group is a group of RAM users.
 type Group struct {
-	Name     string   `json:"name"`
-	Comments string   `json:"comments,omitempty"`
-	Policies []string `json:"policies,omitempty"`
+	Name                  string              `json:"name"`
+	Comments              string              `json:"comments,omitempty"`
+	Policies              []string            `json:"policies,omitempty"`
+	ResourceGroupPolicies map[string][]string `json:"resource_group_policies,omitempty"` // as of User
 }
 
 // Role is a RAM role.
 type Role struct {
-	Name               string   `json:"name"`
-	Description        string   `json:"description,omitempty"`
-	TrustPolicy        Document `json:"trust_policy"`
-	Policies           []string `json:"policies,omitempty"`
-	MaxSessionDuration int      `json:"max_session_duration,omitempty"` // seconds, 3600 (default) to 43200
+	Name                  string              `json:"name"`
+	Description           string              `json:"description,omitempty"`
+	TrustPolicy           Document            `json:"trust_policy"`
+	Policies              []string            `json:"policies,omitempty"`
+	ResourceGroupPolicies map[string][]string `json:"resource_group_policies,omitempty"` // as of User
+	MaxSessionDuration    int                 `json:"max_session_duration,omitempty"`    // seconds, 3600 (default) to 43200
 }
 
 // Policy is a custom policy.

@@ -1,9 +1,11 @@
 package alisim
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 )
 
@@ -19,7 +21,20 @@ type Settings struct {
 	PageLimit int
 	// ClockSkew makes the gateway's clock, by which signatures are judged, wrong by that much.
 	ClockSkew time.Duration
+	// PolicyOfRoleCode is the code with which DeletePolicy is refused for a policy that a role has. The vendor's Terraform
+	// provider waits for PolicyOfRole; the table of errors has one like it for users and groups, so PolicyOfRoleListed may
+	// come as well. Empty: PolicyOfRole.
+	PolicyOfRoleCode string
+	// GetRoleOnAllRoles makes GetRole ask the caller's policies for role/* instead of role/<name>. The documents say the
+	// latter; two refusals of 2019 name the former.
+	GetRoleOnAllRoles bool
 }
+
+// The codes that DeletePolicy may have for a policy that a role has.
+const (
+	PolicyOfRole       = "DeleteConflict.Role.Policy"
+	PolicyOfRoleListed = "DeleteConflict.Policy.Role"
+)
 
 // Quotas are the limits of an account. A zero quota forbids the thing.
 type Quotas struct {
@@ -64,15 +79,17 @@ func DefaultSettings() Settings {
 		CustomPoliciesPerUser:   10,
 		SystemPoliciesPerEntity: 20,
 		CustomPoliciesPerEntity: 5,
-	}}
+	}, PolicyOfRoleCode: PolicyOfRole}
 }
 
 type settingsJSON struct {
-	Quotas      Quotas          `json:"quotas"`
-	Propagation propagationJSON `json:"propagation"`
-	RateLimits  map[string]int  `json:"rate_limits"`
-	PageLimit   int             `json:"page_limit"`
-	ClockSkew   span            `json:"clock_skew"`
+	Quotas            Quotas          `json:"quotas"`
+	Propagation       propagationJSON `json:"propagation"`
+	RateLimits        map[string]int  `json:"rate_limits"`
+	PageLimit         int             `json:"page_limit"`
+	ClockSkew         span            `json:"clock_skew"`
+	PolicyOfRoleCode  string          `json:"policy_of_role_code"`
+	GetRoleOnAllRoles bool            `json:"get_role_on_all_roles"`
 }
 
 type propagationJSON struct {
@@ -90,11 +107,13 @@ func (s Settings) MarshalJSON() ([]byte, error) { return json.Marshal(s.wire()) 
 func (s Settings) wire() settingsJSON {
 	p := s.Propagation
 	return settingsJSON{
-		Quotas:      s.Quotas,
-		Propagation: propagationJSON{span(p.User), span(p.Group), span(p.Role), span(p.Policy), span(p.Attachment), span(p.AccessKey)},
-		RateLimits:  s.RateLimits,
-		PageLimit:   s.PageLimit,
-		ClockSkew:   span(s.ClockSkew),
+		Quotas:            s.Quotas,
+		Propagation:       propagationJSON{span(p.User), span(p.Group), span(p.Role), span(p.Policy), span(p.Attachment), span(p.AccessKey)},
+		RateLimits:        s.RateLimits,
+		PageLimit:         s.PageLimit,
+		ClockSkew:         span(s.ClockSkew),
+		PolicyOfRoleCode:  s.PolicyOfRoleCode,
+		GetRoleOnAllRoles: s.GetRoleOnAllRoles,
 	}
 }
 
@@ -111,9 +130,11 @@ func (s *Settings) UnmarshalJSON(data []byte) error {
 			User: time.Duration(p.User), Group: time.Duration(p.Group), Role: time.Duration(p.Role),
 			Policy: time.Duration(p.Policy), Attachment: time.Duration(p.Attachment), AccessKey: time.Duration(p.AccessKey),
 		},
-		RateLimits: j.RateLimits,
-		PageLimit:  j.PageLimit,
-		ClockSkew:  time.Duration(j.ClockSkew),
+		RateLimits:        j.RateLimits,
+		PageLimit:         j.PageLimit,
+		ClockSkew:         time.Duration(j.ClockSkew),
+		PolicyOfRoleCode:  j.PolicyOfRoleCode,
+		GetRoleOnAllRoles: j.GetRoleOnAllRoles,
 	}
 	return nil
 }
@@ -128,10 +149,14 @@ func (s Settings) validate() error {
 	if min(p.User, p.Group, p.Role, p.Policy, p.Attachment, p.AccessKey) < 0 || s.PageLimit < 0 {
 		return fmt.Errorf("alisim: a propagation delay or the page limit is negative")
 	}
+	if !slices.Contains([]string{"", PolicyOfRole, PolicyOfRoleListed}, s.PolicyOfRoleCode) {
+		return fmt.Errorf("alisim: %q is no code of DeletePolicy for a policy that a role has", s.PolicyOfRoleCode)
+	}
 	return nil
 }
 
 func (s Settings) clone() Settings {
 	s.RateLimits = maps.Clone(s.RateLimits)
+	s.PolicyOfRoleCode = cmp.Or(s.PolicyOfRoleCode, PolicyOfRole)
 	return s
 }

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -32,6 +33,8 @@ type store struct {
 
 type account struct {
 	id       string
+	alias    string       // empty: none
+	scopes   []string     // ids of its resource groups
 	keys     []*accessKey // of the account itself
 	users    map[string]*user
 	groups   map[string]*group
@@ -169,15 +172,16 @@ type attachments []attachment
 
 type attachment struct {
 	policy      *policy
+	scope       string // id of a resource group; empty: the account
 	at          time.Time
 	from, until time.Time // until: detached, but in force until then; zero while attached
 }
 
-func (as attachments) index(p *policy) int {
-	return slices.IndexFunc(as, func(a attachment) bool { return a.policy == p && a.until.IsZero() })
+func (as attachments) index(p *policy, scope string) int {
+	return slices.IndexFunc(as, func(a attachment) bool { return a.policy == p && a.scope == scope && a.until.IsZero() })
 }
 
-// attached lists what is attached, oldest first.
+// attached lists what is attached, in whatever scope, oldest first.
 func (as attachments) attached() []attachment {
 	return slices.DeleteFunc(slices.Clone(as), func(a attachment) bool { return !a.until.IsZero() })
 }
@@ -187,34 +191,36 @@ func (as attachments) block(now time.Time) bool {
 	return slices.ContainsFunc(as, func(a attachment) bool { return a.until.IsZero() || now.Before(a.until) })
 }
 
+// documents are the policies in force for the account. What is attached in a resource group speaks of the resources of
+// that group only, and nothing in alisim is in one.
 func (as attachments) documents(now time.Time) []*document {
 	var out []*document
 	for _, a := range as {
-		if !now.Before(a.from) && (a.until.IsZero() || now.Before(a.until)) {
+		if a.scope == "" && !now.Before(a.from) && (a.until.IsZero() || now.Before(a.until)) {
 			out = append(out, a.policy.current().document)
 		}
 	}
 	return out
 }
 
-// count returns the attached policies of a kind.
-func (as attachments) count(kind string) int {
+// count returns the policies of a kind that are attached in a scope.
+func (as attachments) count(kind, scope string) int {
 	n := 0
 	for _, a := range as {
-		if a.until.IsZero() && a.policy.kind() == kind {
+		if a.scope == scope && a.until.IsZero() && a.policy.kind() == kind {
 			n++
 		}
 	}
 	return n
 }
 
-func (as *attachments) attach(p *policy, now time.Time, delay time.Duration) {
+func (as *attachments) attach(p *policy, scope string, now time.Time, delay time.Duration) {
 	as.tidy(now)
-	*as = append(*as, attachment{policy: p, at: now, from: now.Add(delay)})
+	*as = append(*as, attachment{policy: p, scope: scope, at: now, from: now.Add(delay)})
 }
 
-func (as *attachments) detach(p *policy, now time.Time, delay time.Duration) {
-	(*as)[as.index(p)].until = now.Add(delay)
+func (as *attachments) detach(p *policy, scope string, now time.Time, delay time.Duration) {
+	(*as)[as.index(p, scope)].until = now.Add(delay)
 	as.tidy(now)
 }
 
@@ -393,7 +399,23 @@ func (st *store) check(seed Seed) error {
 			old = &account{}
 		}
 		policies := map[string]bool{}
-		checkPolicies := func(of string, names []string) error {
+		for _, id := range a.ResourceGroups {
+			if !strings.HasPrefix(id, "rg-") {
+				return fmt.Errorf("alisim: seed: the resource group id %q does not begin with rg-", id)
+			}
+		}
+		var checkPolicies func(of string, names []string, scoped ...map[string][]string) error
+		checkPolicies = func(of string, names []string, scoped ...map[string][]string) error {
+			for _, policiesOf := range scoped {
+				for scope := range policiesOf {
+					if !slices.Contains(a.ResourceGroups, scope) && !slices.Contains(old.scopes, scope) {
+						return fmt.Errorf("alisim: seed: the resource group %q of %s does not exist", scope, of)
+					}
+					if err := checkPolicies(of, policiesOf[scope]); err != nil {
+						return err
+					}
+				}
+			}
 			for i, name := range names {
 				if !policies[name] && old.policies[name] == nil && st.system[name] == nil {
 					return fmt.Errorf("alisim: seed: the policy %q of %s does not exist", name, of)
@@ -421,7 +443,7 @@ func (st *store) check(seed Seed) error {
 			if groups[g.Name] || old.groups[g.Name] != nil || g.Name == "" {
 				return fmt.Errorf("alisim: seed: the group name %q is empty or taken", g.Name)
 			}
-			if err := checkPolicies("group "+g.Name, g.Policies); err != nil {
+			if err := checkPolicies("group "+g.Name, g.Policies, g.ResourceGroupPolicies); err != nil {
 				return err
 			}
 			groups[g.Name] = true
@@ -430,7 +452,7 @@ func (st *store) check(seed Seed) error {
 			if users[u.Name] || old.users[u.Name] != nil || u.Name == "" {
 				return fmt.Errorf("alisim: seed: the user name %q is empty or taken", u.Name)
 			}
-			if err := checkPolicies("user "+u.Name, u.Policies); err != nil {
+			if err := checkPolicies("user "+u.Name, u.Policies, u.ResourceGroupPolicies); err != nil {
 				return err
 			}
 			if err := checkKeys("user "+u.Name, u.AccessKeys); err != nil {
@@ -447,7 +469,7 @@ func (st *store) check(seed Seed) error {
 			if roles[r.Name] || old.roles[r.Name] != nil || r.Name == "" {
 				return fmt.Errorf("alisim: seed: the role name %q is empty or taken", r.Name)
 			}
-			if err := checkPolicies("role "+r.Name, r.Policies); err != nil {
+			if err := checkPolicies("role "+r.Name, r.Policies, r.ResourceGroupPolicies); err != nil {
 				return err
 			}
 			if _, err := parseTrustPolicy(string(r.TrustPolicy)); err != nil {
@@ -479,22 +501,31 @@ func (st *store) plantAccount(in Account, now time.Time) {
 		document, _ := parsePolicy(string(p.Document)) // checked
 		a.policies[p.Name] = newPolicy(a, p.Name, p.Description, string(p.Document), document, now, 0)
 	}
-	attach := func(names []string) (as attachments) {
+	if in.Alias != "" {
+		a.alias = in.Alias
+	}
+	a.scopes = append(a.scopes, in.ResourceGroups...)
+	attach := func(names []string, scoped map[string][]string) (as attachments) {
 		for _, name := range names {
-			as.attach(st.policyNamed(a, "", name), now, 0)
+			as.attach(st.policyNamed(a, "", name), "", now, 0)
+		}
+		for _, scope := range slices.Sorted(maps.Keys(scoped)) {
+			for _, name := range scoped[scope] {
+				as.attach(st.policyNamed(a, "", name), scope, now, 0)
+			}
 		}
 		return as
 	}
 	for _, g := range in.Groups {
 		a.groups[g.Name] = &group{
 			account: a, id: "g-" + randomText(16), name: g.Name, comments: g.Comments,
-			created: now, updated: now, policies: attach(g.Policies),
+			created: now, updated: now, policies: attach(g.Policies, g.ResourceGroupPolicies),
 		}
 	}
 	for _, in := range in.Users {
 		u := &user{
 			account: a, id: randomDigits(18), name: in.Name, displayName: in.DisplayName, comments: in.Comments,
-			created: now, updated: now, policies: attach(in.Policies),
+			created: now, updated: now, policies: attach(in.Policies, in.ResourceGroupPolicies),
 		}
 		if u.displayName == "" {
 			u.displayName = u.name
@@ -517,7 +548,7 @@ func (st *store) plantAccount(in Account, now time.Time) {
 	for _, in := range in.Roles {
 		trust, _ := parseTrustPolicy(string(in.TrustPolicy)) // checked
 		r := st.newRole(a, in.Name, in.Description, string(in.TrustPolicy), trust, in.MaxSessionDuration, now, 0)
-		r.policies = attach(in.Policies)
+		r.policies = attach(in.Policies, in.ResourceGroupPolicies)
 	}
 	st.plantIdentities(a, in)
 }
