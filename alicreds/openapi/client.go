@@ -188,8 +188,8 @@ type Request struct {
 
 // Do sends the call and decodes the JSON object of a good answer (HTTP 200)
 // into out, which may be nil. It repeats failed attempts as Options.MaxRetries
-// and Request.Repeatable allow, with a pause of up to 5 s in between, and
-// never starts a pause that would end after the context's deadline. After a
+// and Request.Repeatable allow, with a pause of up to 5 s in between, as long as
+// the service asks for within that, and never starts a pause that would end after the context's deadline. After a
 // call was throttled, all of that action queue for as long as that lasts.
 func (c *Client) Do(ctx context.Context, r Request, out any) error {
 	targets, err := c.targets(r)
@@ -299,7 +299,7 @@ func (r Request) check() error {
 }
 
 // attempt sends once, with a nonce and date of its own. hint is the pause
-// that a throttled answer asks for.
+// that a refusal asks for.
 func (c *Client) attempt(ctx context.Context, target *url.URL, r Request, out any) (hint time.Duration, err error) {
 	limited, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
@@ -344,7 +344,7 @@ func (c *Client) attempt(ctx context.Context, target *url.URL, r Request, out an
 	case len(body) > maxAnswer:
 		return 0, unusable(r.Action, res, tooLarge)
 	case res.StatusCode != http.StatusOK:
-		return timeLeft(res.Header), refusal(r.Action, res, body)
+		return pauseAskedFor(res.Header), refusal(r.Action, res, body)
 	}
 	return 0, decode(r.Action, res, body, out)
 }

@@ -339,28 +339,54 @@ func TestRetries(t *testing.T) {
 	}
 }
 
-func TestRetryHonoursTimeLeft(t *testing.T) {
+// The service may ask for a pause with whatever it refuses for the moment.
+func TestRetryHonoursThePauseAskedFor(t *testing.T) {
 	t.Parallel()
-	for header, want := range map[string]time.Duration{
-		"Limit:100,Remain:0,TimeLeft:1500": 1500 * time.Millisecond,
-		"TimeLeft:99999999":                5 * time.Second,
-		"TimeLeft:-5":                      0,
-		"TimeLeft:soon":                    0,
+	throttled, down := status(400, `{"Code":"Throttling.User"}`), status(503, `{"Code":"ServiceUnavailable"}`)
+	for name, tc := range map[string]struct {
+		refuse func(*http.Request) (*http.Response, error)
+		header []string
+		want   time.Duration
+	}{
+		"time left":                {throttled, []string{"x-ratelimit-user", "Limit:100,Remain:0,TimeLeft:1500", "x-ratelimit-user-api", "TimeLeft:1"}, 1500 * time.Millisecond},
+		"time left, long":          {throttled, []string{"x-ratelimit-user", "TimeLeft:99999999"}, 5 * time.Second},
+		"time left, negative":      {throttled, []string{"x-ratelimit-user", "TimeLeft:-5"}, 0},
+		"time left, no number":     {throttled, []string{"x-ratelimit-user", "TimeLeft:soon"}, 0},
+		"retry after":              {throttled, []string{"x-acs-retry-after", "1500"}, 1500 * time.Millisecond},
+		"retry after, 503":         {down, []string{"x-acs-retry-after", " 1500 "}, 1500 * time.Millisecond},
+		"retry after, 500":         {status(500, ``), []string{"x-acs-retry-after", "1500"}, 1500 * time.Millisecond},
+		"retry after, long":        {down, []string{"x-acs-retry-after", "9223372036854775807"}, 5 * time.Second},
+		"retry after, longer":      {down, []string{"x-acs-retry-after", "99999999999999999999"}, 5 * time.Second},
+		"retry after, negative":    {down, []string{"x-acs-retry-after", "-1500"}, 0},
+		"retry after, no number":   {down, []string{"x-acs-retry-after", "1.5s"}, 0},
+		"retry after, empty":       {down, []string{"x-acs-retry-after", ""}, 0},
+		"both, and the longer one": {throttled, []string{"x-acs-retry-after", "1500", "x-ratelimit-user", "TimeLeft:2500"}, 2500 * time.Millisecond},
+		"neither":                  {throttled, nil, 0},
 	} {
-		synctest.Test(t, func(t *testing.T) {
-			transport := &scripted{steps: []func(*http.Request) (*http.Response, error){
-				status(400, `{"Code":"Throttling.User"}`, "x-ratelimit-user", header, "x-ratelimit-user-api", "TimeLeft:1"), status(200, `{}`),
-			}}
-			c, err := openapi.New(openapi.Options{HTTP: &http.Client{Transport: transport}})
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := c.Do(t.Context(), call("sts.aliyuncs.com"), nil); err != nil {
-				t.Fatal(err)
-			}
-			if pause := transport.times[1].Sub(transport.times[0]); pause < want || pause > want+101*time.Millisecond {
-				t.Errorf("TimeLeft %q: waited %s, want %s", header, pause, want)
-			}
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				refuse := func(r *http.Request) (*http.Response, error) {
+					res, err := tc.refuse(r)
+					for i := 0; i+1 < len(tc.header); i += 2 {
+						res.Header.Set(tc.header[i], tc.header[i+1])
+					}
+					return res, err
+				}
+				transport := &scripted{steps: []func(*http.Request) (*http.Response, error){refuse, status(200, `{}`)}}
+				c, err := openapi.New(openapi.Options{HTTP: &http.Client{Transport: transport}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				r := call("sts.aliyuncs.com")
+				r.Repeatable = true
+				if err := c.Do(t.Context(), r, nil); err != nil {
+					t.Fatal(err)
+				}
+				if pause := transport.times[1].Sub(transport.times[0]); pause < tc.want || pause > tc.want+101*time.Millisecond {
+					t.Errorf("waited %s, want %s", pause, tc.want)
+				}
+			})
 		})
 	}
 }

@@ -78,22 +78,29 @@ func gaveUp(last, cause error) error {
 	return fmt.Errorf("%w (not repeated: %w)", last, cause)
 }
 
-// timeLeft reads the pause a throttled answer asks for: "TimeLeft" in the
-// lists k:v,k:v of two headers, in milliseconds. The larger counts.
-func timeLeft(h http.Header) time.Duration {
-	var longest time.Duration
+// pauseAskedFor is how long the service wants to be left alone, up to maxWait:
+// x-acs-retry-after, with any code, and "TimeLeft" in the lists k:v,k:v of the
+// two x-ratelimit headers of a throttled answer, all of them in milliseconds.
+// The longest counts.
+func pauseAskedFor(h http.Header) time.Duration {
+	longest := milliseconds(h.Get("x-acs-retry-after"))
 	for _, name := range []string{"x-ratelimit-user-api", "x-ratelimit-user"} {
-		for _, pair := range strings.Split(h.Get(name), ",") {
-			key, value, _ := strings.Cut(pair, ":")
-			if !strings.EqualFold(strings.TrimSpace(key), "TimeLeft") {
-				continue
-			}
-			if ms, err := strconv.ParseInt(strings.TrimSpace(value), 10, 32); err == nil && ms > 0 {
-				longest = max(longest, time.Duration(ms)*time.Millisecond)
+		for pair := range strings.SplitSeq(h.Get(name), ",") {
+			if key, value, _ := strings.Cut(pair, ":"); strings.EqualFold(strings.TrimSpace(key), "TimeLeft") {
+				longest = max(longest, milliseconds(value))
 			}
 		}
 	}
-	return min(longest, maxWait)
+	return longest
+}
+
+// milliseconds is between 0, also for what is no number, and maxWait.
+func milliseconds(s string) time.Duration {
+	ms, err := strconv.ParseInt(strings.TrimSpace(s), 10, 64)
+	if err != nil && !errors.Is(err, strconv.ErrRange) {
+		return 0
+	}
+	return time.Duration(min(max(ms, 0), maxWait.Milliseconds())) * time.Millisecond
 }
 
 // answered tells whether err, or its absence, is the service's word.
