@@ -92,10 +92,13 @@ func (m *mount) start(storage logical.Storage) *backend {
 
 func (m *mount) simConfig() map[string]any {
 	return map[string]any{
-		"access_key":     alisim.DefaultAccessKeyID,
-		"secret_key":     alisim.DefaultAccessKeySecret,
-		"sts_endpoint":   m.sim.URL,
-		"ram_endpoint":   m.sim.URL,
+		"access_key":   alisim.DefaultAccessKeyID,
+		"secret_key":   alisim.DefaultAccessKeySecret,
+		"sts_endpoint": m.sim.URL,
+		"ram_endpoint": m.sim.URL,
+
+		"resource_manager_endpoint": m.sim.URL,
+
 		"ca_certificate": string(m.sim.CACertPEM()),
 
 		// The simulator answers at once, but a busy machine may not get to it.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -19,6 +20,7 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/alisim"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
 )
 
 // leastSections are the sections of docs/least-policy.md that have a policy:
@@ -47,6 +49,10 @@ var leastSections = map[string]struct {
 	"Clean-up of policies that others use": {
 		[]string{"RAM users", "Inline policies of RAM users"},
 		map[string]func(*leastMount) error{"extras": revokingUsedPolicy},
+	},
+	"Clean-up of grants in resource groups": {
+		[]string{"RAM users", "RAM roles", "Clean-up of what others added"},
+		map[string]func(*leastMount) error{"extras": revokingGrants},
 	},
 	"Tidy": {
 		[]string{"RAM users", "RAM roles", "Inline policies of RAM users", "Inline policies of RAM roles", "Clean-up of what others added"},
@@ -91,7 +97,9 @@ func TestLeastPolicy(t *testing.T) {
 		}
 		try := func(t *testing.T, word, policy string) (err error) {
 			synctest.Test(t, func(t *testing.T) { // a refusal may be waited out, on the bubble's clock
-				err = section.tries[word](newTimedLeastMount(t, append(slices.Clone(documents), policy)))
+				m := newTimedLeastMount(t, alisim.DefaultSettings(), append(slices.Clone(documents), policy))
+				err = section.tries[word](m)
+				m.listed()
 			})
 			return err
 		}
@@ -149,12 +157,132 @@ func TestLeastPolicyIsNothing(t *testing.T) {
 	}
 }
 
+// TestLeastPolicyWithGetRoleOnAllRoles is tidy on a cloud that asks GetRole on
+// role/*, as two reports of 2019 have it (F1.2).
+func TestLeastPolicyWithGetRoleOnAllRoles(t *testing.T) {
+	t.Parallel()
+	page := readLeastPolicy(t)
+	var documents []string
+	for _, heading := range append(leastSections["Tidy"].needs, "Tidy") {
+		documents = append(documents, page[heading].policies...)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		settings := alisim.DefaultSettings()
+		settings.GetRoleOnAllRoles = true
+		if err := tidying(newTimedLeastMount(t, settings, documents)); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestLeastPolicyAsksForWhatRAMAsks holds the resources of the page to the table
+// of permissions: each is one that RAM asks for by some action of its statement,
+// and an action that RAM asks on everything of a kind is not narrowed by name.
+func TestLeastPolicyAsksForWhatRAMAsks(t *testing.T) {
+	t.Parallel()
+	asked := map[string][]string{} // by action
+	for _, p := range permissions {
+		asked[p.action] = p.resources
+	}
+	for heading, section := range readLeastPolicy(t) {
+		for _, document := range section.policies {
+			for _, s := range decodePolicy(t, document).Statement {
+				resources, ok := s.Resource.([]any)
+				if !ok {
+					resources = []any{s.Resource}
+				}
+				for _, a := range s.Action.([]any) {
+					if len(asked[a.(string)]) == 0 {
+						t.Errorf("%s: the table of permissions lacks %s", heading, a)
+					}
+					useful := slices.ContainsFunc(resources, func(r any) bool { return serves(r.(string), asked[a.(string)]) })
+					if !useful {
+						t.Errorf("%s: %s is granted on %v, and RAM asks for it on %v", heading, a, resources, asked[a.(string)])
+					}
+				}
+				for _, r := range resources {
+					useful := slices.ContainsFunc(s.Action.([]any), func(a any) bool { return serves(r.(string), asked[a.(string)]) })
+					if !useful {
+						t.Errorf("%s: no action of %v is asked on %s", heading, s.Action, r)
+					}
+				}
+			}
+		}
+	}
+}
+
+// serves tells whether a pattern in a policy can match one of the resources that
+// RAM asks about.
+func serves(pattern string, resources []string) bool {
+	if pattern == "*" {
+		return true
+	}
+	pattern = pattern[strings.LastIndex(pattern, ":")+1:]
+	return slices.ContainsFunc(resources, func(r string) bool {
+		kind, name, _ := strings.Cut(r, "/")
+		if name == "*" {
+			return pattern == r
+		}
+		return strings.HasPrefix(pattern, kind+"/")
+	})
+}
+
+// TestPermissionsAreThoseOfTheCloud asks the cloud, as a user without rights and
+// then with a right on the first resource, what it asks for by each call.
+func TestPermissionsAreThoseOfTheCloud(t *testing.T) {
+	t.Parallel()
+	params := map[string]string{
+		"UserName": "u", "RoleName": "r", "GroupName": "g", "PolicyName": "p", "PolicyType": "Custom",
+		"RoleArn": "acs:ram::1234567890123456:role/r", "RoleSessionName": "session",
+	}
+	for call, p := range permissions {
+		if p.resources[0] == "*" {
+			continue // what the cloud asks for is not known
+		}
+		want := p.arns(alisim.DefaultAccountID, params)
+		var granted []string
+		for _, resource := range want {
+			m := newLeastMount(t, granted)
+			c, _ := m.cloud(context.Background(), m.storage)
+			to := c.ram
+			if strings.HasPrefix(p.action, "sts:") {
+				to = service{m.sim.URL, "2015-04-01"}
+			}
+			err := c.send(context.Background(), to, false, call, callParams(call, params), nil)
+			var refused *openapi.Error
+			switch {
+			case !errors.As(err, &refused) || refused.Code != noPermission:
+				t.Errorf("%s with %v: %v", call, granted, err)
+			case refused.Denied.Action != p.action || refused.Denied.Resource != "" && refused.Denied.Resource != resource:
+				t.Errorf("%s: the cloud asks for %+v, the table has %s on %s", call, refused.Denied, p.action, resource)
+			}
+			granted = []string{fmt.Sprintf(`{"Version":"1","Statement":[{"Effect":"Allow","Action":%q,"Resource":%q}]}`, p.action, resource)}
+		}
+	}
+}
+
+// callParams adds what a call needs beside names.
+func callParams(call string, names map[string]string) map[string]string {
+	params := maps.Clone(names)
+	maps.Copy(params, map[string]string{
+		"UserAccessKeyId": "LTAI5tNoSuchKey", "Status": "Inactive", "PolicyDocument": allowOSS,
+		"AssumeRolePolicyDocument": string(alisim.TrustAccount(alisim.DefaultAccountID)),
+	})
+	if strings.HasPrefix(call, "List") && !strings.Contains(call, "For") && call != "ListAccessKeys" {
+		return nil
+	}
+	return params
+}
+
 // What the resources of the page keep away, with all of its policies together.
+// The section on resource groups says of itself that it keeps nothing away.
 func TestLeastPolicyNarrows(t *testing.T) {
 	t.Parallel()
 	var all []string
-	for _, s := range readLeastPolicy(t) {
-		all = append(all, s.policies...)
+	for heading, s := range readLeastPolicy(t) {
+		if heading != "Clean-up of grants in resource groups" {
+			all = append(all, s.policies...)
+		}
 	}
 	m := newLeastMount(t, all)
 	m.as(adminKey, nil)
@@ -166,19 +294,33 @@ func TestLeastPolicyNarrows(t *testing.T) {
 	user := m.must(logical.ReadOperation, "creds/user", nil).Data["username"].(string)
 	trust := string(alisim.TrustAccount(alisim.DefaultAccountID))
 	c, _ := m.cloud(context.Background(), m.storage)
+	// Creation cannot be narrowed by name (F1.1). What comes of it is worth nothing.
+	for action, params := range map[string]map[string]string{
+		"CreateUser":   {"UserName": "mallory"},
+		"CreateRole":   {"RoleName": "mallory", "AssumeRolePolicyDocument": trust},
+		"CreatePolicy": {"PolicyName": "mallory", "PolicyDocument": allowOSS},
+	} {
+		m.call(action, params)
+	}
 	for n, tc := range []struct {
 		action string
 		params map[string]string
 	}{
-		{"CreateUser", map[string]string{"UserName": "mallory"}},
+		{"CreateAccessKey", map[string]string{"UserName": "mallory"}},
+		{"CreateLoginProfile", map[string]string{"UserName": "mallory", "Password": "Fake-Passw0rd!"}},
+		{"AttachPolicyToUser", map[string]string{"UserName": "mallory", "PolicyName": "AliyunOSSReadOnlyAccess", "PolicyType": "System"}},
+		{"AddUserToGroup", map[string]string{"UserName": "mallory", "GroupName": "readers"}},
+		{"DeleteUser", map[string]string{"UserName": "mallory"}},
+		{"AttachPolicyToRole", map[string]string{"RoleName": "mallory", "PolicyName": "AliyunOSSReadOnlyAccess", "PolicyType": "System"}},
+		{"DeleteRole", map[string]string{"RoleName": "mallory"}},
+		{"AttachPolicyToUser", map[string]string{"UserName": user, "PolicyName": "mallory", "PolicyType": "Custom"}},
+		{"DeletePolicy", map[string]string{"PolicyName": "mallory"}},
 		{"DeleteUser", map[string]string{"UserName": "alice"}},
 		{"CreateAccessKey", map[string]string{"UserName": "alice"}},
 		{"CreateAccessKey", map[string]string{"UserName": alisim.DefaultUserName}},
 		{"CreateAccessKey", map[string]string{"UserName": "least"}},
-		{"CreateRole", map[string]string{"RoleName": "mallory", "AssumeRolePolicyDocument": trust}},
 		{"UpdateRole", map[string]string{"RoleName": "deploy", "NewAssumeRolePolicyDocument": trust}},
 		{"DeleteRole", map[string]string{"RoleName": "deploy"}},
-		{"CreatePolicy", map[string]string{"PolicyName": "mallory", "PolicyDocument": allowOSS}},
 		{"CreatePolicyVersion", map[string]string{"PolicyName": "ours", "PolicyDocument": allowOSS}},
 		{"DeletePolicy", map[string]string{"PolicyName": "ours"}},
 		{"AttachPolicyToUser", map[string]string{"UserName": user, "PolicyName": "AdministratorAccess", "PolicyType": "System"}},
@@ -329,16 +471,22 @@ var (
 	leastKey = [2]string{"LTAI5tLEASTFAKEFAKEFAKE", "least-is-not-a-real-secret-000"}
 )
 
+const leastARN = "acs:ram::1234567890123456:user/least"
+
 func newLeastMount(t *testing.T, documents []string) *leastMount {
 	t.Helper()
 	return startedLeastMount(newSeededMount(t, leastSeed(documents)))
 }
 
+// toThePresent is for the beginning of a synctest bubble, whose clock says 2000:
+// RAM had no policies of its own then.
+func toThePresent() { time.Sleep(time.Until(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))) }
+
 // newTimedLeastMount is newLeastMount for a synctest bubble.
-func newTimedLeastMount(t *testing.T, documents []string) *leastMount {
+func newTimedLeastMount(t *testing.T, settings alisim.Settings, documents []string) *leastMount {
 	t.Helper()
-	time.Sleep(time.Until(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))) // a bubble begins before RAM had policies
-	return startedLeastMount(newTimedMount(t, alisim.DefaultSettings(), leastSeed(documents)))
+	toThePresent()
+	return startedLeastMount(newTimedMount(t, settings, leastSeed(documents)))
 }
 
 func leastSeed(documents []string) alisim.Seed {
@@ -353,6 +501,7 @@ func leastSeed(documents []string) alisim.Seed {
 		}
 	}
 	a.Users = append(a.Users, least)
+	a.ResourceGroups = append(a.ResourceGroups, "rg-theirs")
 	return seed
 }
 
@@ -362,6 +511,16 @@ func startedLeastMount(m *mount) *leastMount {
 	lm.as(leastKey, nil)
 	lm.must(logical.UpdateOperation, "role/none", map[string]any{"role_arn": roleARN})
 	return lm
+}
+
+// listed wants each call of the user "least" in the table of permissions.
+func (m *leastMount) listed() {
+	m.t.Helper()
+	for _, call := range m.sim.Journal() {
+		if _, ok := permissions[call.Action]; !ok && call.Principal == leastARN && call.Action != "GetCallerIdentity" {
+			m.t.Errorf("the table of permissions lacks %s", call.Action)
+		}
+	}
 }
 
 // as makes the mount work with another key.
@@ -539,6 +698,40 @@ func revokingExtras(m *leastMount) error {
 		return fmt.Errorf("of a role: %w", err)
 	}
 	return nil
+}
+
+// revokingGrants ends leases whose user or role somebody gave something for the
+// resources of one group, with and without an alias of the account.
+func revokingGrants(m *leastMount) error {
+	for _, role := range []map[string]any{leastUser, leastRole} {
+		before := m.inventory()
+		secret := m.lease(role)
+		m.grant(secret.InternalData, "ReadOnlyAccess", "System")
+		m.as(leastKey, nil)
+		if _, err := m.revokeLease(secret); err != nil {
+			return err
+		}
+		m.unchanged(before)
+	}
+	return nil
+}
+
+// grant attaches a policy to the user or role of a lease for one resource group.
+func (m *leastMount) grant(lease map[string]any, policy, kind string) {
+	m.t.Helper()
+	params := map[string]string{"ResourceGroupId": "rg-theirs", "PolicyName": policy, "PolicyType": kind}
+	if user, ok := lease["username"].(string); ok && user != "" {
+		params["PrincipalType"], params["PrincipalName"] = "IMSUser", user+"@1234567890123456.onaliyun.com"
+	} else {
+		params["PrincipalType"], params["PrincipalName"] = "ServiceRole", lease["ram_role"].(string)+"@role.1234567890123456.onaliyunservice.com"
+	}
+	c, err := m.cloud(context.Background(), m.storage)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	if err := c.send(context.Background(), c.resourceManager, false, "AttachPolicy", params, nil); err != nil {
+		m.t.Fatal(err)
+	}
 }
 
 // revokingUsedPolicy ends a lease whose own policy somebody attached elsewhere.

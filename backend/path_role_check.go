@@ -126,6 +126,7 @@ func (b *backend) checkRole(ctx context.Context, req *logical.Request, data *fra
 		if r.PolicyPerLease {
 			custom = policyName(entity, randomName())
 		}
+		c.patterns = strings.NewReplacer(entity, pattern(entity), custom, pattern(custom))
 		c.leaveOutTemplates()
 		c.existence()
 		if t == typeRAMUser {
@@ -151,6 +152,15 @@ type roleCheck struct {
 	role   *role
 	who    identity
 	checks []func() []finding
+
+	patterns *strings.Replacer // names that nothing else will have into what covers their like
+}
+
+// pattern covers the names that begin as this one does, as the policies of
+// docs/least-policy.md do.
+func pattern(name string) string {
+	first, _, _ := strings.Cut(name, "-")
+	return first + "-*"
 }
 
 func (c *roleCheck) run() []finding {
@@ -341,8 +351,8 @@ func (c *roleCheck) probe(neededFor, action, on string, params map[string]string
 		case !errors.As(err, &refused) || refused.Temporary():
 			f.Result, f.Fix = checkUnknown, explained(err)
 		case refused.Code == noPermission:
-			f.Result, f.Fix = checkNo, grant(refused, c.who.principal(), permissions[action].arns(c.who.AccountID, params))+
-				" docs/least-policy.md has the policies to copy."
+			fix := grant(refused, c.who.principal(), permissions[action].arns(c.who.AccountID, params))
+			f.Result, f.Fix = checkNo, c.patterns.Replace(fix)+" docs/least-policy.md has the policies to copy."
 		case refused.NotExist(), strings.HasPrefix(refused.Code, "InvalidParameter"), strings.HasPrefix(refused.Code, "Malformed"),
 			strings.HasPrefix(refused.Code, "EntityAlreadyExists"), strings.HasPrefix(refused.Code, "LimitExceeded"):
 		default:

@@ -70,14 +70,13 @@ func (c *cloud) detachGrants(ctx context.Context, account string, held attachmen
 }
 
 // principalNames are what Resource Management may call the user or role, "" for
-// whatever it calls it: an account can have an alias, which then stands in the
-// names of its users.
+// whatever it calls it: an account can have an alias, which then stands in names.
 func principalNames(held attachment, account string) []string {
 	switch held.PrincipalType {
 	case principalUser:
 		return []string{held.PrincipalName + "@" + account + ".onaliyun.com", ""}
 	case principalRole:
-		return []string{held.PrincipalName + "@role." + account + ".onaliyunservice.com"}
+		return []string{held.PrincipalName + "@role." + account + ".onaliyunservice.com", ""}
 	}
 	return []string{""}
 }
