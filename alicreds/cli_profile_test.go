@@ -166,7 +166,7 @@ func TestCLIProfileSTS(t *testing.T) {
 		"oidc":                    {"sts.aliyuncs.com", map[string]string{"DurationSeconds": "3600"}},
 		"chain":                   {"sts.cn-beijing.aliyuncs.com", map[string]string{"ExternalId": "x:1"}},
 		"role over instance role": {"sts.aliyuncs.com", map[string]string{"DurationSeconds": "1800"}},
-		"rsa":                     {"sts.aliyuncs.com", map[string]string{"DurationSeconds": "900"}},
+		"rsa":                     {"sts.ap-northeast-1.aliyuncs.com", map[string]string{"DurationSeconds": "900"}},
 	} {
 		get(t, cliProfile(t, c.cli(t, path, profile)))
 		calls := c.Journal()

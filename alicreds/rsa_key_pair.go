@@ -18,6 +18,8 @@ const (
 	typeRSAKeyPair = "rsa_key_pair"
 
 	maxRSADuration = time.Hour
+
+	rsaSTSHost = "sts.ap-northeast-1.aliyuncs.com"
 )
 
 // RSAKeyPairOptions describe the session that GenerateSessionAccessKey is
@@ -25,6 +27,9 @@ const (
 type RSAKeyPairOptions struct {
 	Duration time.Duration // 900 s to 3600 s; 0 means 3600 s. Fractions of a second are dropped
 
+	// STSOptions with neither Endpoint nor Region mean Japan's
+	// sts.ap-northeast-1.aliyuncs.com, as the newest of Alibaba Cloud's own
+	// Credentials tools do, and no fallback unless one is given.
 	STSOptions
 }
 
@@ -53,6 +58,9 @@ func NewRSAKeyPair(publicKeyID, privateKey string, o RSAKeyPairOptions) (RSAKeyP
 	}
 	if o.Duration != 0 && (o.Duration < minDuration || o.Duration > maxRSADuration) {
 		return RSAKeyPair{}, failed(typeRSAKeyPair, "the session duration must be between 900 and 3600 seconds")
+	}
+	if o.Endpoint == "" && o.Region == "" {
+		o.Endpoint = rsaSTSHost
 	}
 	if o.STSOptions, err = o.STSOptions.ready(); err != nil {
 		return RSAKeyPair{}, &Error{Source: typeRSAKeyPair, Err: err}

@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
 )
 
 // rsaKey is made once: it takes a while under the race detector.
@@ -98,6 +99,43 @@ func TestRSAKeyPair(t *testing.T) {
 			}
 		}
 		mustNotPrint(t, p, "PRIVATE KEY", fmt.Sprint(rsaKey().D))
+	}
+}
+
+// Key pairs are Japan's, and so is the STS that is asked without an endpoint
+// and a region.
+func TestRSAKeyPairEndpoint(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		o    alicreds.STSOptions
+		want string
+	}{
+		"nothing":     {alicreds.STSOptions{}, "sts.ap-northeast-1.aliyuncs.com"},
+		"VPC":         {alicreds.STSOptions{VPC: true}, "sts.ap-northeast-1.aliyuncs.com"},
+		"region":      {alicreds.STSOptions{Region: "cn-hangzhou"}, "sts.cn-hangzhou.aliyuncs.com"},
+		"VPC, region": {alicreds.STSOptions{Region: "ap-northeast-1", VPC: true}, "sts-vpc.ap-northeast-1.aliyuncs.com"},
+		"endpoint":    {alicreds.STSOptions{Endpoint: "sts.aliyuncs.com"}, "sts.aliyuncs.com"},
+		"fallback":    {alicreds.STSOptions{FallbackEndpoints: []string{"sts.example.com"}}, "sts.ap-northeast-1.aliyuncs.com sts.example.com"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var asked []string
+			client, err := openapi.New(openapi.Options{MaxRetries: -1, HTTP: &http.Client{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+				asked = append(asked, r.URL.Host)
+				return nil, errors.New("unreachable")
+			})}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.o.Client = client
+			p, err := alicreds.NewRSAKeyPair("i", pkcs8(rsaKey()), alicreds.RSAKeyPairOptions{STSOptions: c.o})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := p.Retrieve(t.Context()); err == nil || strings.Join(asked, " ") != c.want {
+				t.Errorf("asked %q, want %s (%v)", asked, c.want, err)
+			}
+		})
 	}
 }
 
