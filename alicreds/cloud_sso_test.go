@@ -51,6 +51,15 @@ func TestCloudSSO(t *testing.T) {
 	mustNotPrint(t, p, alisim.DefaultCloudSSOToken)
 }
 
+// TestCloudSSOLoginOver: whatever the code, a 401 is about the access token.
+func TestCloudSSOLoginOver(t *testing.T) {
+	t.Parallel()
+	o := cloudSSOOptions(signInURL)
+	o.HTTP = newCloud(t).Client()
+	_, err := cloudSSO(t, fakeAccessToken, o).Retrieve(t.Context())
+	wantError(t, err, "(HTTP 401", "#log-in-again")
+}
+
 const cloudSSOJSON = `{"CloudCredential":{"AccessKeyId":"STS.fakeid","AccessKeySecret":"fake-session-secret",` +
 	`"SecurityToken":"fake-session-token","Expiration":"2999-01-01T00:00:00Z"},"RequestId":"R"}`
 

@@ -119,6 +119,10 @@ func TestCloudRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	halved, err := alicreds.NewAccessKey(session.AccessKeyID, session.AccessKeySecret)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, tc := range map[string]struct {
 		source alicreds.Provider
 		role   string
@@ -127,6 +131,7 @@ func TestCloudRefuses(t *testing.T) {
 		"wrong secret":  {wrong, alisim.DefaultRoleARN, "SignatureDoesNotMatch"},
 		"unknown key":   {unknown, alisim.DefaultRoleARN, "InvalidAccessKeyId.NotFound"},
 		"forged token":  {forged, alisim.DefaultRoleARN, "InvalidSecurityToken.Malformed"},
+		"no token":      {halved, alisim.DefaultRoleARN, "MissingSecurityToken"},
 		"unknown role":  {c.key(t), alisim.DefaultRoleARN + "x", "EntityNotExist.Role"},
 		"no permission": {c.key(t), alisim.DefaultPodRoleARN, "NoPermission"},
 	} {
@@ -135,6 +140,9 @@ func TestCloudRefuses(t *testing.T) {
 		if !errors.As(err, &refused) || refused.Code != tc.code || refused.RequestID == "" {
 			t.Errorf("%s: %v, want %s", name, err, tc.code)
 			continue
+		}
+		if tc.code == "MissingSecurityToken" && !strings.Contains(err.Error(), "): SecurityToken is mandatory for this action. (see ") {
+			t.Errorf("%s: what is missing is not said: %v", name, err)
 		}
 		for _, secret := range []string{session.SecurityToken, session.AccessKeySecret, "fake-secret-value", alisim.DefaultAccessKeyID} {
 			if strings.Contains(err.Error(), secret) {

@@ -61,11 +61,12 @@ func helpClasses() []helpClass {
 		{"accesskey", []string{"InvalidAccessKeyId"}},
 		{"signature", []string{"SignatureDoesNotMatch", "IncompleteSignature"}},
 		{"security-token", []string{"InvalidSecurityToken", "MissingSecurityToken"}},
-		{"no-permission", []string{"NoPermission", "AuthenticationFail.NoPermission"}},
+		{"no-permission", []string{"NoPermission", "Forbidden.RAM", "AuthenticationFail.NoPermission"}},
+		{"inactive", []string{"Inactive"}},
 		{"oidc-token", []string{"AuthenticationFail.OIDCToken"}},
 		{"role-not-found", []string{"EntityNotExist.Role"}},
 		{"duration", []string{"InvalidParameter.DurationSeconds"}},
-		{"log-in-again", []string{"invalid_grant", "invalid_token"}},
+		{"log-in-again", []string{"invalid_grant", "invalid_token", "expired_token"}},
 		{"throttled", []string{"Throttling"}},
 		{"foreign-answer", nil},
 		{"no-answer", nil},
@@ -89,9 +90,13 @@ func failureClass(err error) string {
 			}
 		}
 		switch {
+		case refused.TokenMissing():
+			return "security-token"
+		case refused.Status == http.StatusUnauthorized && (refused.Action == cloudSSOAction || refused.Action == oauthExchangeAction):
+			return "log-in-again" // these carry nothing but the login's access token
 		case refused.Throttled():
 			return "throttled"
-		case refused.Status == http.StatusOK:
+		case refused.Status == http.StatusOK && refused.Code == "":
 			return "foreign-answer"
 		}
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded): // the caller knows

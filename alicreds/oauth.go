@@ -10,6 +10,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
 )
 
 const (
@@ -270,7 +272,8 @@ func formHeader() http.Header {
 func (l *oauthLogin) exchange(ctx context.Context, accessToken string) (Credentials, error) {
 	var reply struct {
 		temporaryKeys
-		Error string `json:"error"`
+		Error     string `json:"error"`
+		RequestID string `json:"requestId"`
 	}
 	err := post(ctx, l.http, oauthExchangeAction, l.url+"/v1/exchange", http.Header{
 		"Authorization": {"Bearer " + accessToken},
@@ -280,7 +283,7 @@ func (l *oauthLogin) exchange(ctx context.Context, accessToken string) (Credenti
 	case err != nil:
 		return Credentials{}, err
 	case reply.Error != "":
-		return Credentials{}, fmt.Errorf("%s: refused with HTTP 200: %s", oauthExchangeAction, or(plainWord(reply.Error, 128), "an error"))
+		return Credentials{}, &openapi.Error{Action: oauthExchangeAction, Status: http.StatusOK, Code: plainWord(reply.Error, 128), RequestID: plainWord(reply.RequestID, 128)}
 	}
 	c, err := reply.temporaryKeys.credentials()
 	if err != nil {

@@ -276,6 +276,18 @@ func TestOAuthRefusalIsTyped(t *testing.T) {
 	}
 }
 
+// TestOAuthLoginOver: an access token that is over is refused as expired_token,
+// whatever the status, and the failure says where to read what to do.
+func TestOAuthLoginOver(t *testing.T) {
+	t.Parallel()
+	const body = `{"error":"expired_token","error_description":"The access token is expired.","requestId":"R1"}`
+	for _, status := range []int{200, 400, 401} {
+		d := authority(t, nil, answers(status, body))
+		_, err := oauth(t, alicreds.OAuthTokens{AccessToken: fakeAccessToken, Expiration: time.Now().Add(time.Hour)}, d.oauth()).Retrieve(t.Context())
+		wantError(t, err, "OAuth exchange: expired_token (HTTP ", "RequestId R1", "#log-in-again")
+	}
+}
+
 // TestOAuthOutage: while the token service is down, an access token that
 // has not ended is used.
 func TestOAuthOutage(t *testing.T) {

@@ -126,6 +126,14 @@ func (e *Error) NotExist() bool { return hasCode(e.Code, "EntityNotExist") }
 // is unknown, deleted or disabled: InvalidAccessKeyId, with or without a suffix.
 func (e *Error) KeyRefused() bool { return hasCode(e.Code, "InvalidAccessKeyId") }
 
+// TokenMissing tells that the AccessKey is a temporary one and that the call
+// came without its SecurityToken: MissingSecurityToken, and MissingParameter
+// of that name.
+func (e *Error) TokenMissing() bool {
+	return hasCode(e.Code, "MissingSecurityToken") ||
+		hasCode(e.Code, "MissingParameter") && strings.Contains(e.Code+" "+e.Message, "SecurityToken")
+}
+
 // hasCode matches a code and its refinements: "Throttling", "Throttling.User".
 func hasCode(code, family string) bool {
 	return code == family || strings.HasPrefix(code, family+".")
@@ -295,7 +303,8 @@ func name(s string) string {
 func speaks(code string) bool {
 	for _, family := range []string{
 		"EntityNotExist", "EntityAlreadyExists", "EntityAlreadyExist", "DeleteConflict", "LimitExceeded",
-		"NoPermission", "InvalidParameter", "AuthenticationFail.NoPermission", "AuthenticationFail.OIDCToken",
+		"NoPermission", "Forbidden.RAM", "InvalidParameter", "MissingParameter", "MissingSecurityToken", "Inactive",
+		"AuthenticationFail.NoPermission", "AuthenticationFail.OIDCToken",
 	} {
 		if hasCode(code, family) {
 			return true

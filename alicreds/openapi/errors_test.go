@@ -191,6 +191,30 @@ func TestKeyRefused(t *testing.T) {
 	}
 }
 
+func TestTokenMissing(t *testing.T) {
+	t.Parallel()
+	for body, want := range map[string]bool{
+		`{"Code":"MissingSecurityToken","Message":"SecurityToken is mandatory for this action."}`:                                                      true,
+		`{"Code":"MissingParameter","Message":"The input parameter \"SecurityToken\" that is mandatory for processing this request is not supplied."}`: true,
+		`{"Code":"MissingParameter.SecurityToken"}`: true,
+		`{"Code":"MissingParameter","Message":"The input parameter \"RoleArn\" that is mandatory for processing this request is not supplied."}`: false,
+		`{"Code":"InvalidSecurityToken.Expired","Message":"Specified SecurityToken is expired."}`:                                                false,
+	} {
+		endpoint, c := answering(t, func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(http.StatusBadRequest)
+			fmt.Fprint(w, body)
+		})
+		err := c.Do(t.Context(), call(endpoint), nil)
+		var got *openapi.Error
+		if !errors.As(err, &got) || got.TokenMissing() != want {
+			t.Errorf("%s: %v, missing %t", body, err, got.TokenMissing())
+		}
+		if want && !strings.Contains(err.Error(), "SecurityToken") {
+			t.Errorf("what is missing is not named: %v", err)
+		}
+	}
+}
+
 func TestErrorMessageIsBounded(t *testing.T) {
 	t.Parallel()
 	endpoint, c := answering(t, func(w http.ResponseWriter, r *http.Request) {
