@@ -3,6 +3,7 @@ package alicreds
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
 )
@@ -11,8 +12,8 @@ import (
 type Identity struct {
 	AccountID    string
 	ARN          string
-	IdentityType string // "RAMUser", "AssumedRoleUser" or "Account", the root account
-	PrincipalID  string
+	IdentityType string // "RAMUser", "AssumedRoleUser" or "Account", the root account; "" for an ARN of none of them
+	PrincipalID  string // empty where the answer, as those of 2016, has none
 	UserID       string // of a RAM user
 	RoleID       string // of a role's session
 }
@@ -44,12 +45,21 @@ func CallerIdentity(ctx context.Context, keys openapi.Keys, o STSOptions) (Ident
 	for _, field := range []struct{ name, value string }{
 		{"AccountId", reply.AccountID},
 		{"Arn", reply.ARN},
-		{"IdentityType", reply.IdentityType},
-		{"PrincipalId", reply.PrincipalID},
 	} {
 		if field.value == "" {
 			return Identity{}, fmt.Errorf("GetCallerIdentity: the reply has no %s", field.name)
 		}
 	}
+	if reply.IdentityType == "" {
+		reply.IdentityType = identityType(reply.ARN)
+	}
 	return Identity(reply), nil
+}
+
+// identityType is what an answer without one says by its ARN,
+// acs:ram::<account id>:<kind>/<names>.
+func identityType(arn string) string {
+	parts := strings.SplitN(arn, ":", 5)
+	kind, _, _ := strings.Cut(parts[len(parts)-1], "/")
+	return map[string]string{"root": "Account", "user": "RAMUser", "assumed-role": "AssumedRoleUser"}[kind]
 }

@@ -26,7 +26,18 @@ func TestCallerIdentity(t *testing.T) {
 	if r := d.only(t); r.Header.Get("x-acs-action") != "GetCallerIdentity" || len(r.Form) != 0 {
 		t.Errorf("sent %s %v", r.Header.Get("x-acs-action"), r.Form)
 	}
-	for name, body := range malformed(t, identityJSON, "AccountId", "Arn", "IdentityType", "PrincipalId") {
+	for name, body := range malformed(t, identityJSON, "AccountId", "Arn") {
+		d := newDesk(t, answers(200, body))
+		if got, err := alicreds.CallerIdentity(t.Context(), keys, d.sts(t)); err == nil || got != (alicreds.Identity{}) {
+			t.Errorf("%s: got %+v, %v", name, got, err)
+		}
+	}
+	for name, body := range map[string]string{
+		"type is a number":          strings.Replace(identityJSON, `"RAMUser"`, "7", 1),
+		"principal is a number":     strings.Replace(identityJSON, `"PrincipalId":"288"`, `"PrincipalId":288`, 1),
+		"principal is no text":      strings.Replace(identityJSON, `"PrincipalId":"288"`, `"PrincipalId":{}`, 1),
+		"the whole is not answered": `{"RequestId":"R"}`,
+	} {
 		d := newDesk(t, answers(200, body))
 		if got, err := alicreds.CallerIdentity(t.Context(), keys, d.sts(t)); err == nil || got != (alicreds.Identity{}) {
 			t.Errorf("%s: got %+v, %v", name, got, err)
@@ -42,5 +53,20 @@ func TestCallerIdentity(t *testing.T) {
 	}
 	if _, err := alicreds.CallerIdentity(t.Context(), keys, alicreds.STSOptions{Endpoint: "ftp://x"}); err == nil {
 		t.Error("with a bad endpoint")
+	}
+}
+
+// The answers of 2016 have neither IdentityType nor PrincipalId.
+func TestCallerIdentityOfOldAnswers(t *testing.T) {
+	t.Parallel()
+	for resource, want := range map[string]string{
+		"user/abcdef": "RAMUser", "assumed-role/deploy/ci": "AssumedRoleUser", "root": "Account", "federated/x": "", "user/a:root": "RAMUser",
+	} {
+		arn := "acs:ram::1000000000000001:" + resource
+		d := newDesk(t, answers(200, `{"AccountId":"1000000000000001","Arn":"`+arn+`","RequestId":"R","UserId":"200000000000000002"}`))
+		got, err := alicreds.CallerIdentity(t.Context(), openapi.Keys{AccessKeyID: "i", AccessKeySecret: "s"}, d.sts(t))
+		if err != nil || got != (alicreds.Identity{AccountID: "1000000000000001", ARN: arn, UserID: "200000000000000002", IdentityType: want}) {
+			t.Errorf("%s: got %+v, %v, want %q", arn, got, err, want)
+		}
 	}
 }

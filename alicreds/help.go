@@ -69,7 +69,7 @@ func helpClasses() []helpClass {
 		{"log-in-again", []string{"invalid_grant", "invalid_token", "expired_token"}},
 		{"throttled", []string{"Throttling"}},
 		{"foreign-answer", nil},
-		{"no-answer", nil},
+		{"no-answer", []string{"SignatureNonceUsed"}},
 	}
 }
 

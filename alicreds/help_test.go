@@ -121,6 +121,7 @@ func TestHelp(t *testing.T) {
 		"throttled by status": {refused(302, ""), "#throttled", true},
 		"foreign answer":      {refused(200, ""), "#foreign-answer", true},
 		"no answer":           {unreachable, "#no-answer", true},
+		"sent twice":          {refused(400, "SignatureNonceUsed"), "#no-answer", true},
 		"given up":            {fmt.Errorf("%w: %w", refused(400, "Throttling"), context.DeadlineExceeded), "#throttled", true},
 		"cancelled":           {&openapi.NetworkError{Err: context.Canceled}, "#ram_role_arn", false},
 		"other refusal":       {refused(400, "InvalidParameter.RoleArn"), "#ram_role_arn", false},
