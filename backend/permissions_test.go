@@ -1,0 +1,117 @@
+package backend
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/hashicorp/vault/sdk/logical"
+
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/alisim"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
+)
+
+// F1.10: what the advice makes of the detail of a refusal.
+func TestAdviceOnDenials(t *testing.T) {
+	t.Parallel()
+	const role = "acs:ram:*:1234567890123456:role/deploy"
+	for name, tc := range map[string]struct {
+		refused openapi.Error
+		want    string
+		not     string
+	}{
+		"no detail": {
+			openapi.Error{Action: "CreateUser"},
+			"Grant ram:CreateUser on acs:ram:*:<account>:user/* to the principal of this mount", "with Deny",
+		},
+		"RAM's sentence": {
+			openapi.Error{Action: "CreateRole", Denied: openapi.AccessDenied{Action: "ram:CreateRole", Resource: "acs:ram:*:1000000000000001:role/*"}},
+			"Grant ram:CreateRole on acs:ram:*:1000000000000001:role/* to the principal of this mount", "<account>",
+		},
+		"who": {
+			openapi.Error{Action: "CreateUser", Denied: openapi.AccessDenied{
+				Action: "ram:CreateUser", PrincipalDisplayName: "vault:mount", NoPermissionType: "ImplicitDeny", PolicyType: "AccountLevelIdentityBasedPolicy",
+			}},
+			"Grant ram:CreateUser on acs:ram:*:<account>:user/* to vault:mount", "with Deny",
+		},
+		"explicit": {
+			openapi.Error{Action: "DeleteUser", Denied: openapi.AccessDenied{NoPermissionType: "ExplicitDeny", PolicyType: "AccountLevelIdentityBasedPolicy"}},
+			"A policy (AccountLevelIdentityBasedPolicy) denies ram:DeleteUser on acs:ram:*:<account>:user/<UserName> to the principal of this mount", "Grant",
+		},
+		"control policy": {
+			openapi.Error{Action: "CreateUser", Denied: openapi.AccessDenied{NoPermissionType: "ExplicitDeny", PolicyType: "ControlPolicy"}},
+			"A control policy of the resource directory does not allow ram:CreateUser", "Grant",
+		},
+		"control policy that does not allow": {
+			openapi.Error{Action: "CreateUser", Denied: openapi.AccessDenied{NoPermissionType: "ImplicitDeny", PolicyType: "ControlPolicy"}},
+			"A control policy of the resource directory does not allow ram:CreateUser", "Grant",
+		},
+		"session policy": {
+			openapi.Error{Action: "CreateUser", Denied: openapi.AccessDenied{NoPermissionType: "ImplicitDeny", PolicyType: "SessionPolicy"}},
+			"The session policy of this mount's own session does not allow ram:CreateUser", "Grant",
+		},
+		"trust policy": {
+			openapi.Error{Action: "AssumeRole", Denied: openapi.AccessDenied{NoPermissionType: "ImplicitDeny", PolicyType: "AssumeRolePolicy", Resource: role}},
+			"The trust policy of the RAM role must name the principal of this mount", "Grant",
+		},
+		"trust policy with a Deny": {
+			openapi.Error{Action: "AssumeRole", Denied: openapi.AccessDenied{NoPermissionType: "ExplicitDeny", PolicyType: "AssumeRolePolicy"}},
+			"take the Deny out of the trust policy", "Grant",
+		},
+		"AssumeRole, which side is not known": {
+			openapi.Error{Action: "AssumeRole"},
+			"The trust policy of the RAM role must name that principal too", "with Deny",
+		},
+		"a call and a kind that are not known": {
+			openapi.Error{Action: "Later", Denied: openapi.AccessDenied{NoPermissionType: "ImplicitDeny", PolicyType: "LaterPolicy"}},
+			"Grant the action to the principal of this mount", "with Deny",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tc.refused.Code, tc.refused.Status = noPermission, 403
+			got := explained(&tc.refused)
+			if !strings.Contains(got, tc.want) || strings.Contains(got, tc.not) || !strings.HasSuffix(got, "#nopermission") {
+				t.Errorf("the advice is %q, want %q and not %q", got, tc.want, tc.not)
+			}
+		})
+	}
+}
+
+// The advice of the mount itself, where the cloud tells of a Deny.
+func TestExplicitDenyIsNotAnsweredWithGrant(t *testing.T) {
+	t.Parallel()
+	m := newLeastMount(t, []string{`{"Version":"1","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"},{"Effect":"Deny","Action":"ram:CreateUser","Resource":"*"}]}`})
+	m.must(logical.UpdateOperation, "role/r", leastUser)
+	m.refused(logical.ReadOperation, "creds/r", nil, "denies ram:CreateUser on acs:ram:*:")
+}
+
+// F1.5, F1.6, F1.8: families of codes have advice, whatever their suffix.
+func TestAdviceOnFamiliesOfCodes(t *testing.T) {
+	t.Parallel()
+	for code, want := range map[string][2]string{
+		"InvalidAccessKeyId":             {"Check access_key in config", "#invalidaccesskeyid"},
+		"InvalidAccessKeyId.NotFound":    {"Check access_key in config", "#invalidaccesskeyidnotfound"},
+		"InvalidAccessKeyId.Inactive":    {"Enable the AccessKey", "#invalidaccesskeyidinactive"},
+		"InvalidAccessKeyId.Later":       {"Check access_key in config", "#invalidaccesskeyid"},
+		"Inactive":                       {"never activated", "#inactive"},
+		"MissingSecurityToken":           {"security_token is missing", "#missingsecuritytoken"},
+		"InvalidSecurityToken.Malformed": {"security_token", "#invalidsecuritytoken"},
+		"InvalidSecurityToken.Expired":   {"have expired", "#invalidsecuritytokenexpired"},
+		"LimitExceeded.User.Policy":      {"inline_policies", "#limitexceededuserpolicy"},
+		"EntityNotExist.Policy.Version":  {"remote_policies", "#entitynotexistpolicy"},
+		"InvalidDomainName.Format":       {"", "#any-other-code"},
+	} {
+		t.Run(code, func(t *testing.T) {
+			t.Parallel()
+			m := newMount(t)
+			m.must(logical.UpdateOperation, "role/r", leastUser)
+			m.fault(alisim.Fault{Action: "CreateUser", Kind: alisim.FaultRefuse, Code: code, Status: 400})
+			resp, err := m.request(logical.ReadOperation, "creds/r", nil)
+			if err != nil || !resp.IsError() {
+				t.Fatalf("got %v %v", resp, err)
+			}
+			if got := resp.Error().Error(); !strings.Contains(got, code) || !strings.Contains(got, want[0]) || !strings.HasSuffix(got, want[1]) {
+				t.Errorf("the answer is %q, want %q", got, want)
+			}
+		})
+	}
+}
