@@ -1,6 +1,6 @@
 module github.com/alicreds/vault-plugin-secrets-alicloud/differential
 
-go 1.25.7
+go 1.26.0
 
 require (
 	github.com/alicreds/vault-plugin-secrets-alicloud v0.0.0
@@ -14,8 +14,8 @@ require (
 	github.com/json-iterator/go v1.1.12 // indirect
 	github.com/modern-go/concurrent v0.0.0-20180306012644-bacd9c7ef1dd // indirect
 	github.com/modern-go/reflect2 v1.0.2 // indirect
-	golang.org/x/net v0.52.0 // indirect
-	golang.org/x/sys v0.42.0 // indirect
+	golang.org/x/net v0.62.0 // indirect
+	golang.org/x/sys v0.50.0 // indirect
 	gopkg.in/ini.v1 v1.67.0 // indirect
 )
 
