@@ -268,7 +268,7 @@ func TestProfileSyntax(t *testing.T) {
 		"json":                  "line 1: the key stands before the first [section]",
 		"not_utf8":              "line 2: it is not UTF-8 text",
 		"utf16":                 "line 1: it is not UTF-8 text",
-		"nul":                   "line 2: it is not UTF-8 text",
+		"zero_byte":             "line 2: it is not UTF-8 text",
 	}
 	fixtures, err := filepath.Glob("testdata/ini/*.ini")
 	if err != nil || len(fixtures) != len(want) {
