@@ -1,6 +1,7 @@
 package alisim
 
 import (
+	"bytes"
 	"encoding/json"
 	"encoding/xml"
 	"fmt"
@@ -63,15 +64,18 @@ func appendJSON(b []byte, value any) []byte {
 		if plain(text) {
 			return append(append(append(b, '"'), text...), '"')
 		}
-		quoted, _ := json.Marshal(text) // a string always encodes
-		return append(b, quoted...)
+		var quoted bytes.Buffer
+		enc := json.NewEncoder(&quoted)
+		enc.SetEscapeHTML(false) // the cloud writes & as it is
+		_ = enc.Encode(text)     // a string always encodes
+		return append(b, bytes.TrimSuffix(quoted.Bytes(), []byte("\n"))...)
 	}
 }
 
 // plain says whether a string is its own JSON, quotes aside. Tokens are, and they are long.
 func plain(s string) bool {
 	for i := range len(s) {
-		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
 			return false
 		}
 	}
@@ -131,11 +135,12 @@ func render(action, requestID string, result object, asXML bool) answer {
 	return encode(http.StatusOK, "", requestID, result, false)
 }
 
-// renderProblem encodes a refusal as the gateway does.
-func renderProblem(host, requestID string, p *problem, asXML bool) answer {
-	o := object{{"RequestId", requestID}, {"HostId", host}, {"Code", p.code}, {"Message", p.message}}
-	if p.recommend {
-		o = append(o, field{"Recommend", "https://api.aliyun.com/troubleshoot?q=" + p.code})
+// renderProblem encodes a refusal of a product. The gateway and the services behind it order the members differently.
+func renderProblem(host, product, requestID string, p *problem, asXML bool) answer {
+	recommend := "https://api.aliyun.com/troubleshoot?q=" + p.code + "&product=" + product + "&requestId=" + requestID
+	o := object{{"RequestId", requestID}, {"HostId", host}, {"Code", p.code}, {"Message", p.message}, {"Recommend", recommend}}
+	if p.gateway {
+		o = object{{"RequestId", requestID}, {"Message", p.message}, {"Recommend", recommend}, {"HostId", host}, {"Code", p.code}}
 	}
 	if len(p.detail) > 0 {
 		o = append(o, field{"AccessDeniedDetail", p.detail})

@@ -115,7 +115,7 @@ func (s *Server) Authorize(accessKeyID, action, resource string) string {
 	} else {
 		k := s.store.lookup(accessKeyID, now)
 		if k == nil {
-			return "InvalidAccessKeyId.NotFound"
+			return s.store.settings.UnknownKeyCode
 		}
 		if k.effectiveStatus(now) != "Active" {
 			return "InvalidAccessKeyId.Inactive"

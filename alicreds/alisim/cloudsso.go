@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -74,23 +76,32 @@ func (s *Server) ApproveDevice(userCode string) error {
 	return fmt.Errorf("alisim: no login waits for the user code %q", userCode)
 }
 
-// serveCloudSSO is the door of CloudSSO. Its actions are CloudSSO.CloudCredentials, CloudSSO.DeviceAuthorization and
-// CloudSSO.Token.
-func (s *Server) serveCloudSSO(w http.ResponseWriter, r *http.Request) {
-	handlers := map[string]struct {
-		action string
-		handle func(*store, map[string]string, *http.Request, *Call, time.Time) (object, *problem)
-	}{
-		"/cloud-credentials":    {"CloudSSO.CloudCredentials", (*store).cloudCredentials},
-		"/device-authorization": {"CloudSSO.DeviceAuthorization", (*store).authorizeDevice},
-		"/token":                {"CloudSSO.Token", (*store).deviceToken},
+// ssoPage is a path of CloudSSO: its action in the journal, the method, and how it is answered.
+type ssoPage struct {
+	action string
+	method string
+	handle func(*store, map[string]string, *http.Request, *Call, time.Time) (object, *problem)
+}
+
+func ssoPages() map[string]ssoPage {
+	return map[string]ssoPage{
+		"/cloud-credentials":    {"CloudSSO.CloudCredentials", http.MethodPost, (*store).cloudCredentials},
+		"/device-authorization": {"CloudSSO.DeviceAuthorization", http.MethodPost, (*store).authorizeDevice},
+		"/token":                {"CloudSSO.Token", http.MethodPost, (*store).deviceToken},
+
+		"/access-assignments/accounts":              {"CloudSSO.ListAccounts", http.MethodGet, (*store).ssoAccounts},
+		"/access-assignments/access-configurations": {"CloudSSO.ListAccessConfigurations", http.MethodGet, (*store).ssoConfigurations},
 	}
-	h, found := handlers[r.URL.Path]
+}
+
+// serveCloudSSO is the door of CloudSSO. Its actions are those of ssoPages.
+func (s *Server) serveCloudSSO(w http.ResponseWriter, r *http.Request) {
+	h, found := ssoPages()[r.URL.Path]
 	c := s.newCall(r, "CloudSSO", h.action)
 	deny := func(p *problem) answer {
 		return jsonAnswer(p.status, p.code, object{{"ErrorCode", p.code}, {"ErrorMessage", p.message}, {"RequestId", c.RequestID}})
 	}
-	in, malformed := readJSONParams(r)
+	in, malformed := readSSOParams(r)
 	for name, value := range in {
 		if name == "DeviceCode" || name == "CodeVerifier" {
 			value = "[redacted]"
@@ -103,8 +114,8 @@ func (s *Server) serveCloudSSO(w http.ResponseWriter, r *http.Request) {
 			switch {
 			case !found:
 				return deny(refuse(http.StatusNotFound, "NotFound", "There is nothing at this path."))
-			case r.Method != http.MethodPost:
-				return deny(refuse(http.StatusMethodNotAllowed, "MethodNotAllowed", "Only POST is served."))
+			case r.Method != h.method:
+				return deny(refuse(http.StatusMethodNotAllowed, "MethodNotAllowed", "Only "+h.method+" is served."))
 			}
 			if malformed != nil {
 				return deny(malformed)
@@ -121,8 +132,15 @@ func (s *Server) serveCloudSSO(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// readJSONParams reads a JSON object of strings.
-func readJSONParams(r *http.Request) (map[string]string, *problem) {
+// readSSOParams reads the query of a GET, and a JSON object of strings otherwise.
+func readSSOParams(r *http.Request) (map[string]string, *problem) {
+	if r.Method == http.MethodGet {
+		in := map[string]string{}
+		for name := range r.URL.Query() {
+			in[name] = r.URL.Query().Get(name)
+		}
+		return in, nil
+	}
 	malformed := refuse(http.StatusBadRequest, "InvalidParameterError", "The body is not a JSON object of strings.")
 	if kind, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";"); kind != "application/json" {
 		return nil, refuse(http.StatusBadRequest, "InvalidParameterError", "The content type is not application/json.")
@@ -138,15 +156,101 @@ func readJSONParams(r *http.Request) (map[string]string, *problem) {
 	return in, nil
 }
 
-func (st *store) cloudCredentials(in map[string]string, r *http.Request, c *Call, now time.Time) (object, *problem) {
+// ssoRefusal looks at the form of an account id and then at the access token: in this order, as the service does.
+func (st *store) ssoRefusal(in map[string]string, r *http.Request, c *Call, now time.Time) *problem {
 	end, known := st.sources.ssoTokens[bearerOf(r)]
 	switch {
+	case strings.Trim(in["AccountId"], "0123456789") != "":
+		return invalidChars("AccountId")
 	case !known:
-		return nil, refuse(http.StatusUnauthorized, "InvalidAccessTokenError", "The access token is invalid.")
+		return refuse(http.StatusUnauthorized, "InvalidAccessTokenError", "The access token is invalid.")
 	case !end.IsZero() && !now.Before(end):
-		return nil, refuse(http.StatusUnauthorized, "AccessTokenExpiredError", "The access token is expired.")
+		return refuse(http.StatusUnauthorized, "AccessTokenExpiredError", "The access token is expired.")
 	}
 	c.Signature = "token"
+	return nil
+}
+
+// ssoAccounts lists the accounts in which an access configuration is provisioned.
+func (st *store) ssoAccounts(in map[string]string, r *http.Request, c *Call, now time.Time) (object, *problem) {
+	if refused := st.ssoRefusal(in, r, c, now); refused != nil {
+		return nil, refused
+	}
+	names := map[string]string{} // by id
+	for _, ac := range st.sources.config.CloudSSO.AccessConfigurations {
+		id := roleARNPattern.FindStringSubmatch(ac.RoleARN)[1]
+		names[id] = id
+		if a := st.accounts[id]; a != nil && a.alias != "" {
+			names[id] = a.alias
+		}
+	}
+	part, more, refused := st.ssoPart(in, slices.Sorted(maps.Keys(names)))
+	if refused != nil {
+		return nil, refused
+	}
+	list := []object{}
+	for _, id := range part {
+		list = append(list, object{{"AccountId", id}, {"DisplayName", names[id]}})
+	}
+	return append(object{{"Accounts", list}}, more...), nil
+}
+
+// ssoConfigurations lists the access configurations of an account.
+func (st *store) ssoConfigurations(in map[string]string, r *http.Request, c *Call, now time.Time) (object, *problem) {
+	if refused := st.ssoRefusal(in, r, c, now); refused != nil {
+		return nil, refused
+	}
+	if in["AccountId"] == "" {
+		return nil, refuse(http.StatusBadRequest, "InvalidParameterError", "AccountId is mandatory for this action.")
+	}
+	var ids []string
+	for _, ac := range st.sources.config.CloudSSO.AccessConfigurations {
+		if roleARNPattern.FindStringSubmatch(ac.RoleARN)[1] == in["AccountId"] {
+			ids = append(ids, ac.ID)
+		}
+	}
+	slices.Sort(ids)
+	part, more, refused := st.ssoPart(in, slices.Compact(ids))
+	if refused != nil {
+		return nil, refused
+	}
+	list := []object{}
+	for _, id := range part {
+		list = append(list, object{{"AccessConfigurationId", id}, {"AccessConfigurationName", id}, {"AccessConfigurationDescription", ""}})
+	}
+	return append(object{{"AccessConfigurationsForAccount", list}}, more...), nil
+}
+
+// ssoPart cuts a sorted list by NextToken and MaxResults (1 to 100, default 10).
+func (st *store) ssoPart(in map[string]string, names []string) (part []string, more object, refused *problem) {
+	limit := 10
+	if text := in["MaxResults"]; text != "" {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 || n > 100 {
+			return nil, nil, refuse(http.StatusBadRequest, "InvalidParameterError", "MaxResults must be 1 to 100.")
+		}
+		limit = n
+	}
+	if most := st.settings.PageLimit; most > 0 {
+		limit = min(limit, most)
+	}
+	if token := in["NextToken"]; token != "" {
+		after, ok := decodeMarker(token)
+		if !ok {
+			return nil, nil, refuse(http.StatusBadRequest, "InvalidParameterError", "NextToken is invalid.")
+		}
+		names = slices.DeleteFunc(names, func(name string) bool { return name <= after })
+	}
+	if len(names) <= limit {
+		return names, object{{"IsTruncated", false}}, nil
+	}
+	return names[:limit], object{{"IsTruncated", true}, {"NextToken", encodeMarker(names[limit-1])}}, nil
+}
+
+func (st *store) cloudCredentials(in map[string]string, r *http.Request, c *Call, now time.Time) (object, *problem) {
+	if refused := st.ssoRefusal(in, r, c, now); refused != nil {
+		return nil, refused
+	}
 	for _, name := range []string{"AccountId", "AccessConfigurationId"} {
 		if in[name] == "" {
 			return nil, refuse(http.StatusBadRequest, "InvalidParameterError", name+" is mandatory for this action.")

@@ -1,6 +1,7 @@
 package alisim
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -8,20 +9,22 @@ import (
 
 // problem is a refusal: the HTTP status, the code and the message belong together and are written down here only.
 type problem struct {
-	status    int
-	code      string
-	message   string
-	recommend bool
-	detail    object // AccessDeniedDetail
-	header    http.Header
+	status  int
+	code    string
+	message string
+	gateway bool   // the gateway itself refuses, not the service behind it
+	detail  object // AccessDeniedDetail
+	header  http.Header
 }
 
 func refuse(status int, code, message string) *problem {
-	return &problem{status: status, code: code, message: message, recommend: true}
+	return &problem{status: status, code: code, message: message}
 }
 
 func missing(param string) *problem {
-	return refuse(http.StatusBadRequest, "Missing"+param, param+" is mandatory for this action.")
+	p := refuse(http.StatusBadRequest, "Missing"+param, param+" is mandatory for this action.")
+	p.gateway = true
+	return p
 }
 
 func wronglyFormed(param string) *problem {
@@ -48,15 +51,49 @@ func incorrect(param string) *problem {
 		fmt.Sprintf("The parameter - %q is incorrect.", param))
 }
 
-func malformedPolicy(reason string) *problem {
-	return refuse(http.StatusBadRequest, "MalformedPolicyDocument", "The policy document is malformed: "+reason+".")
+// malformedPolicy is the refusal of a policy. Its sentence is free: the cloud's own where it is known.
+func malformedPolicy(flaw error) *problem {
+	message := "The policy document is invalid. " + flaw.Error()
+	if known := sentence(""); errors.As(flaw, &known) {
+		message = string(known)
+	}
+	return refuse(http.StatusBadRequest, "MalformedPolicyDocument", message)
 }
 
-// gatewayProblem returns one of the gateway's own refusals, by code.
+// internalError is the refusal of a service that has broken.
+func internalError(service string) *problem {
+	message := "An internal error occurred."
+	if service == "Sts" {
+		message = "STS Server Internal Error happened, please send the RequestId to us."
+	}
+	return refuse(http.StatusInternalServerError, "InternalError", message)
+}
+
+// inactive is the refusal of a service that an account has never activated.
+func inactive() *problem {
+	return refuse(http.StatusNotFound, "Inactive", "Account is inactive to this service.")
+}
+
+// signatureMismatch is the refusal of a wrong signature. It quotes what should have been signed.
+func signatureMismatch(stringToSign string) *problem {
+	p := gatewayProblem("SignatureDoesNotMatch")
+	p.message += " server string to sign is:" + stringToSign
+	return p
+}
+
+// gatewayProblem returns one of the gateway's own refusals, by code. A code that it does not know becomes InternalError.
 func gatewayProblem(code string) *problem {
+	p := gatewayRefusal(code)
+	p.gateway = p.code != "InternalError"
+	return p
+}
+
+func gatewayRefusal(code string) *problem {
 	switch code {
 	case "InvalidAccessKeyId.NotFound":
 		return refuse(http.StatusNotFound, code, "Specified access key is not found.")
+	case "InvalidAccessKeyId":
+		return refuse(http.StatusNotFound, code, "Specified access key is not found or invalid.")
 	case "InvalidAccessKeyId.Inactive":
 		return refuse(http.StatusBadRequest, code, "Specified access key is disabled.")
 	case "InvalidSecurityToken.Expired":
@@ -98,7 +135,7 @@ func gatewayProblem(code string) *problem {
 	case "ServiceUnavailable":
 		return refuse(http.StatusServiceUnavailable, code, "The request has failed due to a temporary failure of the server.")
 	}
-	return refuse(http.StatusInternalServerError, "InternalError", "An internal error occurred.")
+	return internalError("")
 }
 
 // ramProblem returns one of RAM's refusals, by code. The texts are the published ones, grammar included.
@@ -127,19 +164,22 @@ var ramMessages = map[string]string{
 	"EntityNotExist.Policy.Version":    "The policy version does not exist.",
 	"EntityNotExist.Role":              "The role does not exist.",
 	"EntityNotExist.Role.Policy":       "The indicate policy attached to the role does not exist.",
-	"EntityNotExist.VirtualMFADevice":  "The virtual MFA device does not exist.",
+	"EntityNotExist.VirtualMFADevice":  "The virtual mfa device does not exist.",
 
 	"EntityAlreadyExists.User":              "The user does already EXIST.",
 	"EntityAlreadyExists.User.Policy":       "The user has already been attached this policy.",
 	"EntityAlreadyExists.User.Group":        "The user has already joined the group.",
 	"EntityAlreadyExists.User.LoginProfile": "The user login profile does already EXIST.",
-	"EntityAlreadyExists.User.MFADevice":    "The user has already bound an MFA device.",
+	"EntityAlreadyExists.User.MFADevice":    "The user has already bound a MFA device.",
 	"EntityAlreadyExists.Group":             "The group does already EXIST.",
 	"EntityAlreadyExists.Group.Policy":      "The group has already been attached this policy.",
 	"EntityAlreadyExists.Policy":            "The policy does already EXIST.",
 	"EntityAlreadyExists.Role":              "The role does already EXIST.",
 	"EntityAlreadyExists.Role.Policy":       "The role has already been attached this policy.",
-	"EntityAlreadyExists.VirtualMFADevice":  "The virtual MFA device does already EXIST.",
+	"EntityAlreadyExists.VirtualMFADevice":  "The virtual mfa device does already EXIST.",
+
+	"EntityAlreadyExists.VirtualMFADevice.User": "The virtual mfa device does already been bound to a user.",
+	"EntityAlreadyExists.AccountAlias":          "The account alias does already exist.",
 
 	"DeleteConflict.User.Group":             "The user CAN NOT be in any group while deleting the user.",
 	"DeleteConflict.User.AccessKey":         "The user CAN NOT has any access key while deleting the user.",
@@ -153,17 +193,18 @@ var ramMessages = map[string]string{
 	"DeleteConflict.Policy.Version.Default": "The default policy version CAN NOT been deleted directly.",
 	"DeleteConflict.Role.Policy":            "The role CAN NOT has any attached policy while deleting the role.",
 	"DeleteConflict.Group.User":             "The group CAN NOT has any user member while deleting the group.",
-	"DeleteConflict.Group.Policy":           "The entity CAN NOT has any attached policy while deleting the entity.",
-	"DeleteConflict.VirtualMFADevice.User":  "The virtual MFA device CAN NOT been bound to any user while deleting the device.",
+	"DeleteConflict.Group.Policy":           "The entity CAN NOT has any attached policy while deleting the group.",
+	"DeleteConflict.VirtualMFADevice.User":  "The virtual mfa device CAN NOT been bound to any user while deleting it.",
 
-	"LimitExceeded.User":           "The count of users beyond the current limits.",
-	"LimitExceeded.User.AccessKey": "The access key count of the user access keys beyond the current limits.",
-	"LimitExceeded.User.Group":     "The count of groups the target user joined beyond the current limits.",
-	"LimitExceeded.User.Policy":    "The policy count of the user attached policies beyond the current limits.",
-	"LimitExceeded.Policy":         "The count of policies beyond the current limits.",
-	"LimitExceeded.Policy.Version": "The count of policy versions beyond the current limits.",
-	"LimitExceeded.Role":           "The count of roles beyond the current limits.",
-	"LimitExceeded.Role.Policy":    "The count of policies attached to the role beyond the current limits.",
-	"LimitExceeded.Group":          "The count of groups beyond the current limits.",
-	"LimitExceeded.Group.Policy":   "The count of policies attached to the group beyond the current limits.",
+	"LimitExceeded.User":             "The count of users beyond the current limits.",
+	"LimitExceeded.User.AccessKey":   "The access key count of the user access keys beyond the current limits.",
+	"LimitExceeded.User.Group":       "The count of groups the target user joined beyond the current limits.",
+	"LimitExceeded.User.Policy":      "The policy count of the user attached policies beyond the current limits.",
+	"LimitExceeded.VirtualMFADevice": "The count of virtual mfa devices beyond the current limits.",
+	"LimitExceeded.Policy":           "The count of policy beyond the current limits.",
+	"LimitExceeded.Policy.Version":   "The count of policy version beyond the current limits.",
+	"LimitExceeded.Role":             "The count of roles beyond the current limits.",
+	"LimitExceeded.Role.Policy":      "The count of policies attached to the role beyond the current limits.",
+	"LimitExceeded.Group":            "The count of groups beyond the current limits.",
+	"LimitExceeded.Group.Policy":     "The policy count of the group beyond the current limits.",
 }

@@ -1,6 +1,7 @@
 package alisim
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -41,7 +42,8 @@ type Fault struct {
 	Code        string        // refuse, throttle: the error code; default ServiceUnavailable and Throttling.User
 	Status      int           // refuse, throttle: the HTTP status; default 503 and 400
 	Message     string        // refuse: the message; has a default
-	Delay       time.Duration // delay: how long; throttle: the TimeLeft of the header, default 1 s
+	Delay       time.Duration // delay: how long; throttle: the TimeLeft of the header, default 1 s, or no such header if RetryAfter is set
+	RetryAfter  time.Duration // refuse, throttle: the answer carries x-acs-retry-after, in milliseconds; 0: it does not
 	Hold        string        // hold: "before" (default) stops the call before its effect, "after" between effect and answer
 	Malform     string        // malform: how, for example remove:Expiration, set:SecurityToken=null, html, huge, stall; docs/alisim.md has the list
 }
@@ -57,13 +59,14 @@ type faultJSON struct {
 	Status      int       `json:"status,omitempty"`
 	Message     string    `json:"message,omitempty"`
 	Delay       span      `json:"delay,omitempty"`
+	RetryAfter  span      `json:"retry_after,omitempty"`
 	Hold        string    `json:"hold,omitempty"`
 	Malform     string    `json:"malform,omitempty"`
 }
 
 // MarshalJSON prints Delay as a Go duration, for example "250ms".
 func (f Fault) MarshalJSON() ([]byte, error) {
-	return json.Marshal(faultJSON{f.Action, f.Kind, f.Skip, f.Count, f.Probability, f.Seed, f.Code, f.Status, f.Message, span(f.Delay), f.Hold, f.Malform})
+	return json.Marshal(faultJSON{f.Action, f.Kind, f.Skip, f.Count, f.Probability, f.Seed, f.Code, f.Status, f.Message, span(f.Delay), span(f.RetryAfter), f.Hold, f.Malform})
 }
 
 // UnmarshalJSON reads what MarshalJSON prints.
@@ -72,7 +75,7 @@ func (f *Fault) UnmarshalJSON(data []byte) error {
 	if err := decodeStrict(data, &j); err != nil {
 		return err
 	}
-	*f = Fault{j.Action, j.Kind, j.Skip, j.Count, j.Probability, j.Seed, j.Code, j.Status, j.Message, time.Duration(j.Delay), j.Hold, j.Malform}
+	*f = Fault{j.Action, j.Kind, j.Skip, j.Count, j.Probability, j.Seed, j.Code, j.Status, j.Message, time.Duration(j.Delay), time.Duration(j.RetryAfter), j.Hold, j.Malform}
 	return nil
 }
 
@@ -84,8 +87,8 @@ func (f Fault) validate() error {
 	switch {
 	case !slices.Contains(kinds, f.Kind):
 		return fmt.Errorf("alisim: unknown fault kind %q", f.Kind)
-	case f.Skip < 0 || f.Count < 0 || f.Delay < 0:
-		return fmt.Errorf("alisim: skip, count and delay of a fault must not be negative")
+	case f.Skip < 0 || f.Count < 0 || f.Delay < 0 || f.RetryAfter < 0:
+		return fmt.Errorf("alisim: skip, count, delay and retry_after of a fault must not be negative")
 	case f.Probability < 0 || f.Probability > 1:
 		return fmt.Errorf("alisim: probability %v is not between 0 and 1", f.Probability)
 	case f.Kind == FaultDelay && f.Delay == 0:
@@ -304,16 +307,20 @@ func (f Fault) refusal(code string, status int) *problem {
 	if f.Message != "" {
 		p.message = f.Message
 	}
+	if f.RetryAfter > 0 {
+		p.header = http.Header{"X-Acs-Retry-After": {strconv.FormatInt(f.RetryAfter.Milliseconds(), 10)}}
+	}
 	return p
 }
 
 func (f Fault) throttling() *problem {
 	p := f.refusal("Throttling.User", http.StatusBadRequest)
-	left := f.Delay
-	if left == 0 {
-		left = time.Second
+	switch {
+	case f.RetryAfter == 0:
+		p.header = rateLimitHeader(cmp.Or(f.Delay, time.Second))
+	case f.Delay > 0:
+		maps.Copy(p.header, rateLimitHeader(f.Delay))
 	}
-	p.header = rateLimitHeader(left)
 	return p
 }
 

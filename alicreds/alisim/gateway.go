@@ -91,7 +91,16 @@ func (s *Server) serveGateway(w http.ResponseWriter, r *http.Request) {
 		Connection: connectionOf(r.Context()), Signature: "anonymous",
 	}
 	m := &message{}
-	deny := func(p *problem) answer { return renderProblem(c.Host, c.RequestID, p, m.asXML) }
+	deny := func(p *problem) answer {
+		if p.code == "InternalError" {
+			p.message = internalError(c.Service).message
+		}
+		product := c.Service
+		if product == "" {
+			product = s.productOf(c.Host)
+		}
+		return renderProblem(c.Host, product, c.RequestID, p, m.asXML)
+	}
 	reject := func(p *problem) {
 		a := deny(p)
 		c.Params = redact(m.params)
@@ -252,6 +261,16 @@ func servedBy(host, service string) bool {
 	return strings.TrimSuffix(label, "-vpc") == strings.ToLower(service)
 }
 
+// productOf is the product that answers under a host name; empty if none does, or all do.
+func (s *Server) productOf(host string) string {
+	for _, act := range s.actions {
+		if apiHost(hostOf(host)) && servedBy(host, act.service) {
+			return act.service
+		}
+	}
+	return ""
+}
+
 // authenticate verifies a signature and everything about the key. The lock of the store is not held while hashes are
 // computed.
 func (s *Server) authenticate(act *action, m *message, c *Call) (principal, signature, *problem) {
@@ -324,7 +343,7 @@ func (st *store) holder(keyID, token string, now time.Time) (principal, string, 
 	}
 	k := st.lookup(keyID, now)
 	if k == nil {
-		return principal{}, "", gatewayProblem("InvalidAccessKeyId.NotFound")
+		return principal{}, "", gatewayProblem(st.settings.UnknownKeyCode)
 	}
 	if k.effectiveStatus(now) != "Active" {
 		return principal{}, "", gatewayProblem("InvalidAccessKeyId.Inactive")
@@ -391,7 +410,10 @@ func (s *Server) perform(act *action, m *message, r *http.Request, who principal
 		defer s.store.mu.RUnlock()
 	}
 	if act.auth == signed && req.account() == nil {
-		return nil, gatewayProblem("InvalidAccessKeyId.NotFound") // a reset came between the signature and here
+		return nil, gatewayProblem(s.store.settings.UnknownKeyCode) // a reset came between the signature and here
+	}
+	if act.auth == signed && req.account().inactive {
+		return nil, inactive()
 	}
 	if act.auth == signed && act.resource != nil {
 		name := act.permission()
@@ -400,7 +422,8 @@ func (s *Server) perform(act *action, m *message, r *http.Request, who principal
 				resource = "acs:" + strings.ToLower(act.service) + ":*:" + who.account + ":" + resource
 			}
 			if e := s.store.permits(who, name, resource, req.env, now); e != allowed {
-				return nil, noPermission("You are not authorized to do this action. You should be authorized by RAM.", who, name, "AccountLevelIdentityBasedPolicy", e)
+				return nil, noPermission("You are not authorized to do this action. Resource: "+resource+" Action: "+name,
+					who, name, "AccountLevelIdentityBasedPolicy", e)
 			}
 		}
 	}

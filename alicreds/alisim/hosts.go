@@ -39,7 +39,7 @@ func (s *Server) serveCloud(w http.ResponseWriter, r *http.Request) {
 	case name == oauthHostCN, name == oauthHostIntl, loopback && strings.HasPrefix(path, "/v1/"):
 		s.serveOAuth(w, r)
 	case strings.HasSuffix(name, ssoDomain),
-		loopback && (path == "/cloud-credentials" || path == "/device-authorization" || path == "/token"):
+		loopback && ssoPages()[path].action != "":
 		s.serveCloudSSO(w, r)
 	default:
 		s.serveGateway(w, r)

@@ -140,6 +140,9 @@ func (s *Server) serveMetadata(w http.ResponseWriter, r *http.Request) {
 // metadataAction names what a path asks for, and the role or item that it names.
 func metadataAction(path string) (action, name string) {
 	item, isData := strings.CutPrefix(path, "/latest/meta-data/")
+	if below, capital := strings.CutPrefix(item, "Ram/"); capital {
+		item = "ram/" + below // it works on instances, and old programs write it
+	}
 	role, isRole := strings.CutPrefix(item, credentialsPath)
 	switch {
 	case path == "/latest/api/token":

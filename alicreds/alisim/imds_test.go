@@ -125,6 +125,7 @@ func TestMetadataRefusals(t *testing.T) {
 		{"instance", Instance{ID: "i-x"}, "GET", "/latest/meta-data/instance-id", nil, 200, "i-x"},
 		{"own item", Instance{Items: map[string]string{"a/b": "c"}}, "GET", "/latest/meta-data/a/b", nil, 200, "c"},
 		{"folder", role(Instance{}), "GET", "/latest/meta-data/instance/", nil, 200, "instance-name\ninstance-type"},
+		{"role name, old spelling", role(Instance{}), "GET", "/latest/meta-data/Ram/security-credentials/", nil, 200, "node"}, // F1.30
 		{"folder with role", role(Instance{}), "GET", "/latest/meta-data/ram/", nil, 200, "security-credentials/"},
 		{"unknown item", Instance{}, "GET", "/latest/meta-data/nothing", nil, 404, "404 - Not Found"},
 		{"unknown path", Instance{}, "GET", "/", nil, 404, "404 - Not Found"},

@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// A nonce is remembered for at least the whole width of the signature window, so that no timestamp that would still be
-// accepted can be replayed. Two generations of fingerprints do that in bounded memory; maxNonces bounds one generation.
+// A nonce is remembered for at least 15 minutes, as the cloud does. Two generations of fingerprints do that in bounded
+// memory; maxNonces bounds one generation.
 const (
-	nonceGeneration = 2 * signatureWindow
+	nonceGeneration = 15 * time.Minute
 	maxNonces       = 4 << 20
 )
 

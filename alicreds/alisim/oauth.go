@@ -161,8 +161,11 @@ func (st *store) refreshGrant(form url.Values, host string, c *Call, now time.Ti
 
 func (st *store) exchangeToken(token string, c *Call, now time.Time) (answer, *problem) {
 	access, known := st.sources.accessTokens[token]
-	if !known || !access.expires.IsZero() && !now.Before(access.expires) {
-		return answer{}, refuse(http.StatusUnauthorized, "invalid_token", "The access token is invalid or expired.")
+	switch {
+	case !known:
+		return answer{}, refuse(http.StatusUnauthorized, "invalid_token", "The access token is invalid.")
+	case !access.expires.IsZero() && !now.Before(access.expires):
+		return answer{}, refuse(http.StatusUnauthorized, "expired_token", "The access token is expired.")
 	}
 	c.Signature = "token"
 	ro := st.roleByARN(access.grant.RoleARN, now)

@@ -101,12 +101,12 @@ func authenticationFail(code, message string) *problem {
 
 // verifyIdentity checks everything about the token. It runs before the store is locked because it asks the issuer.
 func (s *Server) verifyIdentity(ctx context.Context, r *request) *problem {
-	if _, refused := readSessionRequest(r); refused != nil {
-		return refused
-	}
 	arn := r.get("OIDCProviderArn")
 	if !providerARNPattern.MatchString(arn) {
 		return authenticationFail("NoPermission", "Parameter OIDCProviderArn is not valid")
+	}
+	if _, refused := readSessionRequest(r); refused != nil {
+		return refused
 	}
 	s.store.mu.RLock()
 	provider := s.store.sources.providers[arn]
@@ -156,6 +156,7 @@ func assumeRoleWithOIDC(r *request) (object, *problem) {
 	}
 	target, refused := r.store.roleFor(in, r.now)
 	if refused != nil {
+		refused.message = "The role not exists: " + in.roleARN + ". " // the sentence of AssumeRole is another
 		return nil, refused
 	}
 	id := r.identity

@@ -40,6 +40,11 @@ func parsePolicy(text string) (*document, error) { return parseDocument(text, fa
 // parseTrustPolicy reads the trust policy of a role: statements name a Principal instead of a Resource.
 func parseTrustPolicy(text string) (*document, error) { return parseDocument(text, true) }
 
+// sentence is a flaw of a policy in the cloud's own words.
+type sentence string
+
+func (s sentence) Error() string { return string(s) }
+
 type rawStatement struct {
 	Effect    string
 	Action    oneOrMany
@@ -83,8 +88,11 @@ func (r rawStatement) parse(trust bool) (statement, error) {
 	default:
 		return st, errors.New("Effect must be Allow or Deny")
 	}
-	if (r.Action == nil) == (r.NotAction == nil) {
-		return st, errors.New("a statement needs either Action or NotAction")
+	switch {
+	case r.Action == nil && r.NotAction == nil:
+		return st, sentence("Add an Action or NotAction element to the policy statement.")
+	case r.Action != nil && r.NotAction != nil:
+		return st, errors.New("a statement has either Action or NotAction")
 	}
 	if r.NotAction != nil {
 		st.actions, st.notActions = r.NotAction, true
@@ -125,7 +133,7 @@ func (r rawStatement) parse(trust bool) (statement, error) {
 	}
 	for operator, keys := range r.Condition {
 		if strings.HasSuffix(operator, "IfExists") || operator == "Null" {
-			return st, errors.New("The condition operator 'IfExists/Null' is not supported")
+			return st, sentence("The condition operator 'IfExists/Null' is not supported.")
 		}
 		for key, values := range keys {
 			c := condition{operator: operator, key: key, values: values}

@@ -26,9 +26,11 @@ func (g *group) fields() object {
 		{"GroupName", g.name},
 		{"Comments", g.comments},
 		{"CreateDate", stamp(g.created)},
-		{"UpdateDate", stamp(g.updated)},
 	}
 }
+
+// details are what reads answer with.
+func (g *group) details() object { return append(g.fields(), field{"UpdateDate", stamp(g.updated)}) }
 
 func createGroup(r *request) (object, *problem) {
 	name := r.get("GroupName")
@@ -55,7 +57,7 @@ func getGroup(r *request) (object, *problem) {
 	if refused != nil {
 		return nil, refused
 	}
-	return object{{"Group", g.fields()}}, nil
+	return object{{"Group", g.details()}}, nil
 }
 
 func updateGroup(r *request) (object, *problem) {
@@ -79,7 +81,7 @@ func updateGroup(r *request) (object, *problem) {
 		g.comments = comments
 	}
 	g.updated = r.now
-	return object{{"Group", g.fields()}}, nil
+	return object{{"Group", g.details()}}, nil
 }
 
 // membersOf lists the users of a group, by name. With lingering, those who left but are still taken for members count.
@@ -121,7 +123,7 @@ func listGroups(r *request) (object, *problem) {
 	}
 	list := []object{}
 	for _, name := range part {
-		list = append(list, groups[name].fields())
+		list = append(list, groups[name].details())
 	}
 	return append(more, field{"Groups", object{{"Group", list}}}), nil
 }

@@ -212,7 +212,7 @@ func (r *request) policyText() (string, *document, *problem) {
 	}
 	d, err := parsePolicy(text)
 	if err != nil {
-		return "", nil, malformedPolicy(err.Error())
+		return "", nil, malformedPolicy(err)
 	}
 	return text, d, nil
 }
@@ -451,7 +451,8 @@ func listEntitiesForPolicy(r *request) (object, *problem) {
 	if refused != nil {
 		return nil, refused
 	}
-	used := r.account().uses(p, r.now, false, false)
+	// Of those who had it until just now too: the list lags behind.
+	used := r.account().uses(p, r.now, true, false)
 	users, groups, roles := []object{}, []object{}, []object{}
 	for _, u := range used.users {
 		users = append(users, object{

@@ -30,13 +30,20 @@ func (ro *role) fields() object {
 		{"Arn", ro.arn()},
 		{"Description", ro.description},
 		{"MaxSessionDuration", ro.maxSession},
-		{"CreateDate", stamp(ro.created)},
-		{"UpdateDate", stamp(ro.updated)},
 	}
 }
 
-func (ro *role) details() object {
-	return append(ro.fields(), field{"AssumeRolePolicyDocument", ro.trustText})
+// made is what CreateRole answers with.
+func (ro *role) made() object {
+	return append(ro.fields(), field{"AssumeRolePolicyDocument", ro.trustText}, field{"CreateDate", stamp(ro.created)})
+}
+
+// details are what reads answer with.
+func (ro *role) details() object { return append(ro.made(), field{"UpdateDate", stamp(ro.updated)}) }
+
+// listed is what ListRoles answers with.
+func (ro *role) listed() object {
+	return append(ro.fields(), field{"CreateDate", stamp(ro.created)}, field{"UpdateDate", stamp(ro.updated)})
 }
 
 // trustParam reads a trust policy out of a parameter.
@@ -47,7 +54,7 @@ func (r *request) trustParam(param string) (string, *document, *problem) {
 	}
 	d, err := parseTrustPolicy(text)
 	if err != nil {
-		return "", nil, malformedPolicy(err.Error())
+		return "", nil, malformedPolicy(err)
 	}
 	return text, d, nil
 }
@@ -91,7 +98,7 @@ func createRole(r *request) (object, *problem) {
 	}
 	ro := r.store.newRole(a, name, description, text, trust, maxSession, r.now, r.store.settings.Propagation.Role)
 	maps.Copy(ro.tags, tags)
-	return object{{"Role", ro.details()}}, nil
+	return object{{"Role", ro.made()}}, nil
 }
 
 func getRole(r *request) (object, *problem) {
@@ -155,7 +162,7 @@ func listRoles(r *request) (object, *problem) {
 	}
 	list := []object{}
 	for _, name := range part {
-		list = append(list, roles[name].fields())
+		list = append(list, roles[name].listed())
 	}
 	return append(more, field{"Roles", object{{"Role", list}}}), nil
 }

@@ -26,6 +26,7 @@ type Seed struct {
 type Account struct {
 	ID             string         `json:"id"`                        // digits
 	Alias          string         `json:"alias,omitempty"`           // may stand for the id in names such as alice@<alias>.onaliyun.com
+	Inactive       bool           `json:"inactive,omitempty"`        // RAM and STS were never activated: every call is refused
 	ResourceGroups []string       `json:"resource_groups,omitempty"` // ids, for example rg-1
 	AccessKeys     []AccessKey    `json:"access_keys,omitempty"`     // of the account itself ("root"): may do all but assume roles
 	Policies       []Policy       `json:"policies,omitempty"`        // custom policies

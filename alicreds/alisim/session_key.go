@@ -77,14 +77,16 @@ func (s *Server) pairHolder(m *message, sig signature) (principal, *problem) {
 	s.store.mu.RLock()
 	pair := s.store.sources.keyPairs[sig.keyID]
 	exists := pair != nil && pair.user.account.users[pair.user.name] == pair.user
+	unknown := s.store.settings.UnknownKeyCode
 	s.store.mu.RUnlock()
 	if !exists {
-		return principal{}, gatewayProblem("InvalidAccessKeyId.NotFound")
+		return principal{}, gatewayProblem(unknown)
 	}
 	value, err := base64.StdEncoding.DecodeString(sig.value)
-	digest := sha256.Sum256([]byte(stringToSignV1(m.method, m.params)))
+	text := stringToSignV1(m.method, m.params)
+	digest := sha256.Sum256([]byte(text))
 	if err != nil || rsa.VerifyPKCS1v15(pair.public, crypto.SHA256, digest[:], value) != nil {
-		return principal{}, gatewayProblem("SignatureDoesNotMatch")
+		return principal{}, signatureMismatch(text)
 	}
 	return principal{
 		kind: "RAMUser", account: pair.user.account.id, name: pair.user.name, id: pair.user.id, keyID: pair.id,

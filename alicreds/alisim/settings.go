@@ -28,7 +28,16 @@ type Settings struct {
 	// GetRoleOnAllRoles makes GetRole ask the caller's policies for role/* instead of role/<name>. The documents say the
 	// latter; two refusals of 2019 name the former.
 	GetRoleOnAllRoles bool
+	// UnknownKeyCode is the code for an access key that does not exist: UnknownKey or, as the same gateway has answered
+	// too, UnknownKeyShort. Empty: UnknownKey.
+	UnknownKeyCode string
 }
+
+// The codes that an unknown access key may have. Both are 404.
+const (
+	UnknownKey      = "InvalidAccessKeyId.NotFound"
+	UnknownKeyShort = "InvalidAccessKeyId"
+)
 
 // The codes that DeletePolicy may have for a policy that a role has.
 const (
@@ -79,7 +88,7 @@ func DefaultSettings() Settings {
 		CustomPoliciesPerUser:   10,
 		SystemPoliciesPerEntity: 20,
 		CustomPoliciesPerEntity: 5,
-	}, PolicyOfRoleCode: PolicyOfRole}
+	}, PolicyOfRoleCode: PolicyOfRole, UnknownKeyCode: UnknownKey}
 }
 
 type settingsJSON struct {
@@ -90,6 +99,7 @@ type settingsJSON struct {
 	ClockSkew         span            `json:"clock_skew"`
 	PolicyOfRoleCode  string          `json:"policy_of_role_code"`
 	GetRoleOnAllRoles bool            `json:"get_role_on_all_roles"`
+	UnknownKeyCode    string          `json:"unknown_key_code"`
 }
 
 type propagationJSON struct {
@@ -114,6 +124,7 @@ func (s Settings) wire() settingsJSON {
 		ClockSkew:         span(s.ClockSkew),
 		PolicyOfRoleCode:  s.PolicyOfRoleCode,
 		GetRoleOnAllRoles: s.GetRoleOnAllRoles,
+		UnknownKeyCode:    s.UnknownKeyCode,
 	}
 }
 
@@ -135,6 +146,7 @@ func (s *Settings) UnmarshalJSON(data []byte) error {
 		ClockSkew:         time.Duration(j.ClockSkew),
 		PolicyOfRoleCode:  j.PolicyOfRoleCode,
 		GetRoleOnAllRoles: j.GetRoleOnAllRoles,
+		UnknownKeyCode:    j.UnknownKeyCode,
 	}
 	return nil
 }
@@ -152,11 +164,15 @@ func (s Settings) validate() error {
 	if !slices.Contains([]string{"", PolicyOfRole, PolicyOfRoleListed}, s.PolicyOfRoleCode) {
 		return fmt.Errorf("alisim: %q is no code of DeletePolicy for a policy that a role has", s.PolicyOfRoleCode)
 	}
+	if !slices.Contains([]string{"", UnknownKey, UnknownKeyShort}, s.UnknownKeyCode) {
+		return fmt.Errorf("alisim: %q is no code for an access key that does not exist", s.UnknownKeyCode)
+	}
 	return nil
 }
 
 func (s Settings) clone() Settings {
 	s.RateLimits = maps.Clone(s.RateLimits)
+	s.UnknownKeyCode = cmp.Or(s.UnknownKeyCode, UnknownKey)
 	s.PolicyOfRoleCode = cmp.Or(s.PolicyOfRoleCode, PolicyOfRole)
 	return s
 }

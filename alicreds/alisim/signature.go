@@ -69,9 +69,10 @@ func checkV1(method string, params map[string]string, sig signature, secret stri
 		return refuse(http.StatusBadRequest, "InvalidParameter", `The specified parameter "SignatureType" is not valid.`)
 	}
 	mac := hmac.New(sha1.New, []byte(secret+"&"))
-	mac.Write([]byte(stringToSignV1(method, params)))
+	text := stringToSignV1(method, params)
+	mac.Write([]byte(text))
 	if base64.StdEncoding.EncodeToString(mac.Sum(nil)) != sig.value {
-		return gatewayProblem("SignatureDoesNotMatch")
+		return signatureMismatch(text)
 	}
 	return nil
 }
@@ -160,14 +161,12 @@ func checkV3(method, path string, query url.Values, header http.Header, host str
 		return gatewayProblem("IncompleteSignature")
 	}
 	hash := sha256.Sum256(body)
-	if header.Get("X-Acs-Content-Sha256") != hex.EncodeToString(hash[:]) {
-		return gatewayProblem("SignatureDoesNotMatch")
-	}
 	canonical := sha256.Sum256([]byte(canonicalRequestV3(method, path, query, header, host, sig.signedHeaders)))
+	text := "ACS3-HMAC-SHA256\n" + hex.EncodeToString(canonical[:])
 	mac := hmac.New(sha256.New, []byte(secret))
-	mac.Write([]byte("ACS3-HMAC-SHA256\n" + hex.EncodeToString(canonical[:])))
-	if hex.EncodeToString(mac.Sum(nil)) != sig.value {
-		return gatewayProblem("SignatureDoesNotMatch")
+	mac.Write([]byte(text))
+	if header.Get("X-Acs-Content-Sha256") != hex.EncodeToString(hash[:]) || hex.EncodeToString(mac.Sum(nil)) != sig.value {
+		return signatureMismatch(text)
 	}
 	return nil
 }

@@ -272,7 +272,7 @@ func (st *store) roleByARN(arn string, now time.Time) *role {
 // grant makes a session of a role for a service that does not go through AssumeRole and its limits.
 func (st *store) grant(ro *role, name string, life time.Duration, now time.Time) *session {
 	se := &session{
-		keyID: "STS." + randomText(25), role: ro, name: name, expires: now.Add(life).Truncate(time.Second),
+		keyID: newSessionKeyID(), role: ro, name: name, expires: now.Add(life).Truncate(time.Second),
 	}
 	st.addSession(se, now)
 	return se

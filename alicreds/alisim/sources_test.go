@@ -259,10 +259,11 @@ func TestOAuth(t *testing.T) {
 			}
 		}
 		c.Advance(time.Hour)
-		if out := exchange(second.text("access_token")); out.status != 401 || out.text("error") != "invalid_token" {
+		// F1.29
+		if out := exchange(second.text("access_token")); out.status != 401 || out.text("error") != "expired_token" {
 			t.Errorf("%d %v", out.status, out.body)
 		}
-		if out := exchange("no"); out.status != 401 {
+		if out := exchange("no"); out.status != 401 || out.text("error") != "invalid_token" {
 			t.Errorf("%d %v", out.status, out.body)
 		}
 		c.noSecretsInJournal()

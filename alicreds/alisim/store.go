@@ -34,6 +34,7 @@ type store struct {
 type account struct {
 	id       string
 	alias    string       // empty: none
+	inactive bool         // has neither RAM nor STS
 	scopes   []string     // ids of its resource groups
 	keys     []*accessKey // of the account itself
 	users    map[string]*user
@@ -288,9 +289,32 @@ func (st *store) addSession(se *session, now time.Time) {
 	st.sessions[se.keyID] = se
 }
 
+// newSessionKeyID makes the id of a session's key, in the form of those that were seen.
+func newSessionKeyID() string { return "STS.N" + randomText(24) }
+
 // sessionSecret and sessionToken are functions of the key id and the store's own secret.
-func (st *store) sessionSecret(keyID string) string {
-	return base64.RawURLEncoding.EncodeToString(st.mac("secret", keyID))
+func (st *store) sessionSecret(keyID string) string { return letters(st.mac("secret", keyID)) }
+
+// letters writes bytes as a number of base 58: 32 bytes become 43 or 44 letters and digits, as secrets of sessions have.
+func letters(b []byte) string {
+	const alphabet = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+	var digits []byte // the lowest first
+	for _, carry := range b {
+		rest := int(carry)
+		for i, d := range digits {
+			rest += int(d) << 8
+			digits[i] = byte(rest % 58)
+			rest /= 58
+		}
+		for ; rest > 0; rest /= 58 {
+			digits = append(digits, byte(rest%58))
+		}
+	}
+	for i, d := range digits {
+		digits[i] = alphabet[d]
+	}
+	slices.Reverse(digits)
+	return string(digits)
 }
 
 // sessionToken is as long as real ones tend to be; nothing may depend on its length.
@@ -349,9 +373,11 @@ func randomDigits(n int) string {
 	return string(b)
 }
 
-// newRequestID looks like the cloud's: an upper-case UUID.
+// newRequestID looks like the cloud's: an upper-case UUID of version 5.
 func newRequestID() string {
-	return strings.ToUpper(fmt.Sprintf("%x-%x-%x-%x-%x", randomBytes(4), randomBytes(2), randomBytes(2), randomBytes(2), randomBytes(6)))
+	b := randomBytes(16)
+	b[6], b[8] = b[6]&0x0f|0x50, b[8]&0x3f|0x80
+	return fmt.Sprintf("%X-%X-%X-%X-%X", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }
 
 // plant makes what a seed describes. It checks everything before it changes anything.
@@ -504,6 +530,7 @@ func (st *store) plantAccount(in Account, now time.Time) {
 	if in.Alias != "" {
 		a.alias = in.Alias
 	}
+	a.inactive = a.inactive || in.Inactive
 	a.scopes = append(a.scopes, in.ResourceGroups...)
 	attach := func(names []string, scoped map[string][]string) (as attachments) {
 		for _, name := range names {

@@ -27,6 +27,8 @@ var (
 	roleARNPattern     = regexp.MustCompile(`^acs:ram::([0-9]+):role/([A-Za-z0-9._-]{1,64})$`)
 	sessionNamePattern = regexp.MustCompile(`^[a-zA-Z0-9.@_-]{2,64}$`)
 	externalIDPattern  = regexp.MustCompile(`^[\w+=,.@:/-]{2,1000}[\w+=,.@:/-]{0,224}$`)
+	serialPattern      = regexp.MustCompile(`^acs:ram::[0-9]+:mfa/[A-Za-z0-9.-]{1,64}$`)
+	codePattern        = regexp.MustCompile(`^[0-9]{6}$`)
 	sourceIDPattern    = regexp.MustCompile(`^[\w+=,.@:/-]{1,128}$`)
 )
 
@@ -60,12 +62,6 @@ func readSessionRequest(r *request) (sessionRequest, *problem) {
 		}
 		in.seconds = seconds
 	}
-	if text := r.get("ExternalId"); text != "" && (len(text) < 2 || len(text) > 1224 || !externalIDPattern.MatchString(text)) {
-		return in, wronglyFormed("ExternalId")
-	}
-	if in.sourceID = r.get("SourceIdentity"); in.sourceID != "" && !sourceIDPattern.MatchString(in.sourceID) {
-		return in, wronglyFormed("SourceIdentity")
-	}
 	if in.policyText != "" {
 		if len([]rune(in.policyText)) > maxSessionPolicy {
 			return in, refuse(http.StatusBadRequest, "InvalidParameter.PolicySize", "The size of Policy must be smaller than 2048 bytes.")
@@ -77,6 +73,22 @@ func readSessionRequest(r *request) (sessionRequest, *problem) {
 		in.policy = d
 	}
 	return in, nil
+}
+
+// readAssumption checks the parameters that AssumeRole alone has.
+func (in *sessionRequest) readAssumption(r *request) *problem {
+	for _, p := range []struct {
+		name    string
+		pattern *regexp.Regexp
+	}{
+		{"ExternalId", externalIDPattern}, {"SourceIdentity", sourceIDPattern}, {"SerialNumber", serialPattern}, {"TokenCode", codePattern},
+	} {
+		if text := r.get(p.name); text != "" && !p.pattern.MatchString(text) {
+			return wronglyFormed(p.name)
+		}
+	}
+	in.sourceID = r.get("SourceIdentity")
+	return nil
 }
 
 // invalidDuration is the published text, which names an hour whatever the role allows.
@@ -91,13 +103,16 @@ func (st *store) roleFor(in sessionRequest, now time.Time) (*role, *problem) {
 		found = a.roles[in.roleName]
 	}
 	if found == nil || now.Before(found.from) {
-		return nil, refuse(http.StatusNotFound, "EntityNotExist.Role", "The role not exists: "+in.roleARN+". ")
+		return nil, refuse(http.StatusNotFound, "EntityNotExist.Role", "The specified Role not exists .")
 	}
 	return found, nil
 }
 
 func assumeRole(r *request) (object, *problem) {
 	in, refused := readSessionRequest(r)
+	if refused == nil {
+		refused = in.readAssumption(r)
+	}
 	if refused != nil {
 		return nil, refused
 	}
@@ -135,7 +150,7 @@ func (st *store) issue(target *role, in sessionRequest, now time.Time) (object, 
 		return nil, invalidDuration()
 	}
 	se := &session{
-		keyID: "STS." + randomText(25), role: target, name: in.name, sourceID: in.sourceID,
+		keyID: newSessionKeyID(), role: target, name: in.name, sourceID: in.sourceID,
 		policyText: in.policyText, policy: in.policy,
 		// Whole seconds, rounded down: the answer cannot express more.
 		expires: now.Add(time.Duration(in.seconds) * time.Second).Truncate(time.Second),
