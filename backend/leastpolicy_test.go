@@ -253,7 +253,7 @@ func TestPermissionsAreThoseOfTheCloud(t *testing.T) {
 			switch {
 			case !errors.As(err, &refused) || refused.Code != noPermission:
 				t.Errorf("%s with %v: %v", call, granted, err)
-			case refused.Denied.Action != p.action || refused.Denied.Resource != "" && refused.Denied.Resource != resource:
+			case refused.Denied.Action != p.action || refused.Denied.Resource != resource && p.action != "sts:AssumeRole":
 				t.Errorf("%s: the cloud asks for %+v, the table has %s on %s", call, refused.Denied, p.action, resource)
 			}
 			granted = []string{fmt.Sprintf(`{"Version":"1","Statement":[{"Effect":"Allow","Action":%q,"Resource":%q}]}`, p.action, resource)}

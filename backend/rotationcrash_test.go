@@ -26,6 +26,7 @@ const (
 	crashLost      crash = "takes effect and is never answered"
 	crashThrottle  crash = "is throttled"
 	crashRefuse    crash = "is refused"
+	crashTwice     crash = "is sent twice on its way, and the second answer comes back" // SignatureNonceUsed (F1.3)
 	crashDieBefore crash = "process dies before it"
 	crashDieAfter  crash = "process dies after it"
 )
@@ -84,6 +85,13 @@ func (l *life) RoundTrip(r *http.Request) (*http.Response, error) {
 	if fault.Kind != "" {
 		l.m.fault(fault)
 		defer l.m.sim.ClearFaults()
+	}
+	if kind == crashTwice {
+		first, err := l.m.sim.Transport().RoundTrip(r.Clone(r.Context()))
+		if err != nil {
+			return nil, err
+		}
+		first.Body.Close()
 	}
 	return l.m.sim.Transport().RoundTrip(r)
 }
@@ -209,7 +217,7 @@ func TestRotationCrashPoints(t *testing.T) {
 				for k, what := range steps {
 					kinds := []crash{crashFail, crashLost, crashDieBefore, crashDieAfter}
 					if !strings.HasPrefix(what, "storage ") {
-						kinds = append(kinds, crashDrop, crashThrottle, crashRefuse)
+						kinds = append(kinds, crashDrop, crashThrottle, crashRefuse, crashTwice)
 					}
 					for _, kind := range kinds {
 						runCrash(t, scenario, k+1, kind, &sum)
