@@ -10,8 +10,10 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"net/http/cookiejar"
 	"net/http/httptest"
 	"net/http/httptrace"
+	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -20,6 +22,17 @@ import (
 
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
 )
+
+// TestMain lets the tests run far from UTC, and behind a proxy that no call to
+// this machine uses.
+func TestMain(m *testing.M) {
+	time.Local = time.FixedZone("east", 8*60*60)
+	for _, name := range []string{"NO_PROXY", "no_proxy", "https_proxy"} {
+		os.Unsetenv(name)
+	}
+	os.Setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+	os.Exit(m.Run())
+}
 
 func pemOf(server *httptest.Server) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
@@ -410,25 +423,42 @@ func TestRetrySignsAnew(t *testing.T) {
 	})
 }
 
+// No pause is begun that would outlast the caller's deadline, and one that
+// fits into it is.
 func TestRetryKeepsTheDeadline(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		transport := &scripted{steps: []func(*http.Request) (*http.Response, error){status(429, ``, "x-ratelimit-user", "TimeLeft:4000")}}
-		c, err := openapi.New(openapi.Options{HTTP: &http.Client{Transport: transport}})
-		if err != nil {
-			t.Fatal(err)
+	for name, refuse := range map[string]func(*http.Request) (*http.Response, error){
+		"throttled":   status(429, ``, "x-ratelimit-user", "TimeLeft:4000"),
+		"unavailable": status(503, ``, "x-acs-retry-after", "4000"),
+	} {
+		for patience, attempts := range map[time.Duration]int{3 * time.Second: 1, 4500 * time.Millisecond: 2} {
+			t.Run(fmt.Sprintf("%s, %s", name, patience), func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					transport := &scripted{steps: []func(*http.Request) (*http.Response, error){refuse}}
+					c, err := openapi.New(openapi.Options{HTTP: &http.Client{Transport: transport}})
+					if err != nil {
+						t.Fatal(err)
+					}
+					ctx, cancel := context.WithTimeout(t.Context(), patience)
+					defer cancel()
+					start := time.Now()
+					r := call("sts.aliyuncs.com")
+					r.Repeatable = true
+					var refused *openapi.Error
+					if err := c.Do(ctx, r, nil); !errors.As(err, &refused) || errors.Is(err, context.DeadlineExceeded) {
+						t.Errorf("Do = %v, want the refusal", err)
+					}
+					if len(transport.times) != attempts {
+						t.Errorf("%d attempts, want %d", len(transport.times), attempts)
+					}
+					if waited := time.Since(start); attempts == 1 && waited != 0 || waited >= patience {
+						t.Errorf("waited %s for a retry that could not happen", waited)
+					}
+				})
+			})
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
-		defer cancel()
-		start := time.Now()
-		var refused *openapi.Error
-		if err := c.Do(ctx, call("sts.aliyuncs.com"), nil); !errors.As(err, &refused) {
-			t.Errorf("Do = %v, want the refusal", err)
-		}
-		if waited := time.Since(start); waited != 0 {
-			t.Errorf("waited %s for a retry that could not happen", waited)
-		}
-	})
+	}
 }
 
 func TestCancelWhileWaiting(t *testing.T) {
@@ -460,9 +490,13 @@ func TestCancelWhileSending(t *testing.T) {
 		time.AfterFunc(time.Second, cancel)
 		r := call("sts.aliyuncs.com")
 		r.Repeatable = true
+		began := time.Now()
 		err = c.Do(ctx, r, nil)
 		if !errors.Is(err, context.Canceled) || !openapi.Ambiguous(err) || len(transport.times) != 1 {
 			t.Errorf("Do = %v after %d attempts", err, len(transport.times))
+		}
+		if took := time.Since(began); took != time.Second {
+			t.Errorf("it ended after %s, want at the cancellation", took)
 		}
 	})
 }
@@ -506,6 +540,121 @@ func TestAmbiguousIsRemembered(t *testing.T) {
 			t.Errorf("Do = %v, ambiguous %t, want the refusal and the doubt", err, openapi.Ambiguous(err))
 		}
 	})
+}
+
+// Clients that were refused together do not come back together.
+func TestRetryPausesDiffer(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		pauses := map[time.Duration]bool{}
+		for range 20 {
+			transport := &scripted{steps: []func(*http.Request) (*http.Response, error){status(503, ``, "x-acs-retry-after", "1000"), status(200, `{}`)}}
+			c, err := openapi.New(openapi.Options{HTTP: &http.Client{Transport: transport}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := call("sts.aliyuncs.com")
+			r.Repeatable = true
+			if err := c.Do(t.Context(), r, nil); err != nil {
+				t.Fatal(err)
+			}
+			pauses[transport.times[1].Sub(transport.times[0])] = true
+		}
+		if len(pauses) < 10 {
+			t.Errorf("20 clients waited %v", pauses)
+		}
+	})
+}
+
+// The date that is sent is of UTC wherever the program runs; see TestMain.
+func TestDateIsUTC(t *testing.T) {
+	t.Parallel()
+	for name, keys := range map[string]openapi.Keys{"signed": fakeKeys, "anonymous": {}} {
+		var sent string
+		endpoint, c := answering(t, func(w http.ResponseWriter, r *http.Request) {
+			sent = r.Header.Get("x-acs-date") + r.URL.Query().Get("Timestamp")
+			fmt.Fprint(w, `{}`)
+		})
+		r := call(endpoint)
+		r.Keys = keys
+		if err := c.Do(t.Context(), r, nil); err != nil {
+			t.Fatal(err)
+		}
+		if at, err := time.Parse("2006-01-02T15:04:05Z", sent); err != nil || time.Since(at).Abs() > time.Minute {
+			t.Errorf("%s: sent %s at %s", name, sent, time.Now().UTC())
+		}
+	}
+}
+
+// A cookie of one answer is not sent with the next call, whatever client is
+// given.
+func TestNoCookies(t *testing.T) {
+	t.Parallel()
+	calls := 0
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if calls++; len(r.Cookies()) > 0 {
+			t.Errorf("call %d has the cookie %s", calls, r.Cookies()[0].Name)
+		}
+		http.SetCookie(w, &http.Cookie{Name: "acw_tc", Value: "fake"})
+		fmt.Fprint(w, `{}`)
+	}))
+	t.Cleanup(server.Close)
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	given := server.Client()
+	given.Jar = jar
+	c, err := openapi.New(openapi.Options{HTTP: given})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := c.Do(t.Context(), call(server.URL), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if calls != 2 || given.Jar == nil {
+		t.Errorf("%d calls; the caller's own client lost its jar: %t", calls, given.Jar == nil)
+	}
+}
+
+func TestCloseIdleConnections(t *testing.T) {
+	t.Parallel()
+	closed := make(chan struct{}, 1)
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, `{}`) }))
+	server.Config.ConnState = func(_ net.Conn, s http.ConnState) {
+		if s == http.StateClosed {
+			closed <- struct{}{}
+		}
+	}
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	c, err := openapi.New(openapi.Options{CACertificate: pemOf(server)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Do(t.Context(), call(server.URL), nil); err != nil {
+		t.Fatal(err)
+	}
+	c.CloseIdleConnections()
+	select {
+	case <-closed:
+	case <-time.After(20 * time.Second): // without the call the client closes it after 25 s
+		t.Error("the connection is still open")
+	}
+}
+
+// The environment's proxy, which TestMain sets, counts where none is given.
+func TestProxyOfTheEnvironment(t *testing.T) {
+	t.Parallel()
+	c, err := openapi.New(openapi.Options{MaxRetries: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Do(t.Context(), call("sts.invalid"), nil); err == nil || openapi.Ambiguous(err) || !strings.Contains(err.Error(), "proxyconnect tcp: dial tcp 127.0.0.1:1:") {
+		t.Errorf("Do = %v, want it to fail at the proxy", err)
+	}
 }
 
 func TestProxy(t *testing.T) {

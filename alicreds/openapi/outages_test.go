@@ -40,6 +40,8 @@ func TestFallbacks(t *testing.T) {
 		"the first breaks, repeatable":      {hosts: hosts{"a": dropped, "b": ok}, repeatable: true, asked: "a b"},
 		"the first breaks, once only":       {hosts: hosts{"a": dropped, "b": ok}, asked: "a", failed: true},
 		"neither can be reached":            {hosts: hosts{"a": unreachable, "b": unreachable}, asked: "a b a b", failed: true},
+		"the first fails to serve":          {hosts: hosts{"a": status(500, ``), "b": ok}, repeatable: true, asked: "a a", failed: true},
+		"the first is unavailable":          {hosts: hosts{"a": status(503, `{"Code":"ServiceUnavailable"}`), "b": ok}, repeatable: true, asked: "a a", failed: true},
 		"throttled calls stay where it was": {hosts: hosts{"a": status(429, ``), "b": ok}, asked: "a a", failed: true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -90,6 +92,32 @@ func TestFallbackIsRemembered(t *testing.T) {
 			}
 		}
 		if want := []string{"b", "a", "a"}; !slices.Equal(transport.asked, want) {
+			t.Errorf("asked %v, want %v", transport.asked, want)
+		}
+	})
+}
+
+// An endpoint that answers again is no longer asked last.
+func TestOutageEndsWithAnAnswer(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		transport := &byHost{hosts: map[string]func(*http.Request) (*http.Response, error){"a": unreachable, "b": unreachable}}
+		c, err := openapi.New(openapi.Options{HTTP: &http.Client{Transport: transport}, MaxRetries: -1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := call("a")
+		r.Fallbacks = []string{"b"}
+		if err := c.Do(t.Context(), r, nil); err == nil {
+			t.Fatal("an answer from nowhere")
+		}
+		transport.hosts["b"], transport.asked = status(200, `{}`), nil
+		for range 2 {
+			if err := c.Do(t.Context(), r, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if want := []string{"a", "b", "b"}; !slices.Equal(transport.asked, want) {
 			t.Errorf("asked %v, want %v", transport.asked, want)
 		}
 	})

@@ -163,3 +163,65 @@ func TestQueueEnds(t *testing.T) {
 		}
 	})
 }
+
+// What is queued after a refusal goes at nine tenths of what was granted in a
+// second, never more slowly than ten per second, and what came late may make up
+// for a tenth of a second only.
+func TestQueueRate(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		granted  int // per second, for three seconds
+		idle     time.Duration
+		calls    int
+		from, to time.Duration // when the last of the calls is sent
+	}{
+		// 9 calls at 45 per second after the first, of which up to 100 ms are made up for
+		"fifty per second": {50, 0, 10, 90 * time.Millisecond, 210 * time.Millisecond},
+		// 4 calls at 10 per second, and soon faster
+		"none": {0, 0, 5, 200 * time.Millisecond, 410 * time.Millisecond},
+		// 9 calls; of the 5 s that nobody used no more than 100 ms count
+		"after a rest": {0, 5 * time.Second, 10, 550 * time.Millisecond, 910 * time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				answer := status(200, `{}`)
+				var last time.Time
+				client, err := openapi.New(openapi.Options{HTTP: &http.Client{Transport: &byHost{hosts: map[string]func(*http.Request) (*http.Response, error){"sts.aliyuncs.com": func(r *http.Request) (*http.Response, error) {
+					last = time.Now()
+					return answer(r)
+				}}}}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				for range 3 * tc.granted {
+					if err := client.Do(t.Context(), call("sts.aliyuncs.com"), nil); err != nil {
+						t.Fatal(err)
+					}
+					time.Sleep(time.Second / time.Duration(tc.granted))
+				}
+				answer = status(429, ``)
+				soon, cancel := context.WithTimeout(t.Context(), time.Nanosecond)
+				defer cancel()
+				if err := client.Do(soon, call("sts.aliyuncs.com"), nil); err == nil {
+					t.Fatal("not throttled")
+				}
+				answer = status(200, `{}`)
+				time.Sleep(100*time.Millisecond + tc.idle) // the pause after the refusal
+				began := time.Now()
+				var all sync.WaitGroup
+				for range tc.calls {
+					all.Go(func() {
+						if err := client.Do(t.Context(), call("sts.aliyuncs.com"), nil); err != nil {
+							t.Error(err)
+						}
+					})
+				}
+				all.Wait()
+				if took := last.Sub(began); took < tc.from || took > tc.to {
+					t.Errorf("%d calls took %s, want %s to %s", tc.calls, took, tc.from, tc.to)
+				}
+			})
+		})
+	}
+}
