@@ -191,18 +191,28 @@ func (l *oauthLogin) renew(ctx context.Context, turn oauthTurn) (Credentials, er
 	if err := now.tokens.over(turn.mayRenew); err != nil {
 		return Credentials{}, err
 	}
-	left := time.Until(now.tokens.Expiration)
-	if now.tokens.RefreshToken != "" && turn.mayRenew && (now.tokens.AccessToken == "" || left <= oauthRefreshLead) {
+	renewable := now.tokens.RefreshToken != "" && turn.mayRenew
+	refresh := func() error {
+		renewable = false
 		tokens, err := l.refresh(ctx, now.tokens.RefreshToken)
-		switch {
-		case err == nil:
+		if err == nil {
 			now.tokens = tokens
 			turn.keep(now)
-		case now.tokens.accessOver() || !(&Error{Err: err}).Temporary():
+		}
+		return err
+	}
+	if renewable && (now.tokens.AccessToken == "" || time.Until(now.tokens.Expiration) <= oauthRefreshLead) {
+		if err := refresh(); err != nil && (now.tokens.accessOver() || !(&Error{Err: err}).Temporary()) {
 			return Credentials{}, err
 		}
 	}
 	session, err := l.exchange(ctx, now.tokens.AccessToken)
+	if renewable && failureClass(err) == "log-in-again" { // the service's clock is the one that counts
+		if err := refresh(); err != nil {
+			return Credentials{}, err
+		}
+		session, err = l.exchange(ctx, now.tokens.AccessToken)
+	}
 	if err != nil {
 		return Credentials{}, err
 	}

@@ -288,6 +288,40 @@ func TestOAuthLoginOver(t *testing.T) {
 	}
 }
 
+// TestOAuthServicesClock: an access token that the service takes for ended,
+// whatever this clock says, is renewed; once.
+func TestOAuthServicesClock(t *testing.T) {
+	t.Parallel()
+	fresh := alicreds.OAuthTokens{AccessToken: "a", RefreshToken: "r", Expiration: time.Now().Add(time.Hour)}
+	over := answers(400, `{"error":"expired_token"}`)
+	d := authority(t, answers(200, oauthTokenJSON), func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") == "Bearer a" {
+			over(w, r)
+			return
+		}
+		answers(200, oauthSessionJSON)(w, r)
+	})
+	get(t, oauth(t, fresh, d.oauth()))
+	if got := d.paths(); got != "exchange token exchange" {
+		t.Errorf("called %s", got)
+	}
+	for name, c := range map[string]struct {
+		refresh, exchange http.HandlerFunc
+		code, calls       string
+	}{
+		"over again":     {answers(200, oauthTokenJSON), over, "expired_token", "exchange token exchange"},
+		"refused":        {answers(400, `{"error":"invalid_grant"}`), over, "invalid_grant", "exchange token"},
+		"another reason": {answers(200, oauthTokenJSON), answers(403, `{"error":"access_denied"}`), "access_denied", "exchange"},
+	} {
+		d := authority(t, c.refresh, c.exchange)
+		_, err := oauth(t, fresh, d.oauth()).Retrieve(t.Context())
+		wantError(t, err, c.code)
+		if got := d.paths(); got != c.calls {
+			t.Errorf("%s: called %s, want %s", name, got, c.calls)
+		}
+	}
+}
+
 // TestOAuthOutage: while the token service is down, an access token that
 // has not ended is used.
 func TestOAuthOutage(t *testing.T) {
