@@ -118,13 +118,25 @@ func v3(ctx context.Context, k keys, action string, p params) *http.Request {
 	return r
 }
 
+// v3Body builds a V3 request whose parameters are in its body.
+func v3Body(ctx context.Context, k keys, action, contentType, body string) *http.Request {
+	r := v3(ctx, k, action, nil)
+	r.URL.RawQuery = ""
+	r.Body, r.ContentLength = io.NopCloser(strings.NewReader(body)), int64(len(body))
+	r.Header.Set("Content-Type", contentType)
+	signV3(r, k, nil, body)
+	return r
+}
+
 // resignV3 signs the request as its headers are now.
-func resignV3(r *http.Request, k keys, p params) {
-	hash := sha256.Sum256(nil)
+func resignV3(r *http.Request, k keys, p params) { signV3(r, k, p, "") }
+
+func signV3(r *http.Request, k keys, p params, body string) {
+	hash := sha256.Sum256([]byte(body))
 	r.Header.Set("x-acs-content-sha256", hex.EncodeToString(hash[:]))
 	names := []string{"host"}
 	for name := range r.Header {
-		if name = strings.ToLower(name); strings.HasPrefix(name, "x-acs-") {
+		if name = strings.ToLower(name); strings.HasPrefix(name, "x-acs-") || name == "content-type" {
 			names = append(names, name)
 		}
 	}

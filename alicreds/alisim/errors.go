@@ -71,7 +71,7 @@ func internalError(service string) *problem {
 
 // inactive is the refusal of a service that an account has never activated.
 func inactive() *problem {
-	return refuse(http.StatusNotFound, "Inactive", "Account is inactive to this service.")
+	return refuse(http.StatusNotFound, "Inactive", "Account is inactive to this service")
 }
 
 // signatureMismatch is the refusal of a wrong signature. It quotes what should have been signed.

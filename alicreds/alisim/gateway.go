@@ -15,10 +15,11 @@ import (
 )
 
 // Limits of a request, from the published ones (a GET of 4 KB) or lower (a POST of 1 MiB instead of 10 MB: nothing that
-// alisim serves comes near it).
+// alisim serves comes near it). The bound of the request line is what web servers commonly have; the cloud's is not known.
 const (
-	maxQuery = 4 << 10
-	maxBody  = 1 << 20
+	maxQuery       = 4 << 10
+	maxBody        = 1 << 20
+	maxRequestLine = 8190 // bytes
 )
 
 // authKind says how an action wants its caller to be known.

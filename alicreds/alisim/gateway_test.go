@@ -1,7 +1,11 @@
 package alisim
 
 import (
+	"encoding/json"
+	"io"
 	"net/http"
+	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -245,5 +249,97 @@ func TestConditionsOnTheRequest(t *testing.T) {
 	r.URL.Scheme = "http"
 	if out := send(t, plain, r); out.code() != "NoPermission" {
 		t.Errorf("without TLS: %v", out.body)
+	}
+}
+
+// F1.13: what is large goes into the body, as a form or as JSON; a request line of more than 8 KB is not read.
+func TestWhereParametersMayBe(t *testing.T) {
+	t.Parallel()
+	for name, options := range map[string]Options{"sockets": {}, "in process": {NoListen: true}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := start(t, options)
+			document := strings.Replace(allowAll, `"Resource":"*"`, `"Resource":["`+strings.Join(slices.Repeat([]string{"acs:oss:*:*:*"}, 370), `","`)+`"]`, 1)
+			if len(document) < 5900 || len(document) > 6144 {
+				t.Fatalf("the policy has %d characters", len(document))
+			}
+			policy := func(name string) params { return params{"PolicyName": name, "PolicyDocument": document} }
+			object, err := json.Marshal(policy("p2"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			const form = "application/x-www-form-urlencoded"
+			for place, r := range map[string]*http.Request{
+				"V3 form": v3Body(t.Context(), vaultKeys, "CreatePolicy", form, sortedQuery(policy("p1"))),
+				"V3 JSON": v3Body(t.Context(), vaultKeys, "CreatePolicy", "application/json; charset=utf-8", string(object)),
+				"V1 form": v1(t.Context(), http.MethodPost, vaultKeys, "CreatePolicy", policy("p3"), nil),
+			} {
+				if out := send(t, c.client, r); out.status != 200 {
+					t.Errorf("%s: %d %v", place, out.status, out.body)
+				}
+			}
+			for _, p := range c.Inventory().Policies {
+				if p.Document != document {
+					t.Errorf("policy %s came otherwise", p.Name)
+				}
+			}
+			if n := len(c.Inventory().Policies); n != 3 {
+				t.Errorf("%d policies", n)
+			}
+
+			out := c.call(vaultKeys, "CreatePolicy", policy("p4"))
+			if out.status != 414 || out.code() != "" || !strings.HasPrefix(out.header.Get("Content-Type"), "text/html") {
+				t.Errorf("in the request line: %d %v", out.status, out.body)
+			}
+			if n := len(c.Inventory().Policies); n != 3 {
+				t.Errorf("%d policies after a request line that is not read", n)
+			}
+
+			unsigned := v3Body(t.Context(), vaultKeys, "CreatePolicy", form, sortedQuery(policy("p5")))
+			unsigned.Header.Set("Content-Type", form+"; charset=utf-8")
+			if out := send(t, c.client, unsigned); out.code() != "SignatureDoesNotMatch" {
+				t.Errorf("another content type than the signed one: %v", out.code())
+			}
+			other := v3Body(t.Context(), vaultKeys, "CreatePolicy", form, sortedQuery(policy("p6")))
+			text := sortedQuery(policy("p7"))
+			other.Body, other.ContentLength = io.NopCloser(strings.NewReader(text)), int64(len(text))
+			if out := send(t, c.client, other); out.code() != "SignatureDoesNotMatch" {
+				t.Errorf("another body than the signed one: %v", out.code())
+			}
+		})
+	}
+}
+
+// The bound of the request line is exact: method, target, version and the two blanks between them.
+func TestBoundOfTheRequestLine(t *testing.T) {
+	t.Parallel()
+	c := start(t, Options{NoListen: true})
+	for length, want := range map[int]int{8190: 400, 8191: 414} {
+		target := "/?x=" + strings.Repeat("x", length-len("POST /?x= HTTP/1.1"))
+		if out := c.ask(http.MethodPost, "https://sts.aliyuncs.com"+target, ""); out.status != want {
+			t.Errorf("a line of %d bytes: %d, want %d", length, out.status, want)
+		}
+	}
+}
+
+// The address a call comes from is the one that conditions see.
+func TestSourceIPIsTheCallers(t *testing.T) {
+	t.Parallel()
+	doc := Document(`{"Version":"1","Statement":[{"Effect":"Allow","Action":"ram:List*","Resource":"*","Condition":{"IpAddress":{"acs:SourceIp":"10.0.0.0/8"}}}]}`)
+	c := start(t, Options{NoListen: true, Seed: Seed{Accounts: []Account{{
+		ID: "1", Policies: []Policy{{Name: "p", Document: doc}},
+		Users: []User{{Name: "u", AccessKeys: []AccessKey{{ID: "ukey", Secret: "usecret"}}, Policies: []string{"p"}}},
+	}}}})
+	for address, want := range map[string]int{"10.1.2.3:4567": 200, "127.0.0.1:4567": 403, "[fd00::1]:4567": 403} {
+		r := v3(t.Context(), of("u"), "ListUsers", nil)
+		r.RemoteAddr = address
+		w := httptest.NewRecorder()
+		c.door.ServeHTTP(w, r)
+		if w.Code != want {
+			t.Errorf("from %s: %d %s", address, w.Code, w.Body)
+		}
+	}
+	if got := c.Authorize("ukey", "ram:ListUsers", "acs:ram:*:1:user/*"); got != "ImplicitDeny" {
+		t.Errorf("Authorize asks for 127.0.0.1 and got %s", got)
 	}
 }

@@ -30,6 +30,10 @@ func cloudHost(name string) bool {
 // serveCloud is the door behind TLS. The services share it: host names tell them apart, and under a loopback address,
 // where there is no name, the path does.
 func (s *Server) serveCloud(w http.ResponseWriter, r *http.Request) {
+	if len(r.Method)+len(r.URL.RequestURI())+len("  HTTP/1.1") > maxRequestLine {
+		s.refuseLongLine(w, r)
+		return
+	}
 	name := hostOf(r.Host)
 	loopback := !cloudHost(name)
 	path := r.URL.Path
@@ -44,6 +48,15 @@ func (s *Server) serveCloud(w http.ResponseWriter, r *http.Request) {
 	default:
 		s.serveGateway(w, r)
 	}
+}
+
+// refuseLongLine answers as a web server does that reads no such line: without a code of the cloud.
+func (s *Server) refuseLongLine(w http.ResponseWriter, r *http.Request) {
+	c := s.newCall(r, "", r.Header.Get("X-Acs-Action"))
+	c.Status, c.Code = http.StatusRequestURITooLong, http.StatusText(http.StatusRequestURITooLong)
+	s.record(c)
+	page := "<html><head><title>414 Request-URI Too Large</title></head><body><h1>414 Request-URI Too Large</h1></body></html>"
+	answer{status: c.Status, header: http.Header{"Content-Type": {"text/html"}}, body: []byte(page)}.write(w)
 }
 
 // doorOf finds who answers a URL in process; nil means nobody.
