@@ -160,7 +160,7 @@ func Start(o Options) (*Server, error) {
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
-	for _, table := range [][]action{stsActions(), oidcActions(), sessionKeyActions(), ramActions(), resourceManagerActions()} {
+	for _, table := range [][]action{stsActions(), oidcActions(), sessionKeyActions(), ramActions(), resourceManagerActions(), productActions()} {
 		for _, a := range table {
 			s.actions[actionKey{a.version, a.name}] = &a
 			s.versions[a.version] = true

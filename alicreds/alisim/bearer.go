@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// BearerToken lets whoever shows it call as a RAM user the few actions that take bearer tokens: GetCallerIdentity.
+// BearerToken lets whoever shows it call as a RAM user the few actions that take bearer tokens: GetCallerIdentity and
+// GetInstance of CCC.
 type BearerToken struct {
 	Token      string    `json:"token"`
 	Expiration time.Time `json:"expiration,omitzero"` // zero: never

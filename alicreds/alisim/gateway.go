@@ -42,6 +42,8 @@ type action struct {
 	keyPair  bool                              // takes the signature of a key pair, and no other
 	resource func(*request) []string           // what is asked of the policies, without "acs:ram:*:<account>:"; nil: nothing is
 	handle   func(*request) (object, *problem) // runs under the lock of the store
+	// forbidden is the refusal of a caller who lacks the right; nil: NoPermission, as RAM says it.
+	forbidden func() *problem
 	// prepare runs before the lock is taken, for what asks other servers; nil: nothing does.
 	prepare func(*Server, context.Context, *request) *problem
 }
@@ -251,15 +253,16 @@ func (s *Server) find(m *message) (*action, *problem) {
 	return act, nil
 }
 
-// servedBy says whether a service answers under a host name: sts.cn-beijing.aliyuncs.com and sts-vpc... are Sts. A
-// host that is not the cloud's, such as 127.0.0.1, serves everything.
+// servedBy says whether a service answers under a host name: sts.cn-beijing.aliyuncs.com, sts-vpc... are Sts, and
+// ecs-cn-hangzhou... is Ecs. A host that is not the cloud's, such as 127.0.0.1, serves everything.
 func servedBy(host, service string) bool {
 	name := hostOf(host)
 	if !apiHost(name) {
 		return true
 	}
 	label, _, _ := strings.Cut(name, ".")
-	return strings.TrimSuffix(label, "-vpc") == strings.ToLower(service)
+	name, service = strings.ToLower(label), strings.ToLower(service)
+	return name == service || strings.HasPrefix(name, service+"-")
 }
 
 // productOf is the product that answers under a host name; empty if none does, or all do.
@@ -423,6 +426,9 @@ func (s *Server) perform(act *action, m *message, r *http.Request, who principal
 				resource = "acs:" + strings.ToLower(act.service) + ":*:" + who.account + ":" + resource
 			}
 			if e := s.store.permits(who, name, resource, req.env, now); e != allowed {
+				if act.forbidden != nil {
+					return nil, act.forbidden()
+				}
 				return nil, noPermission("You are not authorized to do this action. Resource: "+resource+" Action: "+name,
 					who, name, "AccountLevelIdentityBasedPolicy", e)
 			}
