@@ -3,6 +3,7 @@ package backend
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/hashicorp/vault/sdk/framework"
@@ -67,14 +68,20 @@ func fixOf(refused *openapi.Error) string {
 }
 
 // known is the code, or the family of the code, that there is a fix for; ""
-// where there is none. Services refine their codes with suffixes, and not always
-// with those that they document.
+// where there is none.
 func known(code string) string {
-	for code != "" && code != noPermission && fixes[code] == "" {
-		code = code[:max(strings.LastIndexByte(code, '.'), 0)]
+	if family, _, refined := strings.Cut(code, "."); refined && fixes[code] == "" && slices.Contains(families, family) {
+		return family
 	}
-	return code
+	if code == noPermission || fixes[code] != "" {
+		return code
+	}
+	return ""
 }
+
+// families are codes that services refine in more ways than they document, with
+// one fix for all of them. Other codes with a dot are about different things.
+var families = []string{"InvalidAccessKeyId", "InvalidSecurityToken"}
 
 const noPermission = "NoPermission"
 

@@ -97,7 +97,8 @@ func TestAdviceOnFamiliesOfCodes(t *testing.T) {
 		"InvalidSecurityToken.Malformed": {"security_token", "#invalidsecuritytoken"},
 		"InvalidSecurityToken.Expired":   {"have expired", "#invalidsecuritytokenexpired"},
 		"LimitExceeded.User.Policy":      {"inline_policies", "#limitexceededuserpolicy"},
-		"EntityNotExist.Policy.Version":  {"remote_policies", "#entitynotexistpolicy"},
+		"EntityNotExist.Policy.Version":  {"", "#any-other-code"},
+		"LimitExceeded.User.AccessKey":   {"", "#any-other-code"},
 		"InvalidDomainName.Format":       {"", "#any-other-code"},
 	} {
 		t.Run(code, func(t *testing.T) {
