@@ -49,10 +49,13 @@ func (v *vaultServer) enable(t *testing.T, path string, cloud *alisim.Server) {
 
 func engineConfig(cloud *alisim.Server) map[string]any {
 	return map[string]any{
-		"access_key":     alisim.DefaultAccessKeyID,
-		"secret_key":     alisim.DefaultAccessKeySecret,
-		"sts_endpoint":   cloud.URL,
-		"ram_endpoint":   cloud.URL,
+		"access_key":   alisim.DefaultAccessKeyID,
+		"secret_key":   alisim.DefaultAccessKeySecret,
+		"sts_endpoint": cloud.URL,
+		"ram_endpoint": cloud.URL,
+
+		"resource_manager_endpoint": cloud.URL,
+
 		"ca_certificate": string(cloud.CACertPEM()),
 	}
 }

@@ -47,6 +47,34 @@ func TestForeignClients(t *testing.T) {
 		})
 	}
 
+	// The samples of the vendors, unchanged but for where the credentials come from. Bearer tokens are no part of the
+	// first simulator's seed.
+	sources, err := alisim.Start(alisim.Options{Seed: alisim.SourcesSeed()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(sources.Close)
+	for _, sample := range []struct {
+		call   string
+		cloud  *alisim.Server
+		keys   foreignKeys
+		bearer string
+		want   string
+	}{
+		{"DescribeRegions", cloud, keysOf(user.Data), "", "cn-hangzhou"},
+		{"DescribeRegions", cloud, root, "", "cn-hangzhou"},
+		{"GetInstance", sources, foreignKeys{}, alisim.DefaultBearerToken, "ccc-test"},
+	} {
+		t.Run(sample.call, func(t *testing.T) {
+			cmd := exec.CommandContext(t.Context(), need(t, programs.samples), "-ca", writeCA(t, sample.cloud), sample.call)
+			cmd.Env = append(foreignEnviron(sample.cloud, writeCA(t, sample.cloud)), "HOME="+t.TempDir(), "BEARER_TOKEN="+sample.bearer,
+				"ALIBABA_CLOUD_ACCESS_KEY_ID="+sample.keys.id, "ALIBABA_CLOUD_ACCESS_KEY_SECRET="+sample.keys.secret)
+			if said, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(said), sample.want) {
+				t.Errorf("%s: %s%v; want %s", sample.call, said, err, sample.want)
+			}
+		})
+	}
+
 	signatures := map[string]int{}
 	for _, call := range cloud.Journal() {
 		if call.Host != "sts.cn-hangzhou.aliyuncs.com" { // the engine calls 127.0.0.1

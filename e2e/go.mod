@@ -81,6 +81,7 @@ require (
 	github.com/alibabacloud-go/debug v1.0.1 // indirect
 	github.com/alibabacloud-go/tea-utils/v2 v2.0.9 // indirect
 	github.com/alicreds/vault-plugin-secrets-alicloud v0.0.0
+	github.com/alicreds/vault-plugin-secrets-alicloud/adapters v0.0.0
 	github.com/cenkalti/backoff/v4 v4.3.0 // indirect
 	github.com/clbanning/mxj/v2 v2.7.0 // indirect
 	github.com/go-jose/go-jose/v4 v4.1.4 // indirect
@@ -117,3 +118,5 @@ require (
 )
 
 replace github.com/alicreds/vault-plugin-secrets-alicloud => ../
+
+replace github.com/alicreds/vault-plugin-secrets-alicloud/adapters => ../adapters

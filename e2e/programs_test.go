@@ -23,8 +23,10 @@ var programs struct {
 	dir    string
 	plugin func() (string, error)
 	whoami func() (string, error)
-	vault  func() (string, error)
-	peer   func() (string, error)
+
+	samples func() (string, error)
+	vault   func() (string, error)
+	peer    func() (string, error)
 
 	outcome func() (string, error) // asks alicreds or credentials-go for keys
 	nodeSDK func() (string, error) // the directory of @alicloud/credentials
@@ -42,6 +44,7 @@ func TestMain(m *testing.M) {
 		return goBuild("..", ".", pluginName, "-X "+backend+".version="+pluginVersion+" -X "+backend+".walMinAge="+walMinAge)
 	})
 	programs.whoami = sync.OnceValues(func() (string, error) { return goBuild(".", "./cmd/whoami", "whoami", "") })
+	programs.samples = sync.OnceValues(func() (string, error) { return goBuild(".", "./cmd/samples", "samples", "") })
 	programs.vault = sync.OnceValues(func() (string, error) { return script("vault") })
 	programs.peer = sync.OnceValues(func() (string, error) { return script("peer") })
 	programs.outcome = sync.OnceValues(func() (string, error) { return goBuild("../differential", "./cmd/outcome", "outcome", "") })
