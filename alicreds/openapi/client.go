@@ -349,7 +349,7 @@ func (c *Client) attempt(ctx context.Context, target *url.URL, r Request, out an
 	case err != nil:
 		return 0, failed(err)
 	case len(body) > maxAnswer:
-		return 0, unusable(r.Action, res, tooLarge)
+		return 0, unusable(r.Action, res, nil, tooLarge)
 	case res.StatusCode != http.StatusOK:
 		return pauseAskedFor(res.Header), refusal(r.Action, res, body)
 	}
@@ -419,13 +419,13 @@ func decode(action string, res *http.Response, body []byte, out any) error {
 	object := bytes.HasPrefix(bytes.TrimSpace(body), []byte("{"))
 	var syntax *json.SyntaxError
 	if err := json.Unmarshal(body, out); !object || errors.As(err, &syntax) {
-		return unusable(action, res, "the answer is not a JSON object")
+		return unusable(action, res, body, "the answer is not a JSON object")
 	} else if err != nil {
 		var wrong *json.UnmarshalTypeError
 		if errors.As(err, &wrong) && identifier(wrong.Field) != "" {
-			return unusable(action, res, "the answer's field "+wrong.Field+" has the wrong type")
+			return unusable(action, res, body, "the answer's field "+wrong.Field+" has the wrong type")
 		}
-		return unusable(action, res, "the answer has not the expected form")
+		return unusable(action, res, body, "the answer has not the expected form")
 	}
 	return nil
 }

@@ -262,8 +262,27 @@ func (r refusalBody) denied() AccessDenied {
 }
 
 // unusable is an answer that should have been a good one.
-func unusable(action string, res *http.Response, reason string) *Error {
-	return &Error{Action: action, Status: res.StatusCode, RequestID: requestID(res, ""), reason: reason}
+func unusable(action string, res *http.Response, body []byte, reason string) *Error {
+	return &Error{Action: action, Status: res.StatusCode, RequestID: requestID(res, requestIDIn(body)), reason: reason}
+}
+
+// requestIDIn finds the RequestId of an answer that nothing else is read of: in
+// an object, or in XML, which may lack an element around the whole.
+func requestIDIn(body []byte) string {
+	var answer refusalBody
+	if _ = json.Unmarshal(body, &answer); answer.RequestID != "" {
+		return answer.RequestID
+	}
+	for d := xml.NewDecoder(bytes.NewReader(body)); ; {
+		token, err := d.Token()
+		if err != nil {
+			return ""
+		}
+		if start, ok := token.(xml.StartElement); ok && start.Name.Local == "RequestId" {
+			_ = d.DecodeElement(&answer.RequestID, &start)
+			return answer.RequestID
+		}
+	}
 }
 
 func requestID(res *http.Response, fromBody string) string {
