@@ -198,7 +198,7 @@ func newFieldCloud(t *testing.T, sim *alisim.Server, a fieldAnswer) *fieldCloud 
 	return c
 }
 
-// arm makes the cloud give the answer from now on.
+// arm makes the cloud give the answer, and note what it hears, until disarm.
 func (c *fieldCloud) arm(action string, once bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -211,7 +211,7 @@ func (c *fieldCloud) disarm() {
 	c.armed = ""
 }
 
-// calls returns what was heard since arm, of one action or, for "", of all.
+// calls returns what was heard of one action or, for "", of all.
 func (c *fieldCloud) calls(action string) []heardCall {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -223,8 +223,11 @@ func (c *fieldCloud) calls(action string) []heardCall {
 func (c *fieldCloud) hear(h heardCall) (a fieldAnswer, seen, first bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.armed == "" {
+		return c.answer, false, false
+	}
 	first = !slices.ContainsFunc(c.heard, func(before heardCall) bool { return before.seen })
-	h.seen = c.armed != "" && h.action == c.armed && (first || !c.once)
+	h.seen = h.action == c.armed && (first || !c.once)
 	c.heard = append(c.heard, h)
 	return c.answer, h.seen, first
 }
@@ -258,7 +261,11 @@ func (c *fieldCloud) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		a.write(w)
 	case strings.HasPrefix(action, "metadata "):
-		fmt.Fprint(w, map[bool]string{true: "node", false: nodeSession()}[action == metadataRoles])
+		if action == metadataRoles {
+			fmt.Fprint(w, "node")
+			return
+		}
+		fmt.Fprint(w, nodeSession())
 	default:
 		res, err := c.forward(r, body)
 		if err != nil {

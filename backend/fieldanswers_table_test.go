@@ -24,6 +24,7 @@ func fieldExpectations() []expectation {
 	}
 	signature, clock := headings{"#signature", "#signaturedoesnotmatch"}, headings{"#clock", "#invalidtimestampexpired"}
 	unknownKey, busy := headings{"#accesskey", "#invalidaccesskeyidnotfound"}, headings{"#throttled", "#throttling"}
+	denied := headings{"#no-permission", "#nopermission"}
 	own, down, other := headings{ownHeading, ownHeading}, headings{"#no-answer", "#no-answer"}, headings{"#any-other-code", "#any-other-code"}
 	user := func(says ...string) results { return in(issueUser("CreateUser"), is400, says...) }
 	return []expectation{
@@ -40,7 +41,7 @@ func fieldExpectations() []expectation {
 		{11, "MissingSecurityToken, gateway", refusedCall, both(is400, own, "security_token"), "F1.8"},
 		{12, "SignatureDoesNotMatch", refusedCall, in(session(), is400, "secret_key", "#signature"), ""},
 		{13, "InvalidParameter.RoleSessionName", refusedCall, in(session(), is400), ""},
-		{14, "identity of 2016", goodAnswer, in(callerIdentity(), is500, "IdentityType"), "without IdentityType it is not known whether the keys are the root account's, which can assume no role"},
+		{14, "identity of 2016", goodAnswer, in(callerIdentity(), done, "acs:ram::1000000000000001:user/abcdef", "RAMUser"), "IdentityType and PrincipalId came later; the ARN tells the first"},
 		{15, "a session", goodAnswer, in(session(), done), ""},
 		{16, "SignatureDoesNotMatch with the string to sign", refusedCall, both(is400, signature, "secret_key"), "what it quotes is the request, with the AccessKeyId"},
 		{17, "SignatureDoesNotMatch without", refusedCall, both(is400, signature, "secret_key"), ""},
@@ -64,14 +65,14 @@ func fieldExpectations() []expectation {
 		{32, "Throttling, 429", throttledCall, both(is502, busy), ""},
 		{33, "Throttling, 403", throttledCall, both(is502, busy), "the code counts, not the status"},
 		{34, "ServiceUnavailable", outageAnswer, both(is500, down), ""},
-		{35, "Forbidden.RAM of ECS", refusedCall, both(is400, other), "not of STS or RAM, which say NoPermission"},
-		{36, "Forbidden.RAM with a sentence", refusedCall, both(is400, other), ""},
-		{37, "Forbidden.RAM with a sentence, 2020", refusedCall, both(is400, other), ""},
-		{38, "Forbidden.RAM, 400", refusedCall, both(is400, other), ""},
+		{35, "Forbidden.RAM of ECS", refusedCall, both(is400, denied), "how services other than STS and RAM say NoPermission"},
+		{36, "Forbidden.RAM with a sentence", refusedCall, both(is400, denied), ""},
+		{37, "Forbidden.RAM with a sentence, 2020", refusedCall, both(is400, denied), ""},
+		{38, "Forbidden.RAM, 400", refusedCall, both(is400, denied), ""},
 		{39, "InvalidRegionId", refusedCall, both(is400, other), "404 alone is not \"does not exist\": the code counts"},
 		{40, "InvalidDomainName.Format", refusedCall, both(is400, other), ""},
 		{41, "InvalidRamRole.NotFound", refusedCall, both(is400, other), "nor is .NotFound: of RAM and STS it is EntityNotExist"},
-		{42, "MissingParameter", refusedCall, both(is400, other), ""},
+		{42, "MissingParameter", refusedCall, both(is400, own, "security_token"), "F1.8: the same mistake in the words of another gateway"},
 		{43, "AuthenticationFail.NoPermission", refusedCall, in(oidcSession(), is400, "oidc_provider_arn", "#no-permission"), "the provider's own page links"},
 		{44, "AuthenticationFail.OIDCToken.Invalid", refusedCall, in(oidcSession(), is400, "#oidc-token"), ""},
 		{45, "session of an instance", goodAnswer, in(node(metadataSession), done), ""},

@@ -21,13 +21,7 @@ import (
 // row is in the table of fieldanswers_table_test.go, a line for each.
 func TestFieldAnswers(t *testing.T) {
 	t.Parallel()
-	expected := map[int]expectation{}
-	for _, e := range fieldExpectations() {
-		if _, twice := expected[e.row]; twice {
-			t.Errorf("row %d has two expectations", e.row)
-		}
-		expected[e.row] = e
-	}
+	expected := expectationsByRow(t)
 	var mu sync.Mutex
 	wrong := map[int]string{}
 	answers := fieldAnswers(t)
@@ -49,7 +43,7 @@ func TestFieldAnswers(t *testing.T) {
 						wrong[a.row] = fmt.Sprintf("row %d, %s %s: %s", a.row, a.Action, a.Code, broken)
 					}
 				}()
-				broken = strings.Join(e.judge(t, a), "; ")
+				broken = e.judge(t, a)
 			})
 		}
 	})
@@ -67,6 +61,18 @@ func TestFieldAnswers(t *testing.T) {
 	}
 }
 
+func expectationsByRow(t *testing.T) map[int]expectation {
+	t.Helper()
+	expected := map[int]expectation{}
+	for _, e := range fieldExpectations() {
+		if _, twice := expected[e.row]; twice {
+			t.Errorf("row %d has two expectations", e.row)
+		}
+		expected[e.row] = e
+	}
+	return expected
+}
+
 // class is what the client makes of an answer.
 type class struct {
 	name                                        string
@@ -82,7 +88,7 @@ var (
 	outageAnswer     = class{name: "outage", temporary: true, ambiguous: true, attempts: 2}
 	unusableAnswer   = class{name: "unusable", ambiguous: true, attempts: 1} // HTTP 200, and the call took effect
 	incompleteAnswer = class{name: "incomplete", attempts: 1}                // of a provider, which says what is missing
-	seenBefore       = class{name: "seen before", ambiguous: true, attempts: 2}
+	seenBefore       = class{name: "seen before", temporary: true, ambiguous: true, attempts: 2}
 )
 
 // ownHeading is for a code that has a heading of its own, or shares one with its
@@ -107,7 +113,7 @@ func (c class) String() string {
 // expectation is what is right for one row.
 type expectation struct {
 	row     int
-	label   string
+	label   string // for readers
 	class   class
 	results results
 	why     string // where it is not obvious
@@ -132,29 +138,29 @@ func in(h handling, o outcome, says ...string) results {
 }
 
 // and adds a result.
-func (p results) and(h handling, o outcome, says ...string) results {
-	return append(p, in(h, o, says...)...)
+func (rs results) and(h handling, o outcome, says ...string) results {
+	return append(rs, in(h, o, says...)...)
 }
 
 // The following change the last result.
 
-func (p results) last() *handled { return &p[len(p)-1] }
+func (rs results) last() *handled { return &rs[len(rs)-1] }
 
-func (p results) inOwnWords() results { p.last().ownWords = true; return p }
+func (rs results) inOwnWords() results { rs.last().ownWords = true; return rs }
 
 // once is for an answer to the first call only, which is made so often.
-func (p results) once(calls int) results {
-	p.last().first, p.last().calls = true, calls
-	return p
+func (rs results) once(calls int) results {
+	rs.last().first, rs.last().calls = true, calls
+	return rs
 }
 
 // times is for a call that is made more often than the client repeats it.
-func (p results) times(calls int) results { p.last().calls = calls; return p }
+func (rs results) times(calls int) results { rs.last().calls = calls; return rs }
 
-func (p results) hearing(calls ...string) results { p.last().hears = calls; return p }
+func (rs results) hearing(calls ...string) results { rs.last().hears = calls; return rs }
 
-// judge returns what is wrong.
-func (e expectation) judge(t *testing.T, a fieldAnswer) []string {
+// judge returns what is wrong, on one line.
+func (e expectation) judge(t *testing.T, a fieldAnswer) string {
 	var wrong []string
 	client := newReplay(t, a, e.class)
 	client.result = e.results[0]
@@ -171,7 +177,10 @@ func (e expectation) judge(t *testing.T, a fieldAnswer) []string {
 			wrong = append(wrong, p.handling.name+": "+complaint)
 		}
 	}
-	return wrong
+	if len(wrong) > 0 && e.why != "" {
+		wrong = append(wrong, "because "+e.why)
+	}
+	return strings.Join(wrong, "; ")
 }
 
 func (r *replay) judgeClient(want class) {
