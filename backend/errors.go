@@ -61,20 +61,26 @@ func explained(err error) string {
 
 // fixOf says what to do about a refusal, "" where nothing short can be said.
 func fixOf(refused *openapi.Error) string {
-	if refused.Code == noPermission {
+	code := known(refused)
+	if code == noPermission {
 		return grant(refused, "", nil)
 	}
-	return fixes[known(refused.Code)]
+	return fixes[code]
 }
 
-// known is the code, or the family of the code, that there is a fix for; ""
-// where there is none.
-func known(code string) string {
-	if family, _, refined := strings.Cut(code, "."); refined && fixes[code] == "" && slices.Contains(families, family) {
-		return family
-	}
-	if code == noPermission || fixes[code] != "" {
+// known is the code that the refusal is explained under, "" where there is none.
+func known(refused *openapi.Error) string {
+	code := refused.Code
+	family, _, refined := strings.Cut(code, ".")
+	switch {
+	case code == noPermission, code == "Forbidden.RAM": // the second is that of other products
+		return noPermission
+	case refused.TokenMissing():
+		return "MissingSecurityToken"
+	case fixes[code] != "":
 		return code
+	case refined && slices.Contains(families, family):
+		return family
 	}
 	return ""
 }
@@ -137,8 +143,8 @@ func helpOn(err error) string {
 			return helpPage + helpThrottling
 		case refused.Temporary() || refused.Code == "":
 			return helpPage + helpNoAnswer
-		case known(refused.Code) != "":
-			return helpPage + helpAnchor(known(refused.Code))
+		case known(refused) != "":
+			return helpPage + helpAnchor(known(refused))
 		}
 		return helpPage + helpOtherCode
 	case errors.As(err, &source):

@@ -34,7 +34,7 @@ type replay struct {
 
 func newReplay(t *testing.T, a fieldAnswer, c class) *replay {
 	t.Helper()
-	seed := alisim.DefaultSeed()
+	seed := alisim.SourcesSeed()
 	account := &seed.Accounts[0]
 	account.Users = append(account.Users, alisim.User{Name: "app"}, alisim.User{
 		Name: "sub", Policies: []string{"AliyunSTSAssumeRoleAccess"}, AccessKeys: []alisim.AccessKey{{ID: "LTAI5tSUB", Secret: "secret-of-sub"}},
@@ -529,8 +529,8 @@ func (r *replay) provided() (alicreds.Credentials, error) {
 		p, err = alicreds.NewECSRAMRole(alicreds.ECSRAMRoleOptions{Metadata: r.metadata[false]})
 	case "oauth":
 		p, err = alicreds.NewOAuth(
-			alicreds.OAuthTokens{AccessToken: "an-access-token", RefreshToken: "a-refresh-token", Expiration: time.Now().Add(time.Hour)},
-			alicreds.OAuthOptions{URL: r.cloud.plain.URL, ClientID: "client"})
+			alicreds.OAuthTokens{AccessToken: "an-access-token", RefreshToken: alisim.DefaultRefreshToken, Expiration: time.Now().Add(time.Hour)},
+			alicreds.OAuthOptions{URL: r.cloud.plain.URL, ClientID: alisim.OAuthClientCN})
 	default:
 		p, err = alicreds.NewCloudSSO("an-access-token", alicreds.CloudSSOOptions{
 			SignInURL: r.cloud.plain.URL, AccountID: alisim.DefaultAccountID, AccessConfig: "ac-1", AccessTokenExpiration: time.Now().Add(time.Hour),
@@ -544,6 +544,6 @@ func (r *replay) provided() (alicreds.Credentials, error) {
 
 // mountSecrets are those of the mount, of its cloud, and of what is around it.
 func (r *replay) mountSecrets() []string {
-	return append(r.sim.Secrets(), alisim.DefaultAccessKeySecret, fieldToken(), "an-access-token", "a-refresh-token",
+	return append(r.sim.Secrets(), alisim.DefaultAccessKeySecret, fieldToken(), "an-access-token", alisim.DefaultRefreshToken,
 		"secretOfTheNode", "tokenOfTheNode", "a-token-of-the-metadata-service")
 }
