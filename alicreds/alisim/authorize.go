@@ -2,6 +2,7 @@ package alisim
 
 import (
 	"encoding/base64"
+	"encoding/json"
 	"net/http"
 	"time"
 )
@@ -80,23 +81,44 @@ func (st *store) permits(p principal, action, resource string, env environment, 
 }
 
 // noPermission is the refusal, with the detail that the cloud adds.
-func noPermission(message string, p principal, action, policyType string, e effect) *problem {
+func noPermission(message string, p principal, action, resource, policyType string, e effect) *problem {
 	refused := refuse(http.StatusForbidden, "NoPermission", message)
-	kind := map[string]string{"RAMUser": "SubUser", "AssumedRoleUser": "AssumedRoleUser"}[p.kind]
-	name := p.id
+	d := diagnosis{
+		Action: action, Resource: resource, PolicyType: policyType, Explicit: e == explicitDeny, Owner: p.account, Name: p.id,
+		Kind: map[string]string{"RAMUser": "SubUser", "AssumedRoleUser": "AssumedRoleUser"}[p.kind],
+	}
 	if p.kind == "AssumedRoleUser" {
-		name = p.name + ":" + p.session
+		d.Name = p.name + ":" + p.session
 	}
-	diagnosis := object{
+	text, _ := json.Marshal(d) // strings and a bool
+	refused.detail = object{
 		{"AuthAction", action},
-		{"AuthPrincipalDisplayName", name},
-		{"AuthPrincipalOwnerId", p.account},
-		{"AuthPrincipalType", kind},
+		{"AuthPrincipalDisplayName", d.Name},
+		{"AuthPrincipalOwnerId", d.Owner},
+		{"AuthPrincipalType", d.Kind},
+		{"EncodedDiagnosticMessage", base64.StdEncoding.EncodeToString(text)},
+		{"NoPermissionType", e.String()},
+		{"PolicyType", policyType},
 	}
-	verdict := object{{"NoPermissionType", e.String()}, {"PolicyType", policyType}}
-	encoded := base64.StdEncoding.EncodeToString(append(diagnosis[:len(diagnosis):len(diagnosis)], verdict...).json(nil))
-	refused.detail = append(append(diagnosis, field{"EncodedDiagnosticMessage", encoded}), verdict...)
 	return refused
+}
+
+// diagnosis is what an EncodedDiagnosticMessage holds.
+type diagnosis struct {
+	Action, Resource, PolicyType string
+	Explicit                     bool
+	Kind, Owner, Name            string // of the principal
+}
+
+// decode makes the answer of DecodeDiagnosticMessage.
+func (d diagnosis) decode() object {
+	return object{
+		{"ExplicitDeny", d.Explicit},
+		{"NoPermissionPolicyType", d.PolicyType},
+		{"AuthAction", d.Action},
+		{"AuthResource", d.Resource},
+		{"AuthPrincipal", object{{"AuthPrincipalType", d.Kind}, {"AuthPrincipalOwnerId", d.Owner}, {"AuthPrincipalDisplayName", d.Name}}},
+	}
 }
 
 // Authorize says whether the holder of a key, of a RAM user or of a live session, would be let through by any service

@@ -180,8 +180,8 @@ func (st *store) ssoAccounts(in map[string]string, r *http.Request, c *Call, now
 	for _, ac := range st.sources.config.CloudSSO.AccessConfigurations {
 		id := roleARNPattern.FindStringSubmatch(ac.RoleARN)[1]
 		names[id] = id
-		if a := st.accounts[id]; a != nil && a.alias != "" {
-			names[id] = a.alias
+		if a := st.accounts[id]; a != nil {
+			names[id] = a.label()
 		}
 	}
 	part, more, refused := st.ssoPart(in, slices.Sorted(maps.Keys(names)))

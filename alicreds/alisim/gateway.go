@@ -430,7 +430,7 @@ func (s *Server) perform(act *action, m *message, r *http.Request, who principal
 					return nil, act.forbidden()
 				}
 				return nil, noPermission("You are not authorized to do this action. Resource: "+resource+" Action: "+name,
-					who, name, "AccountLevelIdentityBasedPolicy", e)
+					who, name, resource, "AccountLevelIdentityBasedPolicy", e)
 			}
 		}
 	}

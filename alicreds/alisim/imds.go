@@ -220,7 +220,22 @@ func (st *store) metadata(c *Call, asked, name string, now time.Time) answer {
 	}
 	c.Principal = keys.session.principal().arn()
 	out := append(st.keyFields(keys.session), field{"LastUpdated", stamp(keys.updated)}, field{"Code", "Success"})
-	return jsonAnswer(http.StatusOK, "", out)
+	return spacedJSON(out)
+}
+
+// spacedJSON is an answer of the metadata service, which puts a field on a line and blanks around the colons.
+func spacedJSON(o object) answer {
+	a := jsonAnswer(http.StatusOK, "", nil)
+	body := []byte("{\n")
+	for i, f := range o {
+		if i > 0 {
+			body = append(body, ",\n"...)
+		}
+		body = append(appendJSON(append(body, "  "...), f.name), " : "...)
+		body = appendJSON(body, f.value)
+	}
+	a.body = append(body, "\n}"...)
+	return a
 }
 
 // list returns the value of an item, or what is below a folder, one name a line.

@@ -224,9 +224,9 @@ func TestMalform(t *testing.T) {
 		"list":                       "[]",
 		"html":                       "<html>",
 		"body:hello":                 "hello",
-		"not_json":                   `"Code":"Success"`,
+		"not_json":                   `"Code" : "Success"`,
 		"huge":                       "   ",
-		"status:201":                 `"Code":"Success"`,
+		"status:201":                 `"Code" : "Success"`,
 		"redirect:http://192.0.2.1/": "",
 		"camel_case":                 `"accessKeyId"`,
 	} {

@@ -172,14 +172,14 @@ func assumeRoleWithOIDC(r *request) (object, *problem) {
 	if refused != nil {
 		return nil, refused
 	}
-	return append(out, field{"OIDCTokenInfo", object{
+	return append(object{{"OIDCTokenInfo", object{
 		{"Subject", id.subject},
 		{"Issuer", id.issuer},
 		{"ClientIds", strings.Join(id.audiences, ",")},
 		{"ExpirationTime", stamp(id.expires)},
 		{"IssuanceTime", stamp(id.issued)},
 		{"VerificationInfo", "Success"},
-	}}), nil
+	}}}, out...), nil
 }
 
 // jwt is a token taken apart, not verified yet.

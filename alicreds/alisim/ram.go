@@ -13,7 +13,7 @@ const ramVersion = "2015-05-01"
 // about: a call that joins two entities needs both.
 func ramActions() []action {
 	var out []action
-	for _, table := range [][]action{userActions(), accessKeyActions(), policyActions(), groupActions(), roleActions()} {
+	for _, table := range [][]action{userActions(), accessKeyActions(), policyActions(), groupActions(), roleActions(), accountActions()} {
 		for _, a := range table {
 			a.service, a.version = "Ram", ramVersion
 			out = append(out, a)
@@ -72,12 +72,13 @@ func onSelf(r *request) []string {
 }
 
 var (
-	userNamePattern   = regexp.MustCompile(`^[A-Za-z0-9._-]*$`)
-	policyNamePattern = regexp.MustCompile(`^[A-Za-z0-9-]*$`)
-	roleNamePattern   = regexp.MustCompile(`^[A-Za-z0-9.-]*$`)
-	groupNamePattern  = regexp.MustCompile(`^[A-Za-z0-9._-]*$`)
-	phonePattern      = regexp.MustCompile(`^[0-9+-]{1,32}$`)
-	emailPattern      = regexp.MustCompile(`^[^@\s]+@[^@\s]+$`)
+	userNamePattern    = regexp.MustCompile(`^[A-Za-z0-9._-]*$`)
+	displayNamePattern = regexp.MustCompile(`^[^\p{Cc}]*$`)
+	policyNamePattern  = regexp.MustCompile(`^[A-Za-z0-9-]*$`)
+	roleNamePattern    = regexp.MustCompile(`^[A-Za-z0-9.-]*$`)
+	groupNamePattern   = regexp.MustCompile(`^[A-Za-z0-9._-]*$`)
+	phonePattern       = regexp.MustCompile(`^[0-9+-]{1,32}$`)
+	emailPattern       = regexp.MustCompile(`^[^@\s]+@[^@\s]+$`)
 )
 
 // checkName applies the rules of a name: at most max characters out of an alphabet. Absent is fine; required says

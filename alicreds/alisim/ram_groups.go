@@ -22,15 +22,19 @@ func groupActions() []action {
 
 func (g *group) fields() object {
 	return object{
-		{"GroupId", g.id},
 		{"GroupName", g.name},
 		{"Comments", g.comments},
 		{"CreateDate", stamp(g.created)},
 	}
 }
 
+// made is what CreateGroup answers with.
+func (g *group) made() object { return append(g.fields(), field{"GroupId", g.id}) }
+
 // details are what reads answer with.
-func (g *group) details() object { return append(g.fields(), field{"UpdateDate", stamp(g.updated)}) }
+func (g *group) details() object {
+	return append(g.fields(), field{"UpdateDate", stamp(g.updated)}, field{"GroupId", g.id})
+}
 
 func createGroup(r *request) (object, *problem) {
 	name := r.get("GroupName")
@@ -49,7 +53,7 @@ func createGroup(r *request) (object, *problem) {
 		from: r.now.Add(r.store.settings.Propagation.Group),
 	}
 	a.groups[name] = g
-	return object{{"Group", g.fields()}}, nil
+	return object{{"Group", g.made()}}, nil
 }
 
 func getGroup(r *request) (object, *problem) {
@@ -173,7 +177,7 @@ func listGroupsForUser(r *request) (object, *problem) {
 	list := []object{}
 	for _, m := range u.memberships() {
 		list = append(list, object{
-			{"GroupId", m.group.id}, {"GroupName", m.group.name}, {"Comments", m.group.comments}, {"JoinDate", stamp(m.joined)},
+			{"GroupName", m.group.name}, {"Comments", m.group.comments}, {"JoinDate", stamp(m.joined)}, {"GroupId", m.group.id},
 		})
 	}
 	return object{{"Groups", object{{"Group", list}}}}, nil

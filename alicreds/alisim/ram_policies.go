@@ -2,7 +2,6 @@ package alisim
 
 import (
 	"encoding/base64"
-	"encoding/json"
 	"maps"
 	"slices"
 	"strconv"
@@ -266,8 +265,8 @@ func (v *policyVersion) fields() object {
 	return object{
 		{"VersionId", v.id},
 		{"IsDefaultVersion", v.standard},
-		{"PolicyDocument", v.text},
 		{"CreateDate", stamp(v.created)},
+		{"PolicyDocument", v.text},
 	}
 }
 
@@ -460,7 +459,7 @@ func listEntitiesForPolicy(r *request) (object, *problem) {
 		})
 	}
 	for _, g := range used.groups {
-		groups = append(groups, object{{"GroupId", g.id}, {"GroupName", g.name}, {"Comments", g.comments}, {"AttachDate", stamp(used.at[g.id])}})
+		groups = append(groups, object{{"GroupName", g.name}, {"Comments", g.comments}, {"AttachDate", stamp(used.at[g.id])}})
 	}
 	for _, ro := range used.roles {
 		roles = append(roles, object{
@@ -476,8 +475,9 @@ func listEntitiesForPolicy(r *request) (object, *problem) {
 
 func decodeDiagnosticMessage(r *request) (object, *problem) {
 	text, err := base64.StdEncoding.DecodeString(r.get("EncodedDiagnosticMessage"))
-	if err != nil || !json.Valid(text) {
+	var d diagnosis
+	if err != nil || decodeStrict(text, &d) != nil {
 		return nil, incorrect("EncodedDiagnosticMessage")
 	}
-	return object{{"DecodedDiagnosticMessage", string(text)}}, nil
+	return object{{"DecodedDiagnosticMessage", d.decode()}}, nil
 }

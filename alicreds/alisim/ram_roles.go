@@ -43,7 +43,15 @@ func (ro *role) details() object { return append(ro.made(), field{"UpdateDate", 
 
 // listed is what ListRoles answers with.
 func (ro *role) listed() object {
-	return append(ro.fields(), field{"CreateDate", stamp(ro.created)}, field{"UpdateDate", stamp(ro.updated)})
+	out := append(ro.fields(), field{"CreateDate", stamp(ro.created)}, field{"UpdateDate", stamp(ro.updated)})
+	if len(ro.tags) == 0 {
+		return out
+	}
+	tags := []object{}
+	for _, key := range slices.Sorted(maps.Keys(ro.tags)) {
+		tags = append(tags, object{{"TagKey", key}, {"TagValue", ro.tags[key]}})
+	}
+	return append(out, field{"Tags", object{{"Tag", tags}}})
 }
 
 // trustParam reads a trust policy out of a parameter.

@@ -194,7 +194,7 @@ func TestDeleteConflicts(t *testing.T) {
 		step{"GetLoginProfile", u, ""},
 		step{"CreateVirtualMFADevice", params{"VirtualMFADeviceName": "d"}, ""},
 		step{"CreateVirtualMFADevice", params{"VirtualMFADeviceName": "d"}, "EntityAlreadyExists.VirtualMFADevice"},
-		step{"BindMFADevice", params{"UserName": "u", "SerialNumber": device, "AuthenticationCode1": "1", "AuthenticationCode2": "2"}, ""},
+		step{"BindMFADevice", params{"UserName": "u", "SerialNumber": device, "AuthenticationCode1": "123456", "AuthenticationCode2": "234567"}, ""},
 		step{"DeleteVirtualMFADevice", params{"SerialNumber": device}, "DeleteConflict.VirtualMFADevice.User"},
 		step{"ListVirtualMFADevices", nil, ""},
 		step{"GetUserMFAInfo", u, ""},

@@ -33,7 +33,7 @@ func userActions() []action {
 func checkProfile(r *request, prefix string) *problem {
 	phone, email := r.get(prefix+"MobilePhone"), r.get(prefix+"Email")
 	refused := first(
-		checkLength(prefix+"DisplayName", r.get(prefix+"DisplayName"), 128),
+		checkName(prefix+"DisplayName", r.get(prefix+"DisplayName"), displayNamePattern, 128),
 		checkLength(prefix+"Comments", r.get(prefix+"Comments"), 128),
 	)
 	switch {
@@ -191,15 +191,9 @@ func (l *loginProfile) fields(u *user) object {
 	}}}
 }
 
-// weak is the default password policy in short: eight characters of two kinds.
-func weak(password string) bool {
-	return len(password) < 8 || strings.Trim(password, "0123456789") == "" ||
-		strings.Trim(strings.ToLower(password), "abcdefghijklmnopqrstuvwxyz") == ""
-}
-
 // setLogin takes over what the request says about a login profile.
 func (r *request) setLogin(l *loginProfile) *problem {
-	if password, given := r.params["Password"]; given && weak(password) {
+	if password, given := r.params["Password"]; given && !r.account().passwords.allows(password) {
 		return refuse(400, "InvalidParameter.Password.TooWeak", `The parameter - "Password" is not compliant with the password policy.`)
 	}
 	for param, target := range map[string]*bool{"PasswordResetRequired": &l.passwordReset, "MFABindRequired": &l.mfaBindRequired} {
@@ -280,6 +274,9 @@ func createMFADevice(r *request) (object, *problem) {
 	if a.mfa[serial] != nil {
 		return nil, ramProblem("EntityAlreadyExists.VirtualMFADevice")
 	}
+	if len(a.mfa) >= r.store.settings.Quotas.VirtualMFADevices {
+		return nil, ramProblem("LimitExceeded.VirtualMFADevice")
+	}
 	a.mfa[serial] = &mfaDevice{serial: serial}
 	// The seed of the device is made up: no authentication code is ever checked.
 	return object{{"VirtualMFADevice", object{{"SerialNumber", serial}, {"Base32StringSeed", "NOTAREALSEED"}, {"QRCodePNG", ""}}}}, nil
@@ -315,12 +312,19 @@ func bindMFADevice(r *request) (object, *problem) {
 	if refused != nil {
 		return nil, refused
 	}
+	for _, param := range []string{"AuthenticationCode1", "AuthenticationCode2"} {
+		if !codePattern.MatchString(r.get(param)) {
+			return nil, refuse(400, "InvalidParameter.AuthenticationCode.Format", `The parameter - "AuthenticationCode" MUST be 6 numbers.`)
+		}
+	}
 	d := r.account().mfa[r.get("SerialNumber")]
 	switch {
 	case d == nil:
 		return nil, ramProblem("EntityNotExist.VirtualMFADevice")
-	case u.mfa != nil || d.user != nil:
+	case u.mfa != nil:
 		return nil, ramProblem("EntityAlreadyExists.User.MFADevice")
+	case d.user != nil:
+		return nil, ramProblem("EntityAlreadyExists.VirtualMFADevice.User")
 	}
 	u.mfa, d.user = d, u
 	return nil, nil

@@ -63,7 +63,7 @@ func principalKinds() []principalKind {
 
 // principalName is the name of an entity as the answers of Resource Management have it.
 func (a *account) principalName(kind principalKind, entity string) string {
-	return entity + kind.before + cmp.Or(a.alias, a.id) + kind.after
+	return entity + kind.before + a.label() + kind.after
 }
 
 // entityOf is the reverse of principalName, for the account's alias and its id; false means that it is no such name.

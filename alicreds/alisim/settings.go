@@ -54,6 +54,7 @@ type Quotas struct {
 	Roles                 int `json:"roles"`
 	CustomPolicies        int `json:"custom_policies"`
 	PolicyVersions        int `json:"policy_versions"`
+	VirtualMFADevices     int `json:"virtual_mfa_devices"`
 	PolicyDocumentLength  int `json:"policy_document_length"`
 	SystemPoliciesPerUser int `json:"system_policies_per_user"`
 	CustomPoliciesPerUser int `json:"custom_policies_per_user"`
@@ -83,6 +84,7 @@ func DefaultSettings() Settings {
 		Roles:                   1000,
 		CustomPolicies:          1500,
 		PolicyVersions:          5,
+		VirtualMFADevices:       1000,
 		PolicyDocumentLength:    6144,
 		SystemPoliciesPerUser:   20,
 		CustomPoliciesPerUser:   10,

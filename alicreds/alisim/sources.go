@@ -283,8 +283,8 @@ func (st *store) keyFields(se *session) object {
 	return object{
 		{"AccessKeyId", se.keyID},
 		{"AccessKeySecret", st.sessionSecret(se.keyID)},
-		{"SecurityToken", st.sessionToken(se.keyID)},
 		{"Expiration", stamp(se.expires)},
+		{"SecurityToken", st.sessionToken(se.keyID)},
 	}
 }
 

@@ -2,6 +2,7 @@ package alisim
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -32,17 +33,18 @@ type store struct {
 }
 
 type account struct {
-	id       string
-	alias    string       // empty: none
-	inactive bool         // has neither RAM nor STS
-	scopes   []string     // ids of its resource groups
-	keys     []*accessKey // of the account itself
-	users    map[string]*user
-	groups   map[string]*group
-	roles    map[string]*role
-	policies map[string]*policy
-	mfa      map[string]*mfaDevice // by serial number
-	bin      recycleBin
+	id        string
+	alias     string // empty: none
+	inactive  bool   // has neither RAM nor STS
+	passwords passwordPolicy
+	scopes    []string     // ids of its resource groups
+	keys      []*accessKey // of the account itself
+	users     map[string]*user
+	groups    map[string]*group
+	roles     map[string]*role
+	policies  map[string]*policy
+	mfa       map[string]*mfaDevice // by serial number
+	bin       recycleBin
 }
 
 type user struct {
@@ -167,6 +169,9 @@ func (p *policy) current() *policyVersion {
 	i := slices.IndexFunc(p.versions, func(v *policyVersion) bool { return v.standard })
 	return p.versions[i]
 }
+
+// label is what stands for the account in names: its alias, or its id.
+func (a *account) label() string { return cmp.Or(a.alias, a.id) }
 
 // attachments are the policies of a user, group or role.
 type attachments []attachment
@@ -516,7 +521,7 @@ func (st *store) plantAccount(in Account, now time.Time) {
 	if a == nil {
 		a = &account{
 			id: in.ID, users: map[string]*user{}, groups: map[string]*group{}, roles: map[string]*role{},
-			policies: map[string]*policy{}, mfa: map[string]*mfaDevice{},
+			policies: map[string]*policy{}, mfa: map[string]*mfaDevice{}, passwords: passwordPolicy{length: 8},
 		}
 		st.accounts[in.ID] = a
 	}

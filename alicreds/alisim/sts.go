@@ -126,18 +126,18 @@ func assumeRole(r *request) (object, *problem) {
 	const message = "You are not authorized to do this action. You should be authorized by RAM."
 	resource := strings.Replace(in.roleARN, "acs:ram::", "acs:ram:*:", 1)
 	if e := r.store.permits(r.who, "sts:AssumeRole", resource, r.env, r.now); e != allowed {
-		return nil, noPermission(message, r.who, "sts:AssumeRole", "AccountLevelIdentityBasedPolicy", e)
+		return nil, noPermission(message, r.who, "sts:AssumeRole", resource, "AccountLevelIdentityBasedPolicy", e)
 	}
 	target, refused := r.store.roleFor(in, r.now)
 	if refused != nil {
 		return nil, refused
 	}
 	if e := target.trust.trusts("RAM", r.who.trustNames(), "sts:AssumeRole", r.env); e != allowed {
-		return nil, noPermission(message, r.who, "sts:AssumeRole", "AssumeRolePolicy", e)
+		return nil, noPermission(message, r.who, "sts:AssumeRole", resource, "AssumeRolePolicy", e)
 	}
 	if r.who.sourceID != "" {
 		if in.sourceID != "" && in.sourceID != r.who.sourceID {
-			return nil, noPermission("The source identity of a session can not be changed.", r.who, "sts:AssumeRole", "AssumeRolePolicy", implicitDeny)
+			return nil, noPermission("The source identity of a session can not be changed.", r.who, "sts:AssumeRole", resource, "AssumeRolePolicy", implicitDeny)
 		}
 		in.sourceID = r.who.sourceID
 	}
@@ -158,15 +158,10 @@ func (st *store) issue(target *role, in sessionRequest, now time.Time) (object, 
 	st.addSession(se, now)
 	out := object{
 		{"AssumedRoleUser", object{
-			{"AssumedRoleId", target.id + ":" + se.name},
 			{"Arn", "acs:ram::" + target.account.id + ":role/" + target.name + "/" + se.name},
+			{"AssumedRoleId", target.id + ":" + se.name},
 		}},
-		{"Credentials", object{
-			{"AccessKeyId", se.keyID},
-			{"AccessKeySecret", st.sessionSecret(se.keyID)},
-			{"SecurityToken", st.sessionToken(se.keyID)},
-			{"Expiration", stamp(se.expires)},
-		}},
+		{"Credentials", st.keyFields(se)},
 	}
 	if se.sourceID != "" {
 		out = append(out, field{"SourceIdentity", se.sourceID})
