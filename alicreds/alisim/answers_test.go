@@ -60,11 +60,11 @@ func stage() Seed {
 // reason; a row there that has become like the cloud's is an error too.
 func TestSimulatorAnswersLikeTheCloud(t *testing.T) {
 	t.Parallel()
-	rows, known := readAnswers(t), readGolden(t)
+	rows, known, stages := readAnswers(t), readGolden(t), scenes()
 	like, differ, unstaged := 0, 0, 0
 	for i, row := range rows {
 		number := i + 1
-		sc, staged := sceneOf(row)
+		sc, staged := sceneOf(stages, row)
 		got := "not staged"
 		if staged {
 			got = strings.Join(row.compare(t, sc), " ")
@@ -138,10 +138,10 @@ func readGolden(t *testing.T) map[int]difference {
 }
 
 // sceneOf finds the scene of a row: the one of its action, code and sentence, or of fewer of them.
-func sceneOf(row seen) (scene, bool) {
+func sceneOf(stages map[string]scene, row seen) (scene, bool) {
 	named := strings.TrimSpace(row.Service + " " + row.Action + " " + row.Code)
 	for _, name := range []string{named + ": " + row.sentence(), named, row.Service + " " + row.Code, row.Code} {
-		if sc, ok := scenes()[name]; ok && name != "" {
+		if sc, ok := stages[name]; ok && name != "" {
 			if sc.action == "" {
 				sc.action = row.Action
 			}
@@ -182,10 +182,10 @@ func (row seen) compare(t *testing.T, sc scene) (differences []string) {
 		differences = append(differences, "status")
 	}
 	var out struct {
-		Code, Message     string
-		ErrorCode         string // CloudSSO
-		Error             string `json:"error"` // OAuth
-		Error_description string // OAuth
+		Code, Message    string
+		ErrorCode        string // CloudSSO
+		Error            string `json:"error"`             // OAuth
+		ErrorDescription string `json:"error_description"` // OAuth
 	}
 	if !asXML && strings.HasPrefix(body, "{") {
 		if err := json.Unmarshal([]byte(body), &out); err != nil {
@@ -195,7 +195,7 @@ func (row seen) compare(t *testing.T, sc scene) (differences []string) {
 	if row.Code != "" && row.Code != out.Code+out.ErrorCode+out.Error {
 		differences = append(differences, "code")
 	}
-	if want := row.sentence(); want != "" && want != sentenceOf(out.Message+out.Error_description) {
+	if want := row.sentence(); want != "" && want != sentenceOf(out.Message+out.ErrorDescription) {
 		differences = append(differences, "sentence")
 	}
 	if want := recommendOf(row.Body); want != "" && want != recommendOf(body) {
@@ -224,14 +224,17 @@ var quotedInNotes = []*regexp.Regexp{
 
 // sentence is the message of a row; empty if it is not known.
 func (row seen) sentence() string {
-	var out struct{ Message, Error_description string }
+	var out struct {
+		Message          string
+		ErrorDescription string `json:"error_description"` // OAuth
+	}
 	switch {
 	case row.Kind == "vendor-table" && !strings.HasPrefix(row.Note, "vendor table: "):
 		return sentenceOf(row.Note)
 	case row.Code == "":
 		return ""
 	case strings.HasPrefix(row.Body, "{") && json.Unmarshal([]byte(row.Body), &out) == nil:
-		return sentenceOf(out.Message + out.Error_description)
+		return sentenceOf(out.Message + out.ErrorDescription)
 	}
 	for _, quoted := range quotedInNotes {
 		if m := quoted.FindStringSubmatch(row.Note); m != nil && !strings.HasPrefix(m[1], "RequestID") {

@@ -2,7 +2,6 @@ package alisim
 
 import (
 	"log/slog"
-	"net/http"
 	"time"
 )
 
@@ -57,9 +56,9 @@ func (st *store) bearerHolder(token string, now time.Time) (principal, *problem)
 	b := st.sources.bearers[token]
 	switch {
 	case b == nil || b.user.account.users[b.user.name] != b.user:
-		return principal{}, refuse(http.StatusBadRequest, "InvalidBearerToken", "Specified BearerToken is not valid.")
+		return principal{}, malformedRequest("InvalidBearerToken", "Specified BearerToken is not valid.")
 	case !b.expires.IsZero() && !now.Before(b.expires):
-		return principal{}, refuse(http.StatusBadRequest, "InvalidBearerToken.Expired", "Specified BearerToken is expired.")
+		return principal{}, malformedRequest("InvalidBearerToken.Expired", "Specified BearerToken is expired.")
 	}
 	return principal{kind: "RAMUser", account: b.user.account.id, name: b.user.name, id: b.user.id}, nil
 }

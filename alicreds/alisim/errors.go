@@ -21,10 +21,15 @@ func refuse(status int, code, message string) *problem {
 	return &problem{status: status, code: code, message: message}
 }
 
-func missing(param string) *problem {
-	p := refuse(http.StatusBadRequest, "Missing"+param, param+" is mandatory for this action.")
+// malformedRequest is a refusal of the gateway, which could not read the request.
+func malformedRequest(code, message string) *problem {
+	p := refuse(http.StatusBadRequest, code, message)
 	p.gateway = true
 	return p
+}
+
+func missing(param string) *problem {
+	return malformedRequest("Missing"+param, param+" is mandatory for this action.")
 }
 
 func wronglyFormed(param string) *problem {

@@ -151,7 +151,7 @@ func (m *message) read(r *http.Request) *problem {
 	m.method, m.path, m.host, m.header = r.Method, r.URL.EscapedPath(), r.Host, r.Header
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
-		return refuse(http.StatusBadRequest, "InvalidParameter", "The query string is not well formed.")
+		return malformedRequest("InvalidParameter", "The query string is not well formed.")
 	}
 	m.query = query
 	m.params = make(map[string]string, len(query)+4)
@@ -183,7 +183,7 @@ func (m *message) read(r *http.Request) *problem {
 		case "application/x-www-form-urlencoded":
 			form, err := url.ParseQuery(string(m.body))
 			if err != nil {
-				return refuse(http.StatusBadRequest, "InvalidParameter", "The form is not well formed.")
+				return malformedRequest("InvalidParameter", "The form is not well formed.")
 			}
 			take(form)
 		case "application/json":
@@ -191,7 +191,7 @@ func (m *message) read(r *http.Request) *problem {
 			dec := json.NewDecoder(bytes.NewReader(m.body))
 			dec.UseNumber() // keep numbers as they are written
 			if err := dec.Decode(&values); err != nil {
-				return refuse(http.StatusBadRequest, "InvalidParameter", "The body is not a JSON object.")
+				return malformedRequest("InvalidParameter", "The body is not a JSON object.")
 			}
 			for name, value := range values {
 				m.params[name] = fmt.Sprint(value)

@@ -357,3 +357,20 @@ func TestNoncesAreRememberedFor15Minutes(t *testing.T) {
 		t.Error("a nonce is remembered for ever")
 	}
 }
+
+// The order of checks that was seen: the key and its signature before the parameters, and the right before the entity.
+func TestOrderOfChecks(t *testing.T) {
+	t.Parallel()
+	c := start(t, Options{NoListen: true, Seed: world()})
+	bad := params{"RoleArn": "x", "RoleSessionName": "x"}
+	c.refused(of("none"), "AssumeRole", bad, 404, "InvalidAccessKeyId.NotFound")
+	c.refused(keys{id: "adminkey", secret: "wrong"}, "AssumeRole", bad, 400, "SignatureDoesNotMatch")
+	c.refused(of("nobody"), "AssumeRole", bad, 400, "InvalidParameter.RoleArn")
+	c.refused(of("nobody"), "GetRole", params{"RoleName": "none"}, 403, "NoPermission")
+	c.refused(admin(), "GetRole", params{"RoleName": "none"}, 404, "EntityNotExist.Role")
+	c.must(admin(), "DeleteAccessKey", params{"UserName": "member", "UserAccessKeyId": "memberkey"}) // an active key
+	root := c.must(of("root"), "GetCallerIdentity", nil)
+	if root.text("IdentityType") != "Account" || root.text("PrincipalId") != "1" || root.text("UserId") != "1" || root.text("AccountId") != "1" {
+		t.Errorf("root is %v", root.body)
+	}
+}

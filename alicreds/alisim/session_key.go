@@ -8,7 +8,6 @@ import (
 	"encoding/base64"
 	"encoding/pem"
 	"errors"
-	"net/http"
 	"strconv"
 	"strings"
 	"time"
@@ -95,5 +94,5 @@ func (s *Server) pairHolder(m *message, sig signature) (principal, *problem) {
 
 // invalidSignatureType is the refusal of a way to sign that the action does not take.
 func invalidSignatureType() *problem {
-	return refuse(http.StatusBadRequest, "InvalidParameter", `The specified parameter "SignatureType" is not valid.`)
+	return malformedRequest("InvalidParameter", `The specified parameter "SignatureType" is not valid.`)
 }

@@ -50,7 +50,7 @@ func readV1(params map[string]string) (signature, *problem) {
 		}
 	}
 	if params["SignatureVersion"] != "1.0" {
-		return sig, refuse(http.StatusBadRequest, "InvalidParameter", `The specified parameter "SignatureVersion" is not valid.`)
+		return sig, malformedRequest("InvalidParameter", `The specified parameter "SignatureVersion" is not valid.`)
 	}
 	when, err := time.Parse("2006-01-02T15:04:05Z", params["Timestamp"])
 	if err != nil {
@@ -66,7 +66,7 @@ func checkV1(method string, params map[string]string, sig signature, secret stri
 		return gatewayProblem("InvalidSignatureMethod")
 	}
 	if sig.kind != "" {
-		return refuse(http.StatusBadRequest, "InvalidParameter", `The specified parameter "SignatureType" is not valid.`)
+		return invalidSignatureType()
 	}
 	mac := hmac.New(sha1.New, []byte(secret+"&"))
 	text := stringToSignV1(method, params)
