@@ -46,6 +46,16 @@ func TestDocumentation(t *testing.T) {
 	if want := map[string]int{"AssumeRole": 100, "Ram.write": 20}; !reflect.DeepEqual(settings.RateLimits, want) {
 		t.Errorf("rate limits %v", settings.RateLimits)
 	}
+	shown, all := map[string]any{}, map[string]any{}
+	defaults, err := json.Marshal(DefaultSettings())
+	if err != nil || json.Unmarshal(defaults, &all) != nil || json.Unmarshal([]byte(blocks[3]), &shown) != nil {
+		t.Fatal(err)
+	}
+	delete(shown, "rate_limits") // an example
+	delete(all, "rate_limits")
+	if !reflect.DeepEqual(shown, all) {
+		t.Errorf("the settings are %v, and the page shows %v", all, shown)
+	}
 	for _, a := range append(ramActions(), resourceManagerActions()...) {
 		if a.resource == nil {
 			t.Errorf("%s asks for no right", a.name)
