@@ -260,12 +260,13 @@ func (c *fieldCloud) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			a.body = strings.Replace(a.body, `"IsTruncated": true`, `"IsTruncated": false`, 1)
 		}
 		a.write(w)
-	case strings.HasPrefix(action, "metadata "):
-		if action == metadataRoles {
-			fmt.Fprint(w, "node")
-			return
-		}
-		fmt.Fprint(w, nodeSession())
+	case action == metadataRoles:
+		fmt.Fprint(w, "node")
+	case action == metadataSession, action == oauthExchange:
+		fmt.Fprintf(w, `{"Code":"Success","AccessKeyId":"STS.NUofTheNode","AccessKeySecret":"secretOfTheNode","SecurityToken":"tokenOfTheNode","Expiration":%q}`,
+			time.Now().Add(time.Hour).UTC().Format(time.RFC3339))
+	case action == oauthRefresh:
+		fmt.Fprint(w, `{"access_token":"the-next-access-token","refresh_token":"the-next-refresh-token","expires_in":3600}`)
 	default:
 		res, err := c.forward(r, body)
 		if err != nil {
@@ -311,6 +312,7 @@ const (
 	metadataRoles   = "metadata role list"
 	metadataSession = "metadata credentials"
 	oauthExchange   = "exchange"
+	oauthRefresh    = "token-refresh"
 	cloudSSOSession = "cloud-credentials"
 )
 
@@ -323,16 +325,12 @@ func actionOf(r *http.Request, params url.Values) string {
 		return metadataSession
 	case r.URL.Path == "/v1/exchange":
 		return oauthExchange
+	case r.URL.Path == "/v1/token":
+		return oauthRefresh
 	case r.URL.Path == "/cloud-credentials":
 		return cloudSSOSession
 	case r.Header.Get("X-Acs-Action") != "":
 		return r.Header.Get("X-Acs-Action")
 	}
 	return params.Get("Action")
-}
-
-// nodeSession is a good answer of the metadata service.
-func nodeSession() string {
-	return fmt.Sprintf(`{"Code":"Success","AccessKeyId":"STS.NUofTheNode","AccessKeySecret":"secretOfTheNode","SecurityToken":"tokenOfTheNode","Expiration":%q}`,
-		time.Now().Add(time.Hour).UTC().Format(time.RFC3339))
 }

@@ -34,7 +34,7 @@ type replay struct {
 
 func newReplay(t *testing.T, a fieldAnswer, c class) *replay {
 	t.Helper()
-	seed := alisim.SourcesSeed()
+	seed := alisim.DefaultSeed()
 	account := &seed.Accounts[0]
 	account.Users = append(account.Users, alisim.User{Name: "app"}, alisim.User{
 		Name: "sub", Policies: []string{"AliyunSTSAssumeRoleAccess"}, AccessKeys: []alisim.AccessKey{{ID: "LTAI5tSUB", Secret: "secret-of-sub"}},
@@ -474,8 +474,19 @@ func tidy(action string) handling {
 func login(action string) handling {
 	return handling{name: "provider", action: action, run: func(r *replay) told {
 		r.arm()
-		_, err := r.provided()
+		_, err := r.provided("")
 		return toldBy(answer("obtaining credentials", err))
+	}}
+}
+
+// renewableLogin has a refresh token beside its access token.
+func renewableLogin() handling {
+	return handling{name: "provider with a refresh token", action: oauthExchange, run: func(r *replay) told {
+		r.arm()
+		if _, err := r.provided("a-refresh-token"); err != nil {
+			return toldBy(answer("obtaining credentials", err))
+		}
+		return told{outcome: done}
 	}}
 }
 
@@ -489,7 +500,7 @@ func (r *replay) sent() error {
 	r.arm()
 	switch r.cloud.answer.Service {
 	case "imds", "oauth", "cloudsso":
-		_, err := r.provided()
+		_, err := r.provided("")
 		return err
 	}
 	api, err := openapi.New(openapi.Options{CACertificate: []byte(r.ca()), MaxRetries: 1})
@@ -521,7 +532,7 @@ func (r *replay) sent() error {
 }
 
 // provided asks the provider of the service that is not reached by TLS.
-func (r *replay) provided() (alicreds.Credentials, error) {
+func (r *replay) provided(refreshToken string) (alicreds.Credentials, error) {
 	var p alicreds.Provider
 	var err error
 	switch r.cloud.answer.Service {
@@ -529,8 +540,8 @@ func (r *replay) provided() (alicreds.Credentials, error) {
 		p, err = alicreds.NewECSRAMRole(alicreds.ECSRAMRoleOptions{Metadata: r.metadata[false]})
 	case "oauth":
 		p, err = alicreds.NewOAuth(
-			alicreds.OAuthTokens{AccessToken: "an-access-token", RefreshToken: alisim.DefaultRefreshToken, Expiration: time.Now().Add(time.Hour)},
-			alicreds.OAuthOptions{URL: r.cloud.plain.URL, ClientID: alisim.OAuthClientCN})
+			alicreds.OAuthTokens{AccessToken: "an-access-token", RefreshToken: refreshToken, Expiration: time.Now().Add(time.Hour)},
+			alicreds.OAuthOptions{URL: r.cloud.plain.URL, ClientID: "client"})
 	default:
 		p, err = alicreds.NewCloudSSO("an-access-token", alicreds.CloudSSOOptions{
 			SignInURL: r.cloud.plain.URL, AccountID: alisim.DefaultAccountID, AccessConfig: "ac-1", AccessTokenExpiration: time.Now().Add(time.Hour),
@@ -544,6 +555,6 @@ func (r *replay) provided() (alicreds.Credentials, error) {
 
 // mountSecrets are those of the mount, of its cloud, and of what is around it.
 func (r *replay) mountSecrets() []string {
-	return append(r.sim.Secrets(), alisim.DefaultAccessKeySecret, fieldToken(), "an-access-token", alisim.DefaultRefreshToken,
+	return append(r.sim.Secrets(), alisim.DefaultAccessKeySecret, fieldToken(), "an-access-token", "a-refresh-token", "the-next-access-token", "the-next-refresh-token",
 		"secretOfTheNode", "tokenOfTheNode", "a-token-of-the-metadata-service")
 }

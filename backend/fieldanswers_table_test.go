@@ -78,7 +78,8 @@ func fieldExpectations() []expectation {
 		{45, "session of an instance", goodAnswer, in(node(metadataSession), done), ""},
 		{46, "role list", goodAnswer, in(node(metadataRoles), done), ""},
 		{47, "session without secrets", incompleteAnswer, in(node(metadataSession), is500, "AccessKeyId", "#ecs_ram_role"), "Success says nothing of what is in it"},
-		{48, "expired_token", refusedCall, in(login(oauthExchange), is400, "#log-in-again").times(2), "F1.7: the access token is renewed once, and then somebody must log in"},
+		{48, "expired_token", refusedCall, in(login(oauthExchange), is400, "#log-in-again").
+			and(renewableLogin(), done).once(2).hearing(oauthRefresh), "F1.7: only the login can help, unless there is a refresh token"},
 		{49, "AuthorizationPending", refusedCall, in(login(cloudSSOSession), is400), "of the login itself, which the CLI does"},
 		{50, "Throttling.Api with x-acs-retry-after", throttledCall, both(is502, busy), "F1.4: it is repeated no sooner than that"},
 		{51, "AssumeRoleWithSAML, XML", unusableAnswer, in(onlyCalled("AssumeRoleWithSAML"), done), never + "; " + xml},
