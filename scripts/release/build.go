@@ -22,7 +22,7 @@ const modulePath = "github.com/alicreds/" + plugin
 
 // toolchain makes the binaries: another Go makes other bytes of the same source.
 // The go command fetches it if it is not there.
-const toolchain = "go1.26.8"
+const toolchain = "go1.26.10"
 
 // build links the plugin for one platform. Nothing of the machine gets into it:
 // neither paths nor the state of the checkout, nor what its user has set for go.
