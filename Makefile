@@ -28,11 +28,12 @@ check: build vet lint unit ## Quick loop: build, vet, lint, unit tests; under a 
 vet:
 	@set -e; for module in $(MODULES); do (set -x; go -C $$module vet -tags soak ./...); done
 
-# staticcheck is pinned by a module of its own, away from the plugin's.
+# staticcheck and govulncheck are pinned by a module of their own, away from the plugin's.
 lint:
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$unformatted" || { echo "gofmt: $$unformatted"; exit 1; }
 	@set -e; for module in $(MODULES); do \
 		(set -x; go -C $$module tool -modfile=$(CURDIR)/scripts/lint/go.mod staticcheck -tags soak ./...); done
+	scripts/vulnerabilities $(MODULES)
 
 unit:
 	@set -e; for module in $(filter-out bench differential e2e,$(MODULES)); do (set -x; go -C $$module test ./...); done
