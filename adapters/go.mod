@@ -5,7 +5,7 @@ go 1.26.0
 require (
 	github.com/alibabacloud-go/darabonba-openapi/v2 v2.1.13
 	github.com/alibabacloud-go/tea v1.5.3
-	github.com/alicreds/vault-plugin-secrets-alicloud v0.0.0
+	github.com/alicreds/vault-plugin-secrets-alicloud v0.1.0
 	github.com/aliyun/alibabacloud-oss-go-sdk-v2 v1.6.1
 	github.com/aliyun/credentials-go v1.4.14
 )

@@ -3,7 +3,7 @@ module github.com/alicreds/vault-plugin-secrets-alicloud/differential
 go 1.26.0
 
 require (
-	github.com/alicreds/vault-plugin-secrets-alicloud v0.0.0
+	github.com/alicreds/vault-plugin-secrets-alicloud v0.1.0
 	github.com/alicreds/vault-plugin-secrets-alicloud/adapters v0.0.0
 	github.com/aliyun/credentials-go v1.4.14
 )

@@ -4,6 +4,7 @@
 //
 // The directory holds a binary and a CycloneDX SBOM for each platform, an OCI
 // image layout with all of them, and SHA256SUMS. What was there before goes.
+// For a version that is published it then says which tags to push.
 package main
 
 import (
@@ -62,6 +63,12 @@ func (r release) make(ctx context.Context) error {
 	if !versionForm.MatchString(r.version) {
 		return fmt.Errorf("the version %q is not a semantic version with a leading v, such as v1.2.3", r.version)
 	}
+	published := releaseForm.MatchString(r.version)
+	if published {
+		if err := r.checkAdapters(ctx); err != nil {
+			return err
+		}
+	}
 	if err := r.clear(); err != nil {
 		return err
 	}
@@ -87,7 +94,13 @@ func (r release) make(ctx context.Context) error {
 	if err := layout.finish(r.version); err != nil {
 		return err
 	}
-	return r.sums()
+	if err := r.sums(); err != nil {
+		return err
+	}
+	if published {
+		r.sayTags()
+	}
+	return nil
 }
 
 // clear empties the directory if it is one that was made here, or empty.

@@ -100,6 +100,46 @@ func TestReleaseRefuses(t *testing.T) {
 	}
 }
 
+// A version that is published has a tag for each module, and the adapters require
+// it. A build of any other commit has neither.
+func TestReleaseTags(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		version, required string
+		tags, refused     bool
+	}{
+		{version: "v1.2.3", required: "v1.2.3", tags: true},
+		{version: "v1.2.3-rc.1", required: "v1.2.3-rc.1", tags: true},
+		{version: "v1.2.3", required: "v1.2.2", refused: true},
+		{version: "v1.2.3", required: "v0.0.0", refused: true},
+		{version: "v1.2.3-rc.1", required: "v1.2.3", refused: true},
+		{version: "v1.2.3-4-g0123abc", required: "v1.2.3"},
+		{version: "v1.2.3-dirty", required: "v1.2.2"},
+		{version: "v0.0.0-dev.g0123abc", required: "v0.1.0"},
+	} {
+		t.Run(tt.version+" requires "+tt.required, func(t *testing.T) {
+			t.Parallel()
+			source := t.TempDir()
+			if err := os.Mkdir(filepath.Join(source, adapters), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			text := "module " + modulePath + "/adapters\n\nrequire " + modulePath + " " + tt.required + "\n"
+			if err := os.WriteFile(filepath.Join(source, adapters, "go.mod"), []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			var said strings.Builder
+			err := release{dir: t.TempDir(), source: source, version: tt.version, said: &said}.make(t.Context())
+			if refused := err != nil && strings.Contains(err.Error(), "requires "+tt.required); refused != tt.refused || !refused && err != nil {
+				t.Errorf("got %v", err)
+			}
+			push := "git push --atomic origin " + tt.version + " adapters/" + tt.version + "\n"
+			if got := strings.Contains(said.String(), push); got != tt.tags || !tt.tags && said.Len() > 0 {
+				t.Errorf("it says %q", said.String())
+			}
+		})
+	}
+}
+
 // unpack follows the index to the only layer of the only image, as a puller
 // does, checking digests and sizes, and returns the program in it.
 func unpack(t *testing.T, dir string) []byte {
