@@ -80,7 +80,7 @@ require (
 	github.com/alibabacloud-go/alibabacloud-gateway-spi v0.0.5 // indirect
 	github.com/alibabacloud-go/debug v1.0.1 // indirect
 	github.com/alibabacloud-go/tea-utils/v2 v2.0.9 // indirect
-	github.com/alicreds/vault-plugin-secrets-alicloud v0.0.0
+	github.com/alicreds/vault-plugin-secrets-alicloud v0.1.0
 	github.com/alicreds/vault-plugin-secrets-alicloud/adapters v0.0.0
 	github.com/cenkalti/backoff/v4 v4.3.0 // indirect
 	github.com/clbanning/mxj/v2 v2.7.0 // indirect
