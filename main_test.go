@@ -31,8 +31,8 @@ func TestImportArrows(t *testing.T) {
 		"/backend":             append(vault, module+"/alicreds", module+"/alicreds/openapi", "golang.org/x/...", "github.com/robfig/cron/v3"),
 		"/alicreds":            {"golang.org/x/...", module + "/alicreds/openapi"},
 		"/alicreds/openapi":    {},
-		"/alicreds/alisim":     {}, // shares nothing with the signer that it verifies
-		"/cmd/alisim":          {module + "/alicreds/alisim"},
+		"/alisim":              {}, // shares nothing with the signer that it verifies
+		"/cmd/alisim":          {module + "/alisim"},
 		"/scripts/cachedbuild": {},
 		"/scripts/release":     {},
 		"/scripts/zones":       {},

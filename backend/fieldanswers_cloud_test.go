@@ -18,7 +18,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/alisim"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alisim"
 )
 
 // fieldAnswer is an answer that the cloud gave somebody, one row of
@@ -41,7 +41,7 @@ type fieldAnswer struct {
 // fieldAnswers reads the rows. What is a session in them ends in the future.
 func fieldAnswers(t *testing.T) []fieldAnswer {
 	t.Helper()
-	f, err := os.Open("../alicreds/alisim/testdata/answers.jsonl")
+	f, err := os.Open("../alisim/testdata/answers.jsonl")
 	if err != nil {
 		t.Fatal(err)
 	}

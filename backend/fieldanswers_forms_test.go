@@ -11,8 +11,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/alisim"
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alisim"
 )
 
 // fieldRefusal is the body of a refusal, in the order of a service.

@@ -14,8 +14,8 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds"
-	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/alisim"
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alisim"
 )
 
 // A RAM role per lease: revoking the lease ends the session at once.

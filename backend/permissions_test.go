@@ -6,8 +6,8 @@ import (
 
 	"github.com/hashicorp/vault/sdk/logical"
 
-	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/alisim"
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alisim"
 )
 
 // F1.10: what the advice makes of the detail of a refusal.

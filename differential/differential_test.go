@@ -21,8 +21,8 @@ import (
 	"time"
 
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds"
-	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/alisim"
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alisim"
 )
 
 var update = flag.Bool("update", false, "write testdata/differential.golden anew")

@@ -1,6 +1,6 @@
 package differential
 
-import "github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/alisim"
+import "github.com/alicreds/vault-plugin-secrets-alicloud/alisim"
 
 // setup is one situation. Words in braces are filled in: see bed.filler.
 type setup struct {

@@ -16,7 +16,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/alisim"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alisim"
 )
 
 var update = flag.Bool("update", false, "write the golden file of TestAPIDifferential")

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/alisim"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alisim"
 )
 
 // docsCommands says of each page how many vault commands it has at least.

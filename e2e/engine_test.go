@@ -5,7 +5,7 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/alisim"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alisim"
 )
 
 const (

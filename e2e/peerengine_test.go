@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/alisim"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alisim"
 )
 
 // TestPeerEngineOnAlisim runs HashiCorp's engine, unmodified, against the

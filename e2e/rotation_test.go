@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/alisim"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alisim"
 )
 
 // TestVaultRotation rotates the root key and a static role with the real CLI on

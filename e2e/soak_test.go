@@ -21,7 +21,7 @@ import (
 
 	"github.com/hashicorp/vault/api"
 
-	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/alisim"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alisim"
 )
 
 const (

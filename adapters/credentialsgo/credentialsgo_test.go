@@ -15,8 +15,8 @@ import (
 	"github.com/alibabacloud-go/tea/dara"
 	"github.com/alicreds/vault-plugin-secrets-alicloud/adapters/credentialsgo"
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds"
-	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/alisim"
 	rpc "github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alisim"
 )
 
 func startCloud(t *testing.T) *alisim.Server {

@@ -16,8 +16,8 @@ import (
 
 	"github.com/alicreds/vault-plugin-secrets-alicloud/adapters/ossv2"
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds"
-	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/alisim"
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alisim"
 	"github.com/aliyun/alibabacloud-oss-go-sdk-v2/oss"
 )
 

@@ -10,8 +10,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/alisim"
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alisim"
 )
 
 // narrowWay is a proxy in front of the simulated cloud that takes no request

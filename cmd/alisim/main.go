@@ -22,7 +22,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/alisim"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alisim"
 )
 
 func main() {

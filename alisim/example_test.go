@@ -3,7 +3,7 @@ package alisim_test
 import (
 	"fmt"
 
-	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/alisim"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alisim"
 )
 
 func Example() {

@@ -10,7 +10,7 @@ import (
 // TestSeedsOfTheDocumentation plants every seed that docs/alisim.md shows.
 func TestSeedsOfTheDocumentation(t *testing.T) {
 	t.Parallel()
-	text, err := os.ReadFile("../../docs/alisim.md")
+	text, err := os.ReadFile("../docs/alisim.md")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,7 +11,7 @@ import (
 // The JSON of the documentation is what the simulator reads, and shows every default as it is.
 func TestDocumentation(t *testing.T) {
 	t.Parallel()
-	text, err := os.ReadFile("../../docs/alisim.md")
+	text, err := os.ReadFile("../docs/alisim.md")
 	if err != nil {
 		t.Fatal(err)
 	}
