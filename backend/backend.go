@@ -154,7 +154,7 @@ func (b *backend) cloud(ctx context.Context, s logical.Storage) (*cloud, error) 
 	if err != nil || c == nil {
 		return nil, err
 	}
-	if b.client, err = newCloudOver(b.http, b.metadataOf(c), c, b.System()); err != nil {
+	if b.client, err = newCloud(b.http, b.metadataOf(c), c, b.System()); err != nil {
 		b.client = nil
 		return nil, err
 	}
@@ -179,7 +179,7 @@ func (b *backend) resetCloud() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.client != nil {
-		b.client.close()
+		b.client.Close()
 		b.client = nil
 	}
 }

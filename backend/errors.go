@@ -11,6 +11,7 @@ import (
 
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds"
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/ram"
 )
 
 // notConfigured says what to write where.
@@ -62,7 +63,7 @@ func explained(err error) string {
 // fixOf says what to do about a refusal, "" where nothing short can be said.
 func fixOf(refused *openapi.Error) string {
 	code := known(refused)
-	if code == noPermission {
+	if code == ram.NoPermission {
 		return grant(refused, "", nil)
 	}
 	return fixes[code]
@@ -73,8 +74,8 @@ func known(refused *openapi.Error) string {
 	code := refused.Code
 	family, _, refined := strings.Cut(code, ".")
 	switch {
-	case code == noPermission, code == "Forbidden.RAM": // the second is that of other products
-		return noPermission
+	case code == ram.NoPermission, code == "Forbidden.RAM": // the second is that of other products
+		return ram.NoPermission
 	case refused.TokenMissing():
 		return "MissingSecurityToken"
 	case fixes[code] != "":
@@ -88,8 +89,6 @@ func known(refused *openapi.Error) string {
 // families are codes that services refine in more ways than they document, with
 // one fix for all of them. Other codes with a dot are about different things.
 var families = []string{"InvalidAccessKeyId", "InvalidSecurityToken"}
-
-const noPermission = "NoPermission"
 
 // ofSource prints why a source of credentials does not take its fields.
 func ofSource(err error) string {

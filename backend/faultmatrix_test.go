@@ -17,8 +17,8 @@ import (
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
 
-	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alisim"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/ram"
 )
 
 // TestFaultMatrix does everything that can go wrong at every step: each cloud
@@ -335,7 +335,7 @@ func newWorld(t *testing.T, s scenario, retries int, settings alisim.Settings) *
 		"CreateUser":   {"UserName": "vault-of-another-mount", "Comments": "vault 11111111-2222-3333-4444-555555555555 another tested"},
 		"CreatePolicy": {"PolicyName": "vault-of-another-mount", "PolicyDocument": allowOSS, "Description": "vault"},
 	} {
-		if err := p.client.call(context.Background(), false, action, params, nil); err != nil {
+		if err := p.client.Call(context.Background(), false, action, params, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -362,14 +362,12 @@ func (w *world) boot() *process {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	if p.client, err = newCloud(c, p.System()); err != nil {
+	if w.retries < 0 {
+		c.MaxRetries = new(int)
+	}
+	if p.client, err = newCloud(&http.Client{Transport: p}, nil, c, p.System()); err != nil {
 		w.t.Fatal(err)
 	}
-	p.client.api, err = openapi.New(openapi.Options{HTTP: &http.Client{Transport: p}, MaxRetries: w.retries})
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	p.client.sts.Client = p.client.api
 	return p
 }
 
@@ -642,7 +640,7 @@ func TestUndoOfAUserThatWasCreatedLate(t *testing.T) {
 		if resp, err, _ := p.do(t, &logical.Request{Operation: logical.ReadOperation, Path: "creds/tested"}); err != nil || !resp.IsError() {
 			t.Fatalf("%v %v", resp, err)
 		}
-		if took := time.Since(start); took < visibleWithin {
+		if took := time.Since(start); took < ram.VisibleWithin {
 			t.Fatalf("it took %v only", took)
 		}
 		w.sim.ClearFaults()

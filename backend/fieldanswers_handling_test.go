@@ -316,7 +316,7 @@ func revokePolicyOfGroup(action string) handling {
 	return handling{name: "revocation of a policy that a group has", action: action, help: helpLeases, run: func(r *replay) told {
 		return r.revoke(map[string]any{"inline_policies": "[" + allowOSS + "]", "policy_per_lease": true}, func(lease *logical.Secret) {
 			policy := lease.InternalData["inline_policies"].([]any)[0].(map[string]any)["name"].(string)
-			r.callRAM("AttachPolicyToGroup", map[string]string{"PolicyName": policy, "PolicyType": "Custom", "GroupName": "readers"})
+			r.admin("AttachPolicyToGroup", map[string]string{"PolicyName": policy, "PolicyType": "Custom", "GroupName": "readers"})
 		})
 	}}
 }
@@ -509,7 +509,7 @@ func (r *replay) sent() error {
 	}
 	defer api.CloseIdleConnections()
 	action := r.result.handling.action
-	request := openapi.Request{Endpoint: r.cloud.tls.URL, Action: action, Version: ramVersion, Repeatable: true, Params: map[string]string{}}
+	request := openapi.Request{Endpoint: r.cloud.tls.URL, Action: action, Version: "2015-05-01", Repeatable: true, Params: map[string]string{}}
 	switch {
 	case r.cloud.answer.Service == "ims":
 		request.Version = "2019-08-15"

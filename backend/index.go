@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,6 +11,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/vault/sdk/logical"
+
+	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/ram"
 )
 
 // issuedPrefix begins the index of what leases stand for, one entry for each
@@ -41,7 +42,7 @@ func prolong(ctx context.Context, s logical.Storage, u issued, endsBy time.Time)
 // and its shared policies away where it was the last to hold them. It may be
 // called any number of times.
 func (b *backend) remove(ctx context.Context, s logical.Storage, c *cloud, u issued) error {
-	if err := c.cleanUp(ctx, u); err != nil {
+	if err := c.Remove(ctx, u.made()); err != nil {
 		return err
 	}
 	if policies := b.holders.heldBy(u.name()); len(policies) > 0 || len(u.SharedPolicies) > 0 {
@@ -54,73 +55,22 @@ func (b *backend) remove(ctx context.Context, s logical.Storage, c *cloud, u iss
 		if err != nil {
 			return err
 		}
-		var w wave
+		var w ram.Wave
 		for _, name := range unused {
-			w.add(func() error { return b.removeSharedPolicy(ctx, c, u, name) })
+			w.Add(func() error {
+				stays, err := c.RemoveUnused(ctx, name, u.origin())
+				if stays {
+					b.Logger().Info("a policy of this mount is attached to something that is not of this mount, and stays", "policy", name)
+				}
+				return err
+			})
 		}
-		if err := w.run(); err != nil {
+		if err := w.Run(); err != nil {
 			b.holders.add(u.name(), u.SharedPolicies)
 			return err
 		}
 	}
 	return s.Delete(ctx, issuedPrefix+u.name())
-}
-
-// removeSharedPolicy deletes a policy that no lease of ours uses. RAM has the
-// last word: it refuses while anything is attached, and then the policy stays.
-func (b *backend) removeSharedPolicy(ctx context.Context, c *cloud, u issued, name string) error {
-	for round := 1; ; round++ {
-		err := c.deleteSharedPolicy(ctx, name)
-		switch {
-		case hasCode(err, "EntityNotExist.Policy"):
-			return c.believeGone(ctx, u, "policy "+name)
-		case !deleteConflict(err):
-			return err
-		case round == cleanUpRounds:
-			used, unsure := c.inUse(ctx, name)
-			switch {
-			case unsure != nil:
-				return unsure
-			case !used: // RAM has yet to see the last detachment
-				return err
-			}
-			b.Logger().Info("a policy of this mount is attached to something that is not of this mount, and stays", "policy", name)
-			return nil
-		}
-		if err := pause(ctx, time.Duration(round)*250*time.Millisecond); err != nil {
-			return err
-		}
-	}
-}
-
-// inUse tells whether the custom policy is attached to anything that exists. A
-// mount that may not ask does not insist on the deletion.
-func (c *cloud) inUse(ctx context.Context, policy string) (bool, error) {
-	var out struct {
-		Users  struct{ User []struct{ UserName string } }
-		Groups struct{ Group []struct{ GroupName string } }
-		Roles  struct{ Role []struct{ RoleName string } }
-	}
-	err := gone(c.call(ctx, true, "ListEntitiesForPolicy", map[string]string{"PolicyName": policy, "PolicyType": "Custom"}, &out))
-	used := len(out.Groups.Group) > 0
-	look := func(held []remotePolicy, failed error) {
-		used = used || slices.ContainsFunc(held, func(p remotePolicy) bool { return p.Name == policy })
-		err = errors.Join(err, failed)
-	}
-	for _, u := range out.Users.User {
-		if err == nil && !used {
-			look(c.policiesOf(ctx, u.UserName))
-		}
-	}
-	for _, r := range out.Roles.Role {
-		if err == nil && !used {
-			look(c.policiesOfRole(ctx, r.RoleName))
-		}
-	}
-	if hasCode(err, noPermission) {
-		return true, nil
-	}
-	return used, err
 }
 
 // sharedPolicyName is the same for the same document in the same mount.

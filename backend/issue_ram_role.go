@@ -7,6 +7,7 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/ram"
 )
 
 // issueRAMRole issues a session of a RAM role made for it. Deleting the role
@@ -36,54 +37,43 @@ func (b *backend) issueRAMRole(ctx context.Context, i issuance) (*logical.Respon
 			return logical.ErrorResponse("role_session_name_template: %s", err), nil
 		}
 	}
-	u, documents, resp, err := b.plan(ctx, i)
+	u, plan, resp, err := b.plan(ctx, i, ram.Role)
 	if resp != nil || err != nil {
 		return resp, err
 	}
-	who, err := i.cloud.whoami(ctx)
+	who, err := i.cloud.Whoami(ctx)
 	if err != nil {
 		return answer("asking who this mount is", err)
 	}
-	trust := i.role.TrustPolicy
-	if trust == "" {
-		trust = `{"Version":"1","Statement":[{"Effect":"Allow","Action":"sts:AssumeRole","Principal":{"RAM":["` + who.principal() + `"]}}]}`
+	if plan.Trust, plan.MaxSession = i.role.TrustPolicy, longest; plan.Trust == "" {
+		plan.Trust = `{"Version":"1","Statement":[{"Effect":"Allow","Action":"sts:AssumeRole","Principal":{"RAM":["` + who.Principal() + `"]}}]}`
+	}
+	ask := alicreds.RAMRoleARNOptions{
+		RoleARN: "acs:ram::" + u.AccountID + ":role/" + u.RAMRole, RoleSessionName: session, Policy: policy, Duration: duration,
+		ExternalID: i.role.ExternalID, SourceIdentity: sourceIdentity,
+	}
+	n, err := b.begin(ctx, i, u)
+	if err != nil {
+		return nil, err
 	}
 	var creds alicreds.Credentials
-	resp, err = b.create(ctx, i, &u, "creating a RAM role", func(record func() error) error {
-		var first wave
-		first.add(func() error { return i.cloud.createRole(ctx, u.RAMRole, trust, i.mark().ofRole, longest) })
-		addPolicies(ctx, &first, i.cloud, documents, i.mark(), b.holders.others)
-		if err := first.run(); err != nil {
-			return err
-		}
-		var second wave
-		second.add(record)
-		addAttachments(ctx, &second, i.cloud, u, documents, i.mark(), func(call func() error) func() error {
-			return func() error { return eventually(ctx, "EntityNotExist.Role", call) }
-		})
-		if err := second.run(); err != nil {
-			return err
-		}
-		ask := sessionRequest{
-			roleARN: "acs:ram::" + u.AccountID + ":role/" + u.RAMRole, session: session, policy: policy, duration: duration,
-			externalID: i.role.ExternalID, sourceIdentity: sourceIdentity,
-		}
-		// The new role and its trust policy may take a while to be seen by STS.
-		return eventually(ctx, "EntityNotExist.Role", func() error {
-			return eventually(ctx, noPermission, func() (err error) {
-				creds, err = i.cloud.assumeOwn(ctx, ask)
+	if _, err = n.create(ctx, plan); err == nil {
+		// STS may see neither the new role nor its trust policy at once.
+		err = ram.Eventually(ctx, "EntityNotExist.Role", func() error {
+			return ram.Eventually(ctx, ram.NoPermission, func() (err error) {
+				creds, err = i.cloud.AssumeRole(ctx, ask)
 				return err
 			})
 		})
-	})
-	if resp != nil || err != nil {
+	}
+	if resp, err := n.conclude(ctx, "creating a RAM role", err); resp != nil || err != nil {
 		return resp, err
 	}
 	resp, err = b.leaseOf(i, creds, want)
 	if err != nil || i.role.NoLease {
 		return resp, err
 	}
-	if resp.Secret.InternalData, err = u.leaseData(leaseRAMRole, i.name); err != nil {
+	if resp.Secret.InternalData, err = n.made.leaseData(leaseRAMRole, i.name); err != nil {
 		return nil, err
 	}
 	return resp, nil

@@ -3,8 +3,6 @@ package backend
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -12,6 +10,7 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/ram"
 )
 
 // issueSession issues a session of an existing RAM role, by AssumeRole or by
@@ -35,10 +34,10 @@ func (b *backend) issueSession(ctx context.Context, i issuance) (*logical.Respon
 		return logical.ErrorResponse("source_identity %s", err), nil
 	}
 	duration := min(max(want, minSession), maxSession)
-	ask := sessionRequest{
-		roleARN: i.roleARN, policy: policy, externalID: i.role.ExternalID, sourceIdentity: identity, duration: duration, session: i.session,
-	}
-	creds, shortened, err := b.session(ctx, i, ask)
+	creds, shortened, err := b.session(ctx, i, sessionRequest{
+		role: i.name, source: i.role.source,
+		roleARN: i.roleARN, name: i.session, policy: policy, externalID: i.role.ExternalID, sourceIdentity: identity, duration: duration,
+	})
 	if err != nil {
 		return answer("assuming "+i.roleARN, err)
 	}
@@ -57,82 +56,55 @@ func (b *backend) issueSession(ctx context.Context, i issuance) (*logical.Respon
 	return warned(resp, warnings), nil
 }
 
-// sessionRequest is what STS is asked for.
-type sessionRequest struct {
-	roleARN, policy, externalID, sourceIdentity string
-	duration                                    time.Duration
-	session                                     string
-}
-
 // session obtains a session, or takes the one that a reader within reuse_ttl
 // obtained with the same request. shortened tells that the RAM role allows an
 // hour only.
 func (b *backend) session(ctx context.Context, i issuance, ask sessionRequest) (creds alicreds.Credentials, shortened bool, err error) {
+	reader := i.req.DisplayName
+	if i.role.ReuseTTL > 0 {
+		reader = "" // shared by whoever reads, so named after nobody
+	}
+	named := ask
+	if named.name == "" {
+		if named.name, err = makeSessionName(cmp.Or(i.role.RoleSessionNameTemplate, i.cloud.sessionTemplate), reader, i.name); err != nil {
+			return creds, false, err
+		}
+	}
 	obtain := func(ctx context.Context) (alicreds.Credentials, bool, error) {
-		creds, err := i.cloud.assume(ctx, i.role, ask, b.System())
-		if ask.duration <= defaultSession || !hasCode(err, "InvalidParameter.DurationSeconds") {
+		creds, err := b.assume(ctx, i, named)
+		if named.duration <= defaultSession || !ram.HasCode(err, "InvalidParameter.DurationSeconds") {
 			return creds, false, err
 		}
 		// A role of the built-in engine may carry a ttl that never counted.
-		ask.duration = defaultSession
-		creds, err = i.cloud.assume(ctx, i.role, ask, b.System())
+		shorter := named
+		shorter.duration = defaultSession
+		creds, err = b.assume(ctx, i, shorter)
 		return creds, true, err
 	}
 	if i.role.ReuseTTL == 0 {
-		if ask.session == "" {
-			ask.session, err = makeSessionName(cmp.Or(i.role.RoleSessionNameTemplate, i.cloud.sessionTemplate), i.req.DisplayName, i.name)
-		}
-		if err != nil {
-			return creds, false, err
-		}
 		return obtain(ctx)
 	}
-	if ask.session == "" { // shared by whoever reads, so named after nobody
-		if ask.session, err = makeSessionName(cmp.Or(i.role.RoleSessionNameTemplate, i.cloud.sessionTemplate), "", i.name); err != nil {
-			return creds, false, err
-		}
-	}
-	key, err := json.Marshal([]any{
-		i.name, i.role.source, ask.roleARN, ask.policy, ask.externalID, ask.sourceIdentity, ask.duration, i.session,
-	})
-	if err != nil {
-		return creds, false, err
-	}
-	return i.cloud.sessions.get(ctx, sha256.Sum256(key), i.role.ReuseTTL, obtain)
+	return i.cloud.sessions.get(ctx, ask, i.role.ReuseTTL, obtain)
 }
 
 // assume calls AssumeRole with the mount's own credentials, or
 // AssumeRoleWithOIDC with the role's token.
-func (c *cloud) assume(ctx context.Context, r *role, ask sessionRequest, system logical.SystemView) (alicreds.Credentials, error) {
-	if r.credentialType() == typeOIDCRoleARN {
-		p, err := r.provider(typeOIDCRoleARN, sessionOptions{
-			RoleARN: ask.roleARN, RoleSessionName: ask.session, Policy: ask.policy, SourceIdentity: ask.sourceIdentity, Duration: ask.duration,
-		}, c.sts, system)
-		if err != nil {
-			return alicreds.Credentials{}, err
-		}
-		return p.Retrieve(ctx)
+func (b *backend) assume(ctx context.Context, i issuance, ask sessionRequest) (alicreds.Credentials, error) {
+	if i.role.credentialType() != typeOIDCRoleARN {
+		return i.cloud.AssumeRole(ctx, ask.assumeRole())
 	}
-	return c.assumeOwn(ctx, ask)
-}
-
-// assumeOwn calls AssumeRole with the mount's own credentials.
-func (c *cloud) assumeOwn(ctx context.Context, ask sessionRequest) (alicreds.Credentials, error) {
-	own, err := c.own.Retrieve(ctx)
+	p, err := i.role.provider(typeOIDCRoleARN, ask, nil, i.cloud.STS(), b.System())
 	if err != nil {
 		return alicreds.Credentials{}, err
 	}
-	return alicreds.AssumeRole(ctx, own.Keys(), alicreds.RAMRoleARNOptions{
-		RoleARN: ask.roleARN, RoleSessionName: ask.session, Policy: ask.policy, ExternalID: ask.externalID,
-		SourceIdentity: ask.sourceIdentity, Duration: ask.duration, STSOptions: c.sts,
-	})
+	return p.Retrieve(ctx)
 }
 
 // issueFromSource issues what the role's source holds: the keys of the ECS
 // instance role, of a credentials URI, or those written to the role.
 func (b *backend) issueFromSource(ctx context.Context, i issuance) (*logical.Response, error) {
 	t := i.role.credentialType()
-	p, err := i.role.provider(t, sessionOptions{Metadata: b.metadata[i.role.DisableIMDSv1]}, i.cloud.sts, b.System())
+	p, err := i.role.provider(t, sessionRequest{}, b.metadata[i.role.DisableIMDSv1], i.cloud.STS(), b.System())
 	if err != nil {
 		return logical.ErrorResponse(ofSource(err)), nil
 	}

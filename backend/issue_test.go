@@ -144,15 +144,7 @@ func TestSharedPolicyIsNotDeletedFromUnderOthers(t *testing.T) {
 	before := m.inventory()
 	secret := m.must(logical.ReadOperation, "creds/a", nil).Secret
 	policy := secret.InternalData["shared_policies"].([]any)[0].(string)
-	cloud, err := m.cloud(context.Background(), m.storage)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cloud.call(context.Background(), false, "CreatePolicyVersion", map[string]string{
-		"PolicyName": policy, "PolicyDocument": allowOSS, "SetAsDefault": "false",
-	}, nil); err != nil {
-		t.Fatal(err)
-	}
+	m.admin("CreatePolicyVersion", map[string]string{"PolicyName": policy, "PolicyDocument": allowOSS, "SetAsDefault": "false"})
 	if _, err := m.revokeLease(secret); err != nil {
 		t.Fatal(err)
 	}
@@ -388,7 +380,7 @@ func newEntityMount(t *testing.T) *mount {
 func TestRemotePolicyTemplates(t *testing.T) {
 	t.Parallel()
 	m := newEntityMount(t)
-	m.callRAM("CreatePolicy", map[string]string{"PolicyName": "home-of-alice", "PolicyDocument": allowOSS})
+	m.admin("CreatePolicy", map[string]string{"PolicyName": "home-of-alice", "PolicyDocument": allowOSS})
 	m.refused(logical.UpdateOperation, "role/home", map[string]any{"remote_policies": "name:home-{{identity.entity.nam,type:Custom"}, "not well-formed")
 	for name, role := range map[string]map[string]any{
 		"user": {"remote_policies": []string{"name:home-of-{{identity.entity.name}},type:Custom", "name:AliyunOSSReadOnlyAccess,type:System"}},

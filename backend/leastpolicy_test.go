@@ -21,6 +21,7 @@ import (
 
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alisim"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/ram"
 )
 
 // leastSections are the sections of docs/least-policy.md that have a policy:
@@ -29,21 +30,21 @@ var leastSections = map[string]struct {
 	needs []string
 	tries map[string]func(*leastMount) error
 }{
-	"Sessions": {nil, map[string]func(*leastMount) error{"issue": issuing(map[string]any{"role_arn": roleARN})}},
+	"Sessions": {nil, map[string]func(*leastMount) error{"issue": leastIssue(map[string]any{"role_arn": roleARN})}},
 	"RAM users": {nil, map[string]func(*leastMount) error{
-		"issue": issuing(leastUser), "renew": renewing(leastUser), "revoke": revoking(leastUser), "rollback": rollingBack(leastUser),
+		"issue": leastIssue(leastUser), "renew": renewing(leastUser), "revoke": revoking(leastUser), "rollback": rollingBack(leastUser),
 	}},
 	"Inline policies of RAM users": {[]string{"RAM users"}, map[string]func(*leastMount) error{
-		"issue": issuing(leastInlineUser), "revoke": revoking(leastInlineUser), "rollback": rollingBack(leastInlineUser),
+		"issue": leastIssue(leastInlineUser), "revoke": revoking(leastInlineUser), "rollback": rollingBack(leastInlineUser),
 	}},
 	"Groups": {[]string{"RAM users"}, map[string]func(*leastMount) error{
-		"issue": issuing(leastGroupUser), "revoke": revoking(leastGroupUser), "rollback": rollingBack(leastGroupUser),
+		"issue": leastIssue(leastGroupUser), "revoke": revoking(leastGroupUser), "rollback": rollingBack(leastGroupUser),
 	}},
 	"RAM roles": {nil, map[string]func(*leastMount) error{
-		"issue": issuing(leastRole), "revoke": revoking(leastRole), "rollback": rollingBack(leastRole),
+		"issue": leastIssue(leastRole), "revoke": revoking(leastRole), "rollback": rollingBack(leastRole),
 	}},
 	"Inline policies of RAM roles": {[]string{"RAM roles"}, map[string]func(*leastMount) error{
-		"issue": issuing(leastInlineRole), "revoke": revoking(leastInlineRole), "rollback": rollingBack(leastInlineRole),
+		"issue": leastIssue(leastInlineRole), "revoke": revoking(leastInlineRole), "rollback": rollingBack(leastInlineRole),
 	}},
 	"Clean-up of what others added": {[]string{"RAM users", "RAM roles"}, map[string]func(*leastMount) error{"extras": revokingExtras}},
 	"Clean-up of policies that others use": {
@@ -181,8 +182,8 @@ func TestLeastPolicyWithGetRoleOnAllRoles(t *testing.T) {
 func TestLeastPolicyAsksForWhatRAMAsks(t *testing.T) {
 	t.Parallel()
 	asked := map[string][]string{} // by action
-	for _, p := range permissions {
-		asked[p.action] = p.resources
+	for _, p := range ram.Permissions {
+		asked[p.Action] = p.Resources
 	}
 	for heading, section := range readLeastPolicy(t) {
 		for _, document := range section.policies {
@@ -193,7 +194,7 @@ func TestLeastPolicyAsksForWhatRAMAsks(t *testing.T) {
 				}
 				for _, a := range s.Action.([]any) {
 					if len(asked[a.(string)]) == 0 {
-						t.Errorf("%s: the table of permissions lacks %s", heading, a)
+						t.Errorf("%s: the table of ram.Permissions lacks %s", heading, a)
 					}
 					useful := slices.ContainsFunc(resources, func(r any) bool { return serves(r.(string), asked[a.(string)]) })
 					if !useful {
@@ -235,28 +236,23 @@ func TestPermissionsAreThoseOfTheCloud(t *testing.T) {
 		"UserName": "u", "RoleName": "r", "GroupName": "g", "PolicyName": "p", "PolicyType": "Custom",
 		"RoleArn": "acs:ram::1234567890123456:role/r", "RoleSessionName": "session",
 	}
-	for call, p := range permissions {
-		if p.resources[0] == "*" {
+	for call, p := range ram.Permissions {
+		if p.Resources[0] == "*" {
 			continue // what the cloud asks for is not known
 		}
-		want := p.arns(alisim.DefaultAccountID, params)
+		want := p.ARNs(alisim.DefaultAccountID, params)
 		var granted []string
 		for _, resource := range want {
 			m := newLeastMount(t, granted)
-			c, _ := m.cloud(context.Background(), m.storage)
-			to := c.ram
-			if strings.HasPrefix(p.action, "sts:") {
-				to = service{m.sim.URL, "2015-04-01"}
-			}
-			err := c.send(context.Background(), to, false, call, callParams(call, params), nil)
+			err := m.callAs(leastKey, call, callParams(call, params))
 			var refused *openapi.Error
 			switch {
-			case !errors.As(err, &refused) || refused.Code != noPermission:
+			case !errors.As(err, &refused) || refused.Code != ram.NoPermission:
 				t.Errorf("%s with %v: %v", call, granted, err)
-			case refused.Denied.Action != p.action || refused.Denied.Resource != resource && p.action != "sts:AssumeRole":
-				t.Errorf("%s: the cloud asks for %+v, the table has %s on %s", call, refused.Denied, p.action, resource)
+			case refused.Denied.Action != p.Action || refused.Denied.Resource != resource && p.Action != "sts:AssumeRole":
+				t.Errorf("%s: the cloud asks for %+v, the table has %s on %s", call, refused.Denied, p.Action, resource)
 			}
-			granted = []string{fmt.Sprintf(`{"Version":"1","Statement":[{"Effect":"Allow","Action":%q,"Resource":%q}]}`, p.action, resource)}
+			granted = []string{fmt.Sprintf(`{"Version":"1","Statement":[{"Effect":"Allow","Action":%q,"Resource":%q}]}`, p.Action, resource)}
 		}
 	}
 }
@@ -330,7 +326,7 @@ func TestLeastPolicyNarrows(t *testing.T) {
 		{"AddUserToGroup", map[string]string{"UserName": user, "GroupName": "admins"}},
 		{"AddUserToGroup", map[string]string{"UserName": "alice", "GroupName": "readers"}},
 	} {
-		if err := c.call(context.Background(), false, tc.action, tc.params, nil); !hasCode(err, "NoPermission") {
+		if err := c.Call(context.Background(), false, tc.action, tc.params, nil); !ram.HasCode(err, "NoPermission") {
 			t.Errorf("%d: %s %v: got %v, want NoPermission", n, tc.action, tc.params, err)
 		}
 	}
@@ -517,8 +513,8 @@ func startedLeastMount(m *mount) *leastMount {
 func (m *leastMount) listed() {
 	m.t.Helper()
 	for _, call := range m.sim.Journal() {
-		if _, ok := permissions[call.Action]; !ok && call.Principal == leastARN && call.Action != "GetCallerIdentity" {
-			m.t.Errorf("the table of permissions lacks %s", call.Action)
+		if _, ok := ram.Permissions[call.Action]; !ok && call.Principal == leastARN && call.Action != "GetCallerIdentity" {
+			m.t.Errorf("the table of ram.Permissions lacks %s", call.Action)
 		}
 	}
 }
@@ -544,7 +540,7 @@ func (m *leastMount) call(action string, params map[string]string) {
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	if err := c.call(context.Background(), false, action, params, nil); err != nil {
+	if err := c.Call(context.Background(), false, action, params, nil); err != nil {
 		m.t.Fatalf("%s: %v", action, err)
 	}
 }
@@ -575,7 +571,7 @@ func (m *leastMount) lease(role map[string]any) *logical.Secret {
 	return m.must(logical.ReadOperation, "creds/r", nil).Secret
 }
 
-func issuing(role map[string]any) func(*leastMount) error {
+func leastIssue(role map[string]any) func(*leastMount) error {
 	return func(m *leastMount) error {
 		m.must(logical.UpdateOperation, "role/r", role)
 		// A missing right to assume a new role looks like one that is not known yet.
@@ -719,19 +715,11 @@ func revokingGrants(m *leastMount) error {
 // grant attaches a policy to the user or role of a lease for one resource group.
 func (m *leastMount) grant(lease map[string]any, policy, kind string) {
 	m.t.Helper()
-	params := map[string]string{"ResourceGroupId": "rg-theirs", "PolicyName": policy, "PolicyType": kind}
-	if user, ok := lease["username"].(string); ok && user != "" {
-		params["PrincipalType"], params["PrincipalName"] = "IMSUser", user+"@1234567890123456.onaliyun.com"
-	} else {
-		params["PrincipalType"], params["PrincipalName"] = "ServiceRole", lease["ram_role"].(string)+"@role.1234567890123456.onaliyunservice.com"
+	if user, _ := lease["username"].(string); user != "" {
+		m.grantFor("rg-theirs", ram.Policy{Name: policy, Type: kind}, "IMSUser", user+"@1234567890123456.onaliyun.com")
+		return
 	}
-	c, err := m.cloud(context.Background(), m.storage)
-	if err != nil {
-		m.t.Fatal(err)
-	}
-	if err := c.send(context.Background(), c.resourceManager, false, "AttachPolicy", params, nil); err != nil {
-		m.t.Fatal(err)
-	}
+	m.grantFor("rg-theirs", ram.Policy{Name: policy, Type: kind}, "ServiceRole", lease["ram_role"].(string)+"@role.1234567890123456.onaliyunservice.com")
 }
 
 // revokingUsedPolicy ends a lease whose own policy somebody attached elsewhere.

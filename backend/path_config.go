@@ -13,6 +13,8 @@ import (
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
+
+	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/ram"
 )
 
 const configKey = "config"
@@ -319,23 +321,23 @@ func (b *backend) mergeConfig(ctx context.Context, s logical.Storage, data *fram
 	if err := c.validate(); err != nil {
 		return nil, nil, refuse("%v", err)
 	}
-	candidate, err := newCloudOver(b.http, b.metadataOf(c), c, b.System())
+	candidate, err := newCloud(b.http, b.metadataOf(c), c, b.System())
 	if err != nil {
 		return nil, nil, refuse("%s", ofSource(err))
 	}
-	candidate.close()
+	candidate.Close()
 	return c, warnings, nil
 }
 
 func (b *backend) verifyConfig(ctx context.Context, c *config) error {
-	candidate, err := newCloudOver(b.http, b.metadataOf(c), c, b.System())
+	candidate, err := newCloud(b.http, b.metadataOf(c), c, b.System())
 	if err != nil {
 		return err
 	}
-	defer candidate.close()
+	defer candidate.Close()
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	_, err = candidate.callerIdentity(ctx)
+	_, err = candidate.CallerIdentity(ctx)
 	return err
 }
 
@@ -440,13 +442,13 @@ func (c *config) warnings() []string {
 			warnings = append(warnings, fmt.Sprintf("access_key and secret_key are kept, but not used while credential_type is %s", t))
 		}
 	}
-	if c.Network == networkVPC && c.RAMEndpoint == "" && !c.insideVPC() {
+	if c.Network == networkVPC && c.RAMEndpoint == "" && !ram.InsideVPC(c.Region) {
 		where := "in region " + c.Region
 		if c.Region == "" {
 			where = "that can be known without region"
 		}
 		warnings = append(warnings, fmt.Sprintf("network=vpc: RAM has no VPC name %s, so its calls go to %s, which needs a way to the Internet. "+
-			"Sessions need STS only. Set ram_endpoint if RAM is reached by another name", where, c.host("ram")))
+			"Sessions need STS only. Set ram_endpoint if RAM is reached by another name", where, ram.Host("ram", c.Region, true)))
 	}
 	return warnings
 }

@@ -51,7 +51,7 @@ func (b *backend) readCallerIdentity(ctx context.Context, req *logical.Request, 
 	if cloud == nil {
 		return logical.ErrorResponse(notConfigured), nil
 	}
-	id, err := cloud.callerIdentity(ctx)
+	id, err := cloud.CallerIdentity(ctx)
 	if err != nil {
 		return answer("asking who this mount is", err)
 	}
@@ -60,7 +60,7 @@ func (b *backend) readCallerIdentity(ctx context.Context, req *logical.Request, 
 		"arn":           id.ARN,
 		"identity_type": id.IdentityType,
 		"principal_id":  id.PrincipalID,
-		"source":        id.source,
+		"source":        sourcePath(id.Source),
 	}}, nil
 }
 

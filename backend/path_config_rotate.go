@@ -13,8 +13,8 @@ import (
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
 
-	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds"
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/ram"
 )
 
 const (
@@ -47,7 +47,7 @@ type rootRotation struct {
 // superseded is what a rotation had left in the cloud when a write of config
 // replaced its key, with the key that can remove it.
 type superseded struct {
-	Key keyPair `json:"key"`
+	Key ram.AccessKey `json:"key"`
 	rotation
 	At time.Time `json:"at"`
 }
@@ -157,7 +157,7 @@ func (c *config) supersede(before *config, now time.Time) (warnings []string) {
 	}
 	if left.unfinished() {
 		left.Retired, left.Failure = nil, nil
-		c.Superseded = append(slices.Clone(before.Superseded), superseded{keyPair{before.AccessKey, before.SecretKey}, left, now.UTC()})
+		c.Superseded = append(slices.Clone(before.Superseded), superseded{before.key(), left, now.UTC()})
 		if extra := len(c.Superseded) - maxSuperseded; extra > 0 {
 			c.Superseded = c.Superseded[extra:]
 		}
@@ -324,7 +324,7 @@ type rootKey struct {
 
 func (c *config) keyState() *keyState {
 	s := &keyState{
-		current: keyPair{c.AccessKey, c.SecretKey}, plan: c.rotationSettings, paused: c.DisableAutomatedRotation,
+		current: c.key(), plan: c.rotationSettings, paused: c.DisableAutomatedRotation,
 		overlap: rootOverlap, spare: c.grace(),
 	}
 	if c.Rotation != nil {
@@ -366,7 +366,7 @@ func (k rootKey) calls(ctx context.Context, s *keyState) (keyCalls, error) {
 }
 
 // ownKeys finds out whose key it is, unless a rotation under way has noted it.
-func (k rootKey) ownKeys(ctx context.Context, key keyPair, r rotation) (keyCalls, error) {
+func (k rootKey) ownKeys(ctx context.Context, key ram.AccessKey, r rotation) (keyCalls, error) {
 	cloud, err := k.b.cloud(ctx, k.s)
 	if err != nil {
 		return nil, err
@@ -378,7 +378,7 @@ func (k rootKey) ownKeys(ctx context.Context, key keyPair, r rotation) (keyCalls
 	if r.unfinished() && r.UserName != "" {
 		return own, nil
 	}
-	who, err := alicreds.CallerIdentity(ctx, key.signing(), cloud.sts)
+	who, err := cloud.IdentityOf(ctx, key.Signing())
 	if err != nil {
 		return nil, err
 	}
@@ -399,19 +399,19 @@ func (k rootKey) ownKeys(ctx context.Context, key keyPair, r rotation) (keyCalls
 // and the mount works as a role of the same account, by the role.
 type ownKeys struct {
 	cloud         *cloud
-	key           keyPair
+	key           ram.AccessKey
 	account, user string
 }
 
 func (o ownKeys) owner() (account, user string) { return o.account, o.user }
 
 func (o ownKeys) call(ctx context.Context, repeatable bool, action string, params map[string]string, out any) error {
-	err := o.cloud.api.Do(ctx, o.cloud.ram.request(repeatable, action, params, o.key.signing()), out)
+	err := o.cloud.CallAs(ctx, o.key.Signing(), repeatable, action, params, out)
 	var refused *openapi.Error
-	if !errors.As(err, &refused) || refused.Code != noPermission && !refused.KeyRefused() {
+	if !errors.As(err, &refused) || refused.Code != ram.NoPermission && !refused.KeyRefused() {
 		return err
 	}
-	who, unknown := o.cloud.whoami(ctx)
+	who, unknown := o.cloud.Whoami(ctx)
 	if unknown != nil || who.AccountID != o.account {
 		return err // a user of that name in another account is another user
 	}
@@ -419,8 +419,8 @@ func (o ownKeys) call(ctx context.Context, repeatable bool, action string, param
 	for name, value := range params {
 		named[name] = value
 	}
-	if again := o.cloud.call(ctx, repeatable, action, named, out); again != nil {
-		if openapi.Ambiguous(again) || !hasCode(again, noPermission) {
+	if again := o.cloud.Call(ctx, repeatable, action, named, out); again != nil {
+		if openapi.Ambiguous(again) || !ram.HasCode(again, ram.NoPermission) {
 			return again
 		}
 		return err
@@ -428,24 +428,24 @@ func (o ownKeys) call(ctx context.Context, repeatable bool, action string, param
 	return nil
 }
 
-func (o ownKeys) list(ctx context.Context) ([]listedKey, error) { return listKeys(ctx, o.call, nil) }
+func (o ownKeys) keys() ram.Keys { return ram.Keys{Call: o.call} }
 
-func (o ownKeys) create(ctx context.Context) (keyPair, error) { return createKey(ctx, o.call, nil) }
+func (o ownKeys) list(ctx context.Context) ([]ram.AccessKey, error) { return o.keys().List(ctx) }
 
-func (o ownKeys) disable(ctx context.Context, id string) error {
-	return disableKey(ctx, o.call, nil, id)
-}
+func (o ownKeys) create(ctx context.Context) (ram.AccessKey, error) { return o.keys().Create(ctx) }
 
-func (o ownKeys) remove(ctx context.Context, id string) error { return removeKey(ctx, o.call, nil, id) }
+func (o ownKeys) disable(ctx context.Context, id string) error { return o.keys().Disable(ctx, id) }
+
+func (o ownKeys) remove(ctx context.Context, id string) error { return o.keys().Delete(ctx, id) }
 
 // probe asks STS, then RAM, which must know the new key too before it is the
 // only one. Any answer but "unknown key" shows that.
-func (o ownKeys) probe(ctx context.Context, k keyPair) error {
-	if err := probeSTS(ctx, o.cloud, k, o.account, o.user); err != nil {
+func (o ownKeys) probe(ctx context.Context, k ram.AccessKey) error {
+	if err := o.cloud.Probe(ctx, k, o.account, o.user); err != nil {
 		return err
 	}
-	err := o.cloud.api.Do(ctx, o.cloud.ram.request(true, "ListAccessKeys", nil, k.signing()), nil)
-	if hasCode(err, noPermission) {
+	err := o.cloud.CallAs(ctx, k.Signing(), true, "ListAccessKeys", nil, nil)
+	if ram.HasCode(err, ram.NoPermission) {
 		return nil
 	}
 	return err
@@ -463,7 +463,7 @@ func (k rootKey) undoSuperseded(ctx context.Context) (next time.Time, err error)
 		if err != nil {
 			return time.Time{}, err
 		}
-		s := &keyState{current: keyPair{ID: c.AccessKey}, rotation: old.rotation}
+		s := &keyState{current: ram.AccessKey{ID: c.AccessKey}, rotation: old.rotation}
 		again, err := undo(ctx, calls, s)
 		if err != nil && time.Since(old.At) > supersededFor {
 			k.b.Logger().Error("giving up the clean-up after a rotation that a write of config ended: look at the AccessKeys of the user",
@@ -490,13 +490,13 @@ func (k rootKey) undoAll(ctx context.Context) (left []string) {
 	}
 	pending := c.Superseded
 	if c.Rotation != nil && c.Rotation.unfinished() && c.rotatable() == nil {
-		pending = append(slices.Clone(pending), superseded{Key: keyPair{c.AccessKey, c.SecretKey}, rotation: *c.Rotation})
+		pending = append(slices.Clone(pending), superseded{Key: c.key(), rotation: *c.Rotation})
 	}
 	for _, t := range pending {
-		s := &keyState{current: keyPair{ID: c.AccessKey}, rotation: t.rotation}
+		s := &keyState{current: ram.AccessKey{ID: c.AccessKey}, rotation: t.rotation}
 		calls, err := k.ownKeys(ctx, t.Key, t.rotation)
 		for again := time.Now(); err == nil && !again.IsZero(); {
-			if err = pause(ctx, time.Until(again)); err == nil {
+			if err = ram.Pause(ctx, time.Until(again)); err == nil {
 				again, err = undo(ctx, calls, s)
 			}
 		}

@@ -104,18 +104,11 @@ func TestRevokeLeaseOfTheBuiltInEngine(t *testing.T) {
 			}
 			secret.InternalData["remote_policies"] = nil
 			if name == "half revoked" {
-				cloud, _ := m.cloud(context.Background(), m.storage)
 				user := secret.InternalData["username"].(string)
-				if err := cloud.deleteAccessKey(context.Background(), user, secret.InternalData["access_key_id"].(string)); err != nil {
-					t.Fatal(err)
-				}
+				m.admin("DeleteAccessKey", map[string]string{"UserName": user, "UserAccessKeyId": secret.InternalData["access_key_id"].(string)})
 				policy := secret.InternalData["inline_policies"].([]any)[0].(map[string]any)["name"].(string)
-				if err := cloud.detachPolicy(context.Background(), user, remotePolicy{Name: policy, Type: "Custom"}); err != nil {
-					t.Fatal(err)
-				}
-				if err := cloud.deletePolicy(context.Background(), policy); err != nil {
-					t.Fatal(err)
-				}
+				m.admin("DetachPolicyFromUser", map[string]string{"UserName": user, "PolicyName": policy, "PolicyType": "Custom"})
+				m.admin("DeletePolicy", map[string]string{"PolicyName": policy, "CascadingDelete": "true"})
 			}
 			if _, err := m.revokeLease(secret); err != nil {
 				t.Fatal(err)
@@ -134,7 +127,6 @@ func TestRevokeRemovesWhatOthersAdded(t *testing.T) {
 	before := m.inventory()
 	resp := m.must(logical.ReadOperation, "creds/ci", nil)
 	user := resp.Data["username"].(string)
-	cloud, _ := m.cloud(context.Background(), m.storage)
 	policy := resp.Secret.InternalData["inline_policies"].([]any)[0].(map[string]any)["name"].(string)
 	for action, params := range map[string]map[string]string{
 		"CreateAccessKey":     {"UserName": user},
@@ -144,9 +136,7 @@ func TestRevokeRemovesWhatOthersAdded(t *testing.T) {
 		"CreatePolicyVersion": {"PolicyName": policy, "PolicyDocument": allowOSS},
 		"AttachPolicyToGroup": {"GroupName": "readers", "PolicyName": policy, "PolicyType": "Custom"},
 	} {
-		if err := cloud.call(context.Background(), false, action, params, nil); err != nil {
-			t.Fatal(err)
-		}
+		m.admin(action, params)
 	}
 	if _, err := m.revokeLease(resp.Secret); err != nil {
 		t.Fatal(err)
@@ -273,17 +263,10 @@ func TestIssueSession(t *testing.T) {
 // createShortRole makes the role "short", whose sessions last an hour at most.
 func (m *mount) createShortRole() {
 	m.t.Helper()
-	cloud, err := m.cloud(context.Background(), m.storage)
-	if err != nil {
-		m.t.Fatal(err)
-	}
-	err = cloud.call(context.Background(), false, "CreateRole", map[string]string{
+	m.admin("CreateRole", map[string]string{
 		"RoleName": "short", "MaxSessionDuration": "3600",
 		"AssumeRolePolicyDocument": `{"Version":"1","Statement":[{"Effect":"Allow","Action":"sts:AssumeRole","Principal":{"RAM":["acs:ram::1234567890123456:root"]}}]}`,
-	}, nil)
-	if err != nil {
-		m.t.Fatal(err)
-	}
+	})
 }
 
 func TestIssueSessionSendsWhatTheRoleSays(t *testing.T) {

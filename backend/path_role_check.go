@@ -15,6 +15,7 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/ram"
 )
 
 func (b *backend) pathRoleCheck() *framework.Path {
@@ -43,7 +44,7 @@ func (b *backend) pathRoleCheck() *framework.Path {
 		HelpDescription: `
 Asks Alibaba Cloud, without issuing a credential and without changing anything,
 whether the mount's own credentials work, whether the RAM roles, policies and
-groups that the role names exist, and which permissions the mount lacks for it.
+groups that the role names exist, and which ram.Permissions the mount lacks for it.
 
     vault read -format=json alicloud/role/ci/check
 
@@ -78,7 +79,7 @@ type finding struct {
 	Fix       string `json:"fix"`
 }
 
-// forExtras are the permissions that a lease can do without as long as nobody
+// forExtras are the ram.Permissions that a lease can do without as long as nobody
 // else touches what belongs to it.
 const forExtras = "extras"
 
@@ -95,7 +96,7 @@ func (b *backend) checkRole(ctx context.Context, req *logical.Request, data *fra
 	ctx, cancel := context.WithTimeout(ctx, issueTimeout)
 	defer cancel()
 	self := finding{Action: "sts:GetCallerIdentity", NeededFor: "everything", Result: checkYes}
-	who, err := cloud.callerIdentity(ctx)
+	who, err := cloud.CallerIdentity(ctx)
 	if err != nil {
 		resp, err := answer("asking who this mount is", err)
 		if err != nil || resp == nil {
@@ -150,7 +151,7 @@ type roleCheck struct {
 	ctx    context.Context // of the one request that it serves
 	cloud  *cloud
 	role   *role
-	who    identity
+	who    ram.Identity
 	checks []func() []finding
 
 	patterns *strings.Replacer // names that nothing else will have into what covers their like
@@ -165,14 +166,14 @@ func pattern(name string) string {
 
 func (c *roleCheck) run() []finding {
 	all := make([][]finding, len(c.checks))
-	var w wave
+	var w ram.Wave
 	for n, check := range c.checks {
-		w.add(func() error {
+		w.Add(func() error {
 			all[n] = check()
 			return nil
 		})
 	}
-	_ = w.run() // none fails
+	_ = w.Run() // none fails
 	return slices.Concat(all...)
 }
 
@@ -212,16 +213,16 @@ func (c *roleCheck) roleARN(arn string) []finding {
 			MaxSessionDuration       int
 		}
 	}
-	err := c.cloud.call(c.ctx, true, "GetRole", map[string]string{"RoleName": roleName}, &out)
+	err := c.cloud.Call(c.ctx, true, "GetRole", map[string]string{"RoleName": roleName}, &out)
 	exists.Result, exists.Fix = c.looked(err, "ram:GetRole", "There is no such RAM role: check role_arn and role_arns.")
 	if err != nil {
 		return []finding{exists, assume}
 	}
 	if !oidc {
-		trust.Result = trusts(out.Role.AssumeRolePolicyDocument, c.who.principal(), c.who.AccountID)
+		trust.Result = trusts(out.Role.AssumeRolePolicyDocument, c.who.Principal(), c.who.AccountID)
 		trust.Fix = map[string]string{
-			checkNo:      "Name " + c.who.principal() + " as a RAM principal in the trust policy of the role.",
-			checkUnknown: "The trust policy has conditions or forms that are not judged here: compare it with external_id and " + c.who.principal() + ".",
+			checkNo:      "Name " + c.who.Principal() + " as a RAM principal in the trust policy of the role.",
+			checkUnknown: "The trust policy has conditions or forms that are not judged here: compare it with external_id and " + c.who.Principal() + ".",
 		}[trust.Result]
 	}
 	if seconds := out.Role.MaxSessionDuration; seconds > 0 {
@@ -238,7 +239,7 @@ func (c *roleCheck) leaveOutTemplates() {
 	literal := *c.role
 	literal.RemotePolicies = nil
 	for _, p := range c.role.RemotePolicies {
-		if !p.templated() {
+		if !templated(p) {
 			literal.RemotePolicies = append(literal.RemotePolicies, p)
 			continue
 		}
@@ -252,14 +253,14 @@ func (c *roleCheck) leaveOutTemplates() {
 func (c *roleCheck) existence() {
 	for _, p := range c.role.RemotePolicies {
 		c.add(func() []finding {
-			err := c.cloud.call(c.ctx, true, "GetPolicy", map[string]string{"PolicyName": p.Name, "PolicyType": p.Type}, nil)
+			err := c.cloud.Call(c.ctx, true, "GetPolicy", map[string]string{"PolicyName": p.Name, "PolicyType": p.Type}, nil)
 			result, fix := c.looked(err, "ram:GetPolicy", "There is no such policy: check its name and its type, System or Custom, in remote_policies.")
 			return []finding{{"ram:GetPolicy", p.Type + " policy " + p.Name, "issue", result, fix}}
 		})
 	}
 	for _, group := range c.role.RAMGroups {
 		c.add(func() []finding {
-			err := c.cloud.call(c.ctx, true, "GetGroup", map[string]string{"GroupName": group}, nil)
+			err := c.cloud.Call(c.ctx, true, "GetGroup", map[string]string{"GroupName": group}, nil)
 			result, fix := c.looked(err, "ram:GetGroup", "There is no such group: check ram_groups.")
 			return []finding{{"ram:GetGroup", "group " + group, "issue", result, fix}}
 		})
@@ -271,9 +272,9 @@ func (c *roleCheck) looked(err error, action, absent string) (result, fix string
 	switch {
 	case err == nil:
 		return checkYes, ""
-	case notExist(err):
+	case ram.NotExist(err):
 		return checkNo, absent
-	case hasCode(err, noPermission):
+	case ram.HasCode(err, ram.NoPermission):
 		return checkUnknown, "Only with " + action + ", which leases do not need, can this be looked at."
 	}
 	return checkUnknown, explained(err)
@@ -318,7 +319,7 @@ func (c *roleCheck) ramRole(name, custom string) {
 func (c *roleCheck) policies(kind, holder, custom string) {
 	attached := c.role.RemotePolicies
 	if len(c.role.InlinePolicies) > 0 {
-		attached = append(slices.Clone(attached), remotePolicy{Name: custom, Type: "Custom"})
+		attached = append(slices.Clone(attached), ram.Policy{Name: custom, Type: "Custom"})
 		c.probe("issue", "CreatePolicy", "policy "+custom, map[string]string{"PolicyName": custom, "PolicyDocument": malformed})
 		c.probe("revoke", "DeletePolicy", "policy "+custom, map[string]string{"PolicyName": custom})
 	}
@@ -333,7 +334,7 @@ func (c *roleCheck) policies(kind, holder, custom string) {
 const malformed = "{"
 
 // impossibleUser is a user that cannot be created for three documented reasons,
-// under a name that permissions for its beginning cover.
+// under a name that ram.Permissions for its beginning cover.
 func impossibleUser(name string) map[string]string {
 	return map[string]string{"UserName": name + "!", "Comments": strings.Repeat("!", 1000), "MobilePhone": "!"}
 }
@@ -344,14 +345,14 @@ func impossibleUser(name string) map[string]string {
 func (c *roleCheck) probe(neededFor, action, on string, params map[string]string) {
 	c.add(func() []finding {
 		f := finding{Action: "ram:" + action, On: on, NeededFor: neededFor, Result: checkYes}
-		err := c.cloud.call(c.ctx, true, action, params, nil)
+		err := c.cloud.Call(c.ctx, true, action, params, nil)
 		var refused *openapi.Error
 		switch {
 		case err == nil:
 		case !errors.As(err, &refused) || refused.Temporary():
 			f.Result, f.Fix = checkUnknown, explained(err)
-		case refused.Code == noPermission:
-			fix := grant(refused, c.who.principal(), permissions[action].arns(c.who.AccountID, params))
+		case refused.Code == ram.NoPermission:
+			fix := grant(refused, c.who.Principal(), ram.Permissions[action].ARNs(c.who.AccountID, params))
 			f.Result, f.Fix = checkNo, c.patterns.Replace(fix)+" docs/least-policy.md has the policies to copy."
 		case refused.NotExist(), strings.HasPrefix(refused.Code, "InvalidParameter"), strings.HasPrefix(refused.Code, "Malformed"),
 			strings.HasPrefix(refused.Code, "EntityAlreadyExists"), strings.HasPrefix(refused.Code, "LimitExceeded"):

@@ -11,6 +11,8 @@ import (
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
+
+	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/ram"
 )
 
 func (b *backend) pathStaticRole() *framework.Path {
@@ -178,7 +180,7 @@ func (b *backend) createStaticRole(ctx context.Context, s logical.Storage, name 
 	if err := r.validate(); err != nil {
 		return nil, refuse("%v", err)
 	}
-	given := keyPair{strings.TrimSpace(data.Get("access_key").(string)), strings.TrimSpace(data.Get("secret_key").(string))}
+	given := ram.AccessKey{ID: strings.TrimSpace(data.Get("access_key").(string)), Secret: strings.TrimSpace(data.Get("secret_key").(string))}
 	if given.ID == "" && given.Secret != "" {
 		return nil, refuse("access_key is required: the AccessKey ID that belongs to secret_key")
 	}
@@ -217,7 +219,7 @@ func (b *backend) createStaticRole(ctx context.Context, s logical.Storage, name 
 		r.AccessKey, r.SecretKey = given.ID, given.Secret
 		r.Rotation.LastRotated, r.Rotation.NextRotation = now, r.next(now)
 	case given.ID != "":
-		if !slices.ContainsFunc(keys, func(k listedKey) bool { return k.ID == given.ID }) {
+		if !slices.ContainsFunc(keys, func(k ram.AccessKey) bool { return k.ID == given.ID }) {
 			return nil, refuse("access_key: RAM user %s has no AccessKey %s", r.UserName, given.ID)
 		}
 		r.Replaces = given.ID
@@ -239,7 +241,7 @@ func (b *backend) createStaticRole(ctx context.Context, s logical.Storage, name 
 }
 
 // sharesPlace warns where the next rotation is bound to be refused.
-func (b *backend) sharesPlace(calls userKeys, r *staticRole, keys []listedKey) []string {
+func (b *backend) sharesPlace(calls userKeys, r *staticRole, keys []ram.AccessKey) []string {
 	if err := makeRoom(context.Background(), calls, r.keyState(), keys, r.UserName, false); err != nil {
 		return []string{"The key was adopted, but its next rotation will be refused: " + err.Error()}
 	}
@@ -394,11 +396,11 @@ func (b *backend) cleanUpStaticRole(ctx context.Context, s logical.Storage, r *s
 		return err
 	}
 	for again := time.Now(); !again.IsZero(); {
-		if err := pause(ctx, time.Until(again)); err != nil {
+		if err := ram.Pause(ctx, time.Until(again)); err != nil {
 			return err
 		}
 		again, err = undo(ctx, calls, state)
-		if hasCode(err, "EntityNotExist.User") {
+		if ram.HasCode(err, "EntityNotExist.User") {
 			return nil
 		}
 		if err != nil {

@@ -2,18 +2,14 @@ package backend
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"net/http"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
 
-	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/ram"
 )
 
 const (
@@ -21,11 +17,7 @@ const (
 	// be on its way: Vault tries six times over about ten minutes.
 	tidyGrace = time.Hour
 
-	// tidyTimeout bounds one request, tidyPages what it lists. A page has
-	// tidyItems, or fewer where others write long descriptions.
-	tidyTimeout = 80 * time.Second
-	tidyPages   = 200
-	tidyItems   = 100
+	tidyTimeout = 80 * time.Second // of one request
 )
 
 func (b *backend) pathTidy() *framework.Path {
@@ -73,12 +65,6 @@ ram:GetUser and ram:GetRole.
 	}
 }
 
-// found is one user, role or policy of the cloud that carries the mount's mark.
-type found struct {
-	kind, name string
-	created    time.Time
-}
-
 func (b *backend) tidy(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
 	if b.readOnlyNode() {
 		return nil, logical.ErrReadOnly
@@ -95,82 +81,93 @@ func (b *backend) tidy(ctx context.Context, req *logical.Request, data *framewor
 	ctx, cancel := context.WithTimeout(ctx, tidyTimeout)
 	defer cancel()
 
-	// The cloud first, the index second: what is issued in between is in the
-	// index and not in the list, never the other way round.
-	marked, err := c.marked(ctx, tag)
+	strays, err := b.strays(ctx, req.Storage, c, tag)
 	if err != nil {
 		return answer("listing what carries the mark of this mount", err)
 	}
-	there := map[string]bool{}
-	for _, f := range marked {
-		there[f.name] = true
-	}
-	live, ended, policies, err := b.indexed(ctx, req.Storage, c, there)
-	if err != nil {
-		return nil, err
-	}
-	// Who is not there any more is taken out of the index.
-	var absent []issued
-	for name, entry := range ended {
-		if !there[name] && !dry {
-			absent = append(absent, entry)
-		}
-	}
-
-	without := map[string][]string{"user": {}, "role": {}, "policy": {}}
-	var removals wave
-	failures := make([]string, len(marked)+len(absent))
-	for n, f := range marked {
-		entry, known := ended[f.name]
-		if live[f.name] || policies[f.name] || !known && time.Since(f.created) < b.tidyAge {
-			continue
-		}
-		without[f.kind] = append(without[f.kind], f.name)
-		if dry {
-			continue
-		}
-		removals.add(func() error {
-			var err error
-			switch {
-			case f.kind == "policy":
-				return nil // in a second pass, when what holds them has gone
-			case known:
-				err = b.remove(ctx, req.Storage, c, entry)
-			case f.kind == "user":
-				err = b.remove(ctx, req.Storage, c, issued{UserName: f.name})
-			default:
-				err = b.remove(ctx, req.Storage, c, issued{RAMRole: f.name})
-			}
-			if err != nil {
-				failures[n] = fmt.Sprintf("%s %s: %s", f.kind, f.name, oneLine(err))
-			}
-			return nil
-		})
-	}
-	for n, entry := range absent {
-		removals.add(func() error {
-			if err := b.remove(ctx, req.Storage, c, entry); err != nil {
-				failures[len(marked)+n] = fmt.Sprintf("%s: %s", entry.name(), oneLine(err))
-			}
-			return nil
-		})
-	}
-	if err := removals.run(); err != nil {
-		return nil, err
-	}
+	failed := []string{}
 	if !dry {
-		for n, f := range marked {
-			if f.kind == "policy" && slices.Contains(without["policy"], f.name) {
-				if err := c.deleteSharedPolicy(ctx, f.name); err != nil && !notExist(err) {
-					failures[n] = fmt.Sprintf("policy %s: %s", f.name, oneLine(err))
-				}
-			}
+		failed = b.removeStrays(ctx, req.Storage, c, strays)
+	}
+	found := map[ram.Kind][]string{ram.User: {}, ram.Role: {}, ram.CustomPolicy: {}}
+	for _, s := range strays {
+		if !s.absent {
+			found[s.Kind] = append(found[s.Kind], s.Name)
 		}
 	}
 	return &logical.Response{Data: map[string]interface{}{
-		"dry_run": dry, "users": without["user"], "roles": without["role"], "policies": without["policy"],
-		"failed": slices.DeleteFunc(failures, func(s string) bool { return s == "" }),
+		"dry_run": dry, "users": found[ram.User], "roles": found[ram.Role], "policies": found[ram.CustomPolicy], "failed": failed,
 	}}, nil
+}
+
+// stray is a user, role or policy that no lease stands for.
+type stray struct {
+	ram.Entity
+	made   issued // what is known of a user or role
+	absent bool   // RAM does not have it any longer: the index is to forget it
+}
+
+// strays compares what carries the mark of this mount with what leases stand for.
+func (b *backend) strays(ctx context.Context, s logical.Storage, c *cloud, mark string) ([]stray, error) {
+	// The cloud first, the index second: what is issued in between is in the
+	// index and not in the list, never the other way round.
+	marked, err := c.Marked(ctx, mark)
+	if err != nil {
+		return nil, err
+	}
+	there := map[string]bool{}
+	for _, m := range marked {
+		there[m.Name] = true
+	}
+	live, ended, policies, err := b.indexed(ctx, s, c, there)
+	if err != nil {
+		return nil, err
+	}
+	var strays []stray
+	for _, m := range marked {
+		made, known := ended[m.Name]
+		switch {
+		case live[m.Name], policies[m.Name], !known && time.Since(m.Created) < b.tidyAge:
+			continue
+		case !known:
+			made = issuedOf(m.Entity)
+		}
+		strays = append(strays, stray{Entity: m.Entity, made: made})
+	}
+	for name, made := range ended {
+		if !there[name] {
+			strays = append(strays, stray{Entity: made.entity(), made: made, absent: true})
+		}
+	}
+	return strays, nil
+}
+
+// removeStrays removes users and roles first, and then the policies that they
+// held. It returns what could not be removed, with the reasons.
+func (b *backend) removeStrays(ctx context.Context, s logical.Storage, c *cloud, strays []stray) []string {
+	failures := make([]error, len(strays))
+	var w ram.Wave
+	for n, left := range strays {
+		if left.Kind != ram.CustomPolicy {
+			w.Add(func() error {
+				failures[n] = b.remove(ctx, s, c, left.made)
+				return nil
+			})
+		}
+	}
+	_ = w.Run() // each failure is kept with its stray
+	failed := []string{}
+	for n, left := range strays {
+		if left.Kind == ram.CustomPolicy {
+			if err := c.DeleteUnused(ctx, left.Name); !ram.NotExist(err) {
+				failures[n] = err
+			}
+		}
+		if failures[n] != nil {
+			failed = append(failed, left.String()+": "+oneLine(failures[n]))
+		}
+	}
+	return failed
 }
 
 // indexed reads the index and the WAL: who is live (or being issued), what has
@@ -212,7 +209,7 @@ func (b *backend) indexed(ctx context.Context, s logical.Storage, c *cloud, ther
 		case entry == nil:
 		case time.Since(entry.EndsBy) > tidyGrace:
 			ended[name] = entry.issued
-		case !there[name] && time.Since(entry.CreatedAt) > max(b.tidyAge, visibleWithin):
+		case !there[name] && time.Since(entry.CreatedAt) > max(b.tidyAge, ram.VisibleWithin):
 			unseen = append(unseen, entry.issued)
 		default:
 			keep(entry.issued)
@@ -220,14 +217,14 @@ func (b *backend) indexed(ctx context.Context, s logical.Storage, c *cloud, ther
 	}
 	// It may be there and have lost its mark.
 	missing := make([]bool, len(unseen))
-	var w wave
+	var w ram.Wave
 	for n, u := range unseen {
-		w.add(func() error {
-			missing[n] = notExist(c.exists(ctx, u))
+		w.Add(func() error {
+			missing[n] = ram.NotExist(c.Exists(ctx, u.entity()))
 			return nil
 		})
 	}
-	if err := w.run(); err != nil {
+	if err := w.Run(); err != nil {
 		return nil, nil, nil, err
 	}
 	for n, u := range unseen {
@@ -238,76 +235,4 @@ func (b *backend) indexed(ctx context.Context, s logical.Storage, c *cloud, ther
 		}
 	}
 	return live, ended, policies, nil
-}
-
-// marked lists what carries the tag in its comment or description.
-func (c *cloud) marked(ctx context.Context, tag string) ([]found, error) {
-	var all []found
-	for _, kind := range []struct {
-		name, action string
-		params       map[string]string
-	}{
-		{"user", "ListUsers", nil},
-		{"role", "ListRoles", nil},
-		{"policy", "ListPolicies", map[string]string{"PolicyType": "Custom"}},
-	} {
-		marker, items := "", tidyItems
-		for page := 0; ; page++ {
-			if page == tidyPages {
-				return nil, fmt.Errorf("%s has more than %d pages", kind.action, tidyPages)
-			}
-			params := map[string]string{"MaxItems": strconv.Itoa(items)}
-			if marker != "" {
-				params["Marker"] = marker
-			}
-			for k, v := range kind.params {
-				params[k] = v
-			}
-			var out struct {
-				IsTruncated bool
-				Marker      string
-				Users       struct {
-					User []struct{ UserName, Comments, CreateDate string }
-				}
-				Roles struct {
-					Role []struct{ RoleName, Description, CreateDate string }
-				}
-				Policies struct {
-					Policy []struct{ PolicyName, Description, CreateDate string }
-				}
-			}
-			err := c.call(ctx, true, kind.action, params, &out)
-			if refused := (*openapi.Error)(nil); errors.As(err, &refused) && refused.TooLarge() && items > 1 {
-				items /= 2
-				continue
-			}
-			if err != nil {
-				return nil, err
-			}
-			keep := func(name, mark, date string) {
-				if mark != tag && !strings.HasPrefix(mark, tag+" ") {
-					return
-				}
-				created, err := time.Parse(time.RFC3339, date)
-				if err != nil {
-					created = time.Now() // unknown: spared
-				}
-				all = append(all, found{kind.name, name, created})
-			}
-			for _, u := range out.Users.User {
-				keep(u.UserName, u.Comments, u.CreateDate)
-			}
-			for _, r := range out.Roles.Role {
-				keep(r.RoleName, r.Description, r.CreateDate)
-			}
-			for _, p := range out.Policies.Policy {
-				keep(p.PolicyName, p.Description, p.CreateDate)
-			}
-			if !out.IsTruncated || out.Marker == "" {
-				break
-			}
-			marker = out.Marker
-		}
-	}
-	return all, nil
 }

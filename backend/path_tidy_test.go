@@ -26,16 +26,16 @@ func TestTidyOfWhatTheBuiltInEngineRevoked(t *testing.T) {
 	}
 
 	// An administrator took the mark from the user, who is there all the same.
-	m.callRAM("UpdateUser", map[string]string{"UserName": user, "NewComments": "somebody else's"})
+	m.admin("UpdateUser", map[string]string{"UserName": user, "NewComments": "somebody else's"})
 	held := m.inventory()
 	if got := m.must(logical.UpdateOperation, "tidy", nil).Data; len(got["policies"].([]any)) != 0 {
 		t.Errorf("tidy of a live lease: %v", got)
 	}
 	m.unchanged(held)
 
-	m.callRAM("DeleteAccessKey", map[string]string{"UserName": user, "UserAccessKeyId": lease["access_key_id"].(string)})
-	m.callRAM("DetachPolicyFromUser", map[string]string{"UserName": user, "PolicyName": policy, "PolicyType": "Custom"})
-	m.callRAM("DeleteUser", map[string]string{"UserName": user})
+	m.admin("DeleteAccessKey", map[string]string{"UserName": user, "UserAccessKeyId": lease["access_key_id"].(string)})
+	m.admin("DetachPolicyFromUser", map[string]string{"UserName": user, "PolicyName": policy, "PolicyType": "Custom"})
+	m.admin("DeleteUser", map[string]string{"UserName": user})
 	for _, dry := range []bool{true, false} {
 		got := m.must(logical.UpdateOperation, "tidy", map[string]any{"dry_run": dry}).Data
 		if !reflect.DeepEqual(got["policies"], []any{policy}) || len(got["users"].([]any))+len(got["failed"].([]any)) != 0 {
@@ -70,8 +70,8 @@ func TestTidyLeavesOthersAlone(t *testing.T) {
 	for name, comments := range map[string]string{
 		"vault-token-ci-0123456789abcdefghij": "", "alice": "vault", "bob": tag + "x ci", "carol": "once " + tag, "dave": tag[:len(tag)-1],
 	} {
-		m.callRAM("CreateUser", map[string]string{"UserName": name, "Comments": comments})
-		m.callRAM("CreatePolicy", map[string]string{"PolicyName": "of-" + name, "PolicyDocument": allowOSS, "Description": comments})
+		m.admin("CreateUser", map[string]string{"UserName": name, "Comments": comments})
+		m.admin("CreatePolicy", map[string]string{"PolicyName": "of-" + name, "PolicyDocument": allowOSS, "Description": comments})
 	}
 	before := m.inventory()
 
@@ -80,7 +80,7 @@ func TestTidyLeavesOthersAlone(t *testing.T) {
 	if err := m.storage.Delete(context.Background(), issuedPrefix+lost); err != nil {
 		t.Fatal(err)
 	}
-	m.callRAM("CreatePolicy", map[string]string{"PolicyName": "vault-lost", "PolicyDocument": allowOSS, "Description": tag})
+	m.admin("CreatePolicy", map[string]string{"PolicyName": "vault-lost", "PolicyDocument": allowOSS, "Description": tag})
 	m.backend = m.start(m.storage)
 	m.tidyAge = -time.Minute
 	for _, dry := range []bool{true, false} {
@@ -90,16 +90,4 @@ func TestTidyLeavesOthersAlone(t *testing.T) {
 		}
 	}
 	m.unchanged(before)
-}
-
-// callRAM changes the cloud behind the engine's back.
-func (m *mount) callRAM(action string, params map[string]string) {
-	m.t.Helper()
-	c, err := m.cloud(context.Background(), m.storage)
-	if err == nil {
-		err = c.call(context.Background(), false, action, params, nil)
-	}
-	if err != nil {
-		m.t.Fatal(err)
-	}
 }

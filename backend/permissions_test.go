@@ -8,6 +8,7 @@ import (
 
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alisim"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/ram"
 )
 
 // F1.10: what the advice makes of the detail of a refusal.
@@ -67,7 +68,7 @@ func TestAdviceOnDenials(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			tc.refused.Code, tc.refused.Status = noPermission, 403
+			tc.refused.Code, tc.refused.Status = ram.NoPermission, 403
 			got := explained(&tc.refused)
 			if !strings.Contains(got, tc.want) || strings.Contains(got, tc.not) || !strings.HasSuffix(got, "#nopermission") {
 				t.Errorf("the advice is %q, want %q and not %q", got, tc.want, tc.not)

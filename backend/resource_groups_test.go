@@ -9,32 +9,46 @@ import (
 
 	"github.com/hashicorp/vault/sdk/logical"
 
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alisim"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/ram"
 )
 
-// attachFor attaches a policy for the resources of one group, which RAM does not
-// list afterwards.
-func (m *mount) attachFor(group string, a attachment) {
+// admin makes a call as an administrator who has nothing to do with the mount.
+func (m *mount) admin(action string, params map[string]string) {
 	m.t.Helper()
-	c, err := m.cloud(context.Background(), m.storage)
-	if err != nil {
-		m.t.Fatal(err)
-	}
-	a.ResourceGroupID = group
-	if err := c.send(context.Background(), c.resourceManager, false, "AttachPolicy", a.params(), nil); err != nil {
-		m.t.Fatal(err)
+	if err := m.callAs(adminKey, action, params); err != nil {
+		m.t.Fatalf("%s: %v", action, err)
 	}
 }
 
-func (m *mount) call(action string, params map[string]string) {
+// callAs makes a call of RAM, STS or Resource Management with a key.
+func (m *mount) callAs(key [2]string, action string, params map[string]string) error {
 	m.t.Helper()
-	c, err := m.cloud(context.Background(), m.storage)
+	r := openapi.Request{
+		Endpoint: "ram.aliyuncs.com", Version: "2015-05-01", Action: action, Params: params,
+		Keys: openapi.Keys{AccessKeyID: key[0], AccessKeySecret: key[1]},
+	}
+	switch {
+	case action == "AssumeRole":
+		r.Endpoint, r.Version = "sts.aliyuncs.com", "2015-04-01"
+	case params["ResourceGroupId"] != "":
+		r.Endpoint, r.Version = "resourcemanager.aliyuncs.com", "2020-03-31"
+	}
+	api, err := openapi.New(openapi.Options{HTTP: m.sim.Client()})
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	if err := c.call(context.Background(), false, action, params, nil); err != nil {
-		m.t.Fatalf("%s: %v", action, err)
-	}
+	return api.Do(context.Background(), r, nil)
+}
+
+// grantFor attaches a policy for the resources of one group, which RAM does not
+// list afterwards.
+func (m *mount) grantFor(group string, p ram.Policy, kind, principal string) {
+	m.t.Helper()
+	m.admin("AttachPolicy", map[string]string{
+		"ResourceGroupId": group, "PolicyType": p.Type, "PolicyName": p.Name, "PrincipalType": kind, "PrincipalName": principal,
+	})
 }
 
 // F1.11: a grant for one resource group, which only Resource Management shows, is
@@ -50,24 +64,24 @@ func TestRevokeDetachesGrantsOfResourceGroups(t *testing.T) {
 	}{
 		"of a user": {role: leastUser, grant: func(m *mount, lease map[string]any) {
 			for _, group := range []string{"rg-1", "rg-2"} {
-				m.attachFor(group, attachment{PolicyType: "System", PolicyName: "ReadOnlyAccess", PrincipalType: principalUser, PrincipalName: lease["username"].(string) + "@1234567890123456.onaliyun.com"})
+				m.grantFor(group, ram.Policy{Name: "ReadOnlyAccess", Type: "System"}, "IMSUser", lease["username"].(string)+"@1234567890123456.onaliyun.com")
 			}
 		}},
 		"of a user in an account with an alias, among many": {alias: "corp", page: 1, role: leastUser, grant: func(m *mount, lease map[string]any) {
 			for n := range 3 {
 				other := fmt.Sprintf("other-%d", n)
-				m.call("CreateUser", map[string]string{"UserName": other})
-				m.attachFor("rg-1", attachment{PolicyType: "System", PolicyName: "ReadOnlyAccess", PrincipalType: principalUser, PrincipalName: other + "@corp.onaliyun.com"})
+				m.admin("CreateUser", map[string]string{"UserName": other})
+				m.grantFor("rg-1", ram.Policy{Name: "ReadOnlyAccess", Type: "System"}, "IMSUser", other+"@corp.onaliyun.com")
 			}
-			m.attachFor("rg-2", attachment{PolicyType: "System", PolicyName: "ReadOnlyAccess", PrincipalType: principalUser, PrincipalName: lease["username"].(string) + "@corp.onaliyun.com"})
+			m.grantFor("rg-2", ram.Policy{Name: "ReadOnlyAccess", Type: "System"}, "IMSUser", lease["username"].(string)+"@corp.onaliyun.com")
 		}},
 		"of a role": {role: leastRole, grant: func(m *mount, lease map[string]any) {
-			m.attachFor("rg-1", attachment{PolicyType: "System", PolicyName: "ReadOnlyAccess", PrincipalType: principalRole, PrincipalName: lease["ram_role"].(string) + "@role.1234567890123456.onaliyunservice.com"})
+			m.grantFor("rg-1", ram.Policy{Name: "ReadOnlyAccess", Type: "System"}, "ServiceRole", lease["ram_role"].(string)+"@role.1234567890123456.onaliyunservice.com")
 		}},
 		"of the policy of a lease, to somebody else": {role: perLease, grant: func(m *mount, lease map[string]any) {
 			policy := lease["inline_policies"].([]any)[0].(map[string]any)["name"].(string)
-			m.attachFor("rg-1", attachment{PolicyType: "Custom", PolicyName: policy, PrincipalType: principalUser, PrincipalName: alisim.DefaultUserName + "@1234567890123456.onaliyun.com"})
-			m.attachFor("rg-2", attachment{PolicyType: "Custom", PolicyName: policy, PrincipalType: principalRole, PrincipalName: "deploy@role.1234567890123456.onaliyunservice.com"})
+			m.grantFor("rg-1", ram.Policy{Name: policy, Type: "Custom"}, "IMSUser", alisim.DefaultUserName+"@1234567890123456.onaliyun.com")
+			m.grantFor("rg-2", ram.Policy{Name: policy, Type: "Custom"}, "ServiceRole", "deploy@role.1234567890123456.onaliyunservice.com")
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -123,7 +137,7 @@ func TestGrantsThatCannotBeLookedFor(t *testing.T) {
 		want  string
 	}{
 		"not allowed": {
-			alisim.Fault{Action: "ListPolicyAttachments", Kind: alisim.FaultRefuse, Code: noPermission, Status: 403},
+			alisim.Fault{Action: "ListPolicyAttachments", Kind: alisim.FaultRefuse, Code: ram.NoPermission, Status: 403},
 			"could not be looked for: ListPolicyAttachments: NoPermission",
 		},
 		"not reached": {
@@ -169,7 +183,7 @@ func TestRevokeOfAPolicyThatOthersHold(t *testing.T) {
 				m.must(logical.UpdateOperation, "role/r", map[string]any{"inline_policies": "[" + allowOSS + "]", "policy_per_lease": true})
 				secret := m.must(logical.ReadOperation, "creds/r", nil).Secret
 				policy := secret.InternalData["inline_policies"].([]any)[0].(map[string]any)["name"].(string)
-				m.call("AttachPolicyToRole", map[string]string{"RoleName": "deploy", "PolicyName": policy, "PolicyType": "Custom"})
+				m.admin("AttachPolicyToRole", map[string]string{"RoleName": "deploy", "PolicyName": policy, "PolicyType": "Custom"})
 				if resp, err := m.revokeLease(secret); err != nil || resp.IsError() {
 					t.Fatalf("revoke: %v %v", resp, err)
 				}

@@ -14,6 +14,7 @@ import (
 	"github.com/hashicorp/vault/sdk/helper/jsonutil"
 
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/ram"
 )
 
 const rolePrefix = "role/"
@@ -36,7 +37,7 @@ var roleTypes = []string{
 // Vault's built-in engine, so that a mount can change between the two.
 type role struct {
 	RoleARN        string         `json:"role_arn"`
-	RemotePolicies []remotePolicy `json:"remote_policies"`
+	RemotePolicies []ram.Policy   `json:"remote_policies"`
 	InlinePolicies []inlinePolicy `json:"inline_policies"`
 	TTL            time.Duration  `json:"ttl"`
 	MaxTTL         time.Duration  `json:"max_ttl"`
@@ -57,14 +58,8 @@ type role struct {
 	NoLease                 bool          `json:"no_lease,omitempty"`
 }
 
-// remotePolicy names a policy that exists in RAM.
-type remotePolicy struct {
-	Name string `json:"name"`
-	Type string `json:"type"`
-}
-
 // templated tells whether the policy is another for each requester.
-func (p remotePolicy) templated() bool { return strings.Contains(p.Name, "{{") }
+func templated(p ram.Policy) bool { return strings.Contains(p.Name, "{{") }
 
 // inlinePolicy is a policy document kept in the role. Hash is 32 random hex
 // digits made when the document is written; it names the policy in RAM.
@@ -172,13 +167,13 @@ func parseInlinePolicies(s string) ([]inlinePolicy, error) {
 	return policies, nil
 }
 
-func parseRemotePolicies(list []string) ([]remotePolicy, error) {
-	policies := []remotePolicy{}
+func parseRemotePolicies(list []string) ([]ram.Policy, error) {
+	policies := []ram.Policy{}
 	for _, s := range list {
 		if strings.TrimSpace(s) == "" && len(list) == 1 {
 			continue // remote_policies="" clears the list
 		}
-		var p remotePolicy
+		var p ram.Policy
 		for _, pair := range strings.Split(s, ",") {
 			key, value, ok := strings.Cut(pair, ":")
 			if !ok || strings.Contains(value, ":") {

@@ -4,17 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/ram"
 )
 
 const (
 	// settleAfter is how long after an ambiguous CreateAccessKey the key that it
-	// may have made can still come to light. Longer than visibleWithin: waiting
+	// may have made can still come to light. Longer than ram.VisibleWithin: waiting
 	// costs nothing here, and a key believed gone would stay for good.
 	settleAfter = time.Minute
 
@@ -27,19 +27,6 @@ const (
 	// maxRetired bounds the remembered ids of keys that were rotated away.
 	maxRetired = 20
 )
-
-// keyPair is an AccessKey. It does not print its secret.
-type keyPair struct {
-	ID     string `json:"access_key"`
-	Secret string `json:"secret_key"`
-}
-
-// Format leaves the secret out.
-func (k keyPair) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "AccessKey "+k.ID) }
-
-func (k keyPair) signing() openapi.Keys {
-	return openapi.Keys{AccessKeyID: k.ID, AccessKeySecret: k.Secret}
-}
 
 // rotation is what is stored, beside the current key, of the keys of one RAM
 // user. It holds one step of a rotation at a time:
@@ -68,7 +55,7 @@ type keyIntent struct {
 }
 
 type pendingKey struct {
-	keyPair
+	ram.AccessKey
 	MadeAt time.Time `json:"made_at"`
 }
 
@@ -117,8 +104,8 @@ func (r *rotation) retire(id string) {
 
 // keyState is a key under rotation, as stored at one moment.
 type keyState struct {
-	current  keyPair // ID "" where there is none yet
-	replaces string  // id of a key that the first rotation retires
+	current  ram.AccessKey // ID "" where there is none yet
+	replaces string        // id of a key that the first rotation retires
 	rotation
 	plan    rotationSettings
 	paused  bool          // begin nothing by itself
@@ -176,16 +163,11 @@ var errKeyGone = errors.New("the key was replaced or removed while it was being 
 // keyCalls are RAM's calls about the keys of one user.
 type keyCalls interface {
 	owner() (account, user string)
-	list(ctx context.Context) ([]listedKey, error)
-	create(ctx context.Context) (keyPair, error)
-	disable(ctx context.Context, id string) error // of no key: success
-	remove(ctx context.Context, id string) error  // of no key: success
-	probe(ctx context.Context, k keyPair) error   // nil: it works
-}
-
-type listedKey struct {
-	ID     string `json:"AccessKeyId"`
-	Status string // Active, Inactive
+	list(ctx context.Context) ([]ram.AccessKey, error)
+	create(ctx context.Context) (ram.AccessKey, error)
+	disable(ctx context.Context, id string) error     // of no key: success
+	remove(ctx context.Context, id string) error      // of no key: success
+	probe(ctx context.Context, k ram.AccessKey) error // nil: it works
 }
 
 // refusal is an answer to the user: what is asked for cannot be done as things are.
@@ -282,7 +264,7 @@ func makeKey(ctx context.Context, k rotatedKey, s *keyState, open func() (keyCal
 		if cleared := k.change(ctx, s.current.ID, func(s *keyState) { s.Intent, s.RequestedAt = nil, time.Time{} }); cleared != nil {
 			return errors.Join(err, cleared)
 		}
-		if hasCode(err, "LimitExceeded.User.AccessKey") {
+		if ram.HasCode(err, "LimitExceeded.User.AccessKey") {
 			return refuse("RAM user %s has two AccessKeys already, and RAM allows no third: delete one that is not in use", user)
 		}
 		return err
@@ -315,8 +297,8 @@ func answered(err error) bool {
 
 // makeRoom refuses where the user has keys that are neither current nor ours.
 // With force it deletes one that is inactive; an active one never.
-func makeRoom(ctx context.Context, calls keyCalls, s *keyState, listed []listedKey, user string, force bool) error {
-	var foreign []listedKey
+func makeRoom(ctx context.Context, calls keyCalls, s *keyState, listed []ram.AccessKey, user string, force bool) error {
+	var foreign []ram.AccessKey
 	for _, l := range listed {
 		if l.ID != s.current.ID && l.ID != s.replaces {
 			foreign = append(foreign, l)
@@ -395,7 +377,7 @@ func tryPending(ctx context.Context, k rotatedKey, s *keyState, open func() (key
 		return time.Time{}, false, err
 	}
 	pending := *s.Pending
-	if err := calls.probe(ctx, pending.keyPair); err != nil {
+	if err := calls.probe(ctx, pending.AccessKey); err != nil {
 		if ctx.Err() != nil {
 			return time.Time{}, false, err
 		}
@@ -423,7 +405,7 @@ func tryPending(ctx context.Context, k rotatedKey, s *keyState, open func() (key
 			s.Retiring = &retiringKey{ID: old, DisableAt: now.Add(s.overlap), DeleteAt: now.Add(s.overlap + s.spare)}
 			s.retire(old)
 		}
-		s.current, s.replaces, s.Pending, s.Failure = pending.keyPair, "", nil, nil
+		s.current, s.replaces, s.Pending, s.Failure = pending.AccessKey, "", nil, nil
 		s.LastRotated, s.NextRotation, s.RequestedAt = now, s.plan.next(now), time.Time{}
 	})
 	return time.Time{}, err == nil, err
@@ -484,7 +466,7 @@ func undo(ctx context.Context, calls keyCalls, s *keyState) (time.Time, error) {
 			if err != nil {
 				return time.Time{}, err
 			}
-			if !slices.ContainsFunc(listed, func(l listedKey) bool { return l.ID == p.ID }) {
+			if !slices.ContainsFunc(listed, func(l ram.AccessKey) bool { return l.ID == p.ID }) {
 				return soon(p.MadeAt), nil
 			}
 		}

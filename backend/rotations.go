@@ -11,6 +11,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/ram"
 )
 
 // Bounds of the rotations of one mount. RAM allows 20 writes and 100 reads a
@@ -234,7 +235,7 @@ func (b *backend) round(ctx context.Context, s logical.Storage) {
 	for ctx.Err() == nil && time.Now().Before(end) {
 		now := time.Now()
 		if until := b.rotations.pausedUntil(); now.Before(until) {
-			if until.After(end) || pause(ctx, until.Sub(now)) != nil {
+			if until.After(end) || ram.Pause(ctx, until.Sub(now)) != nil {
 				return
 			}
 			continue
@@ -250,7 +251,7 @@ func (b *backend) round(ctx context.Context, s logical.Storage) {
 		if !config.IsZero() && (next.IsZero() || config.Before(next)) {
 			next = config
 		}
-		if next.IsZero() || !next.Before(end) || pause(ctx, max(time.Until(next), time.Millisecond)) != nil {
+		if next.IsZero() || !next.Before(end) || ram.Pause(ctx, max(time.Until(next), time.Millisecond)) != nil {
 			return
 		}
 	}
@@ -370,7 +371,7 @@ func (b *backend) rotateNow(ctx context.Context, k rotatedKey, name string, want
 		if next.After(deadline.Add(-turnReserve)) {
 			return false, nil
 		}
-		if err := pause(ctx, time.Until(next)); err != nil {
+		if err := ram.Pause(ctx, time.Until(next)); err != nil {
 			return false, nil
 		}
 	}

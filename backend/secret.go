@@ -8,6 +8,8 @@ import (
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
+
+	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/ram"
 )
 
 // secretType is the type of all leases, the built-in engine's.
@@ -78,10 +80,10 @@ func (b *backend) renew(ctx context.Context, req *logical.Request, _ *framework.
 	if cloud != nil {
 		check, cancel := context.WithTimeout(ctx, readTimeout)
 		defer cancel()
-		err = cloud.exists(check, l.issued)
+		err = cloud.Exists(check, l.entity())
 	}
 	switch {
-	case hasCode(err, "EntityNotExist.User") && time.Since(l.CreatedAt) >= visibleWithin:
+	case ram.HasCode(err, "EntityNotExist.User") && time.Since(l.CreatedAt) >= ram.VisibleWithin:
 		return nil, fmt.Errorf("the RAM user %s of this lease no longer exists: read creds/ again for a new one", l.UserName)
 	case err != nil || cloud == nil:
 		// The renewal needs nothing of RAM, and must outlive its outages.

@@ -2,11 +2,8 @@ package backend
 
 import (
 	"context"
-	"crypto/sha256"
 	"sync"
 	"time"
-
-	"golang.org/x/sync/singleflight"
 
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds"
 )
@@ -18,80 +15,73 @@ const maxShared = 10_000
 // sessions keeps sessions for reuse_ttl, in memory. The zero value is empty.
 type sessions struct {
 	mu     sync.Mutex
-	kept   map[[sha256.Size]byte]keptSession
-	flight singleflight.Group
+	shared map[sessionRequest]*sharedSession
 }
 
-type keptSession struct {
+// sharedSession is a session that is kept, or on its way.
+type sharedSession struct {
+	arrived chan struct{} // closed once the rest is set
+
 	creds     alicreds.Credentials
 	shortened bool
+	err       error
 	obtained  time.Time
 }
 
-// serves tells whether the session may go to one more reader: within reuse_ttl,
-// and while the better part of its life is left.
-func (k keptSession) serves(reuse time.Duration, now time.Time) bool {
-	life := k.creds.Expiration.Sub(k.obtained)
-	return now.Before(k.obtained.Add(reuse)) && now.Before(k.obtained.Add(life/2))
+// serves tells whether the session may go to one more reader: while it is on its
+// way, within reuse_ttl, and while the better part of its life is left.
+func (s *sharedSession) serves(reuse time.Duration, now time.Time) bool {
+	select {
+	case <-s.arrived:
+	default:
+		return true
+	}
+	life := s.creds.Expiration.Sub(s.obtained)
+	return s.err == nil && now.Before(s.obtained.Add(reuse)) && now.Before(s.obtained.Add(life/2))
 }
 
-// get returns the session kept under key, or obtains one, once for all who ask
-// at the same time. What is obtained outlives the reader that asked first.
-func (s *sessions) get(ctx context.Context, key [sha256.Size]byte, reuse time.Duration,
+// get returns the session that was obtained for the same request, or obtains
+// one, once for all who ask at the same time. What is obtained outlives the
+// reader that asked first.
+func (s *sessions) get(ctx context.Context, ask sessionRequest, reuse time.Duration,
 	obtain func(context.Context) (alicreds.Credentials, bool, error),
 ) (alicreds.Credentials, bool, error) {
-	if kept, ok := s.find(key, reuse); ok {
-		return kept.creds, kept.shortened, nil
+	s.mu.Lock()
+	shared := s.shared[ask]
+	if shared == nil || !shared.serves(reuse, time.Now()) {
+		shared = &sharedSession{arrived: make(chan struct{})}
+		s.keep(ask, shared, reuse)
+		go func() {
+			defer close(shared.arrived)
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), issueTimeout)
+			defer cancel()
+			shared.creds, shared.shortened, shared.err = obtain(ctx)
+			shared.obtained = time.Now()
+		}()
 	}
-	result := s.flight.DoChan(string(key[:]), func() (any, error) {
-		// The flight before this one may have landed since.
-		if kept, ok := s.find(key, reuse); ok {
-			return kept, nil
-		}
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), issueTimeout)
-		defer cancel()
-		creds, shortened, err := obtain(ctx)
-		if err != nil {
-			return nil, err
-		}
-		kept := keptSession{creds: creds, shortened: shortened, obtained: time.Now()}
-		s.keep(key, kept, reuse)
-		return kept, nil
-	})
+	s.mu.Unlock()
 	select {
-	case r := <-result:
-		if r.Err != nil {
-			return alicreds.Credentials{}, false, r.Err
-		}
-		kept := r.Val.(keptSession)
-		return kept.creds, kept.shortened, nil
+	case <-shared.arrived:
+		return shared.creds, shared.shortened, shared.err
 	case <-ctx.Done():
 		return alicreds.Credentials{}, false, ctx.Err()
 	}
 }
 
-// find returns the session kept under key, if it serves one more reader.
-func (s *sessions) find(key [sha256.Size]byte, reuse time.Duration) (keptSession, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	kept, ok := s.kept[key]
-	return kept, ok && kept.serves(reuse, time.Now())
-}
-
-func (s *sessions) keep(key [sha256.Size]byte, kept keptSession, reuse time.Duration) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.kept) >= maxShared {
-		for k, old := range s.kept {
-			if !old.serves(reuse, kept.obtained) {
-				delete(s.kept, k)
+// keep keeps the session where there is room, which those that serve nobody any
+// longer make.
+func (s *sessions) keep(ask sessionRequest, shared *sharedSession, reuse time.Duration) {
+	if len(s.shared) >= maxShared {
+		for key, old := range s.shared {
+			if !old.serves(reuse, time.Now()) {
+				delete(s.shared, key)
 			}
 		}
 	}
-	if s.kept == nil {
-		s.kept = map[[sha256.Size]byte]keptSession{}
+	if s.shared == nil {
+		s.shared = map[sessionRequest]*sharedSession{}
 	}
-	if len(s.kept) < maxShared {
-		s.kept[key] = kept
+	if len(s.shared) < maxShared {
+		s.shared[ask] = shared
 	}
 }

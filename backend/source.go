@@ -15,6 +15,7 @@ import (
 
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds"
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/ram"
 )
 
 // Credential types, as the Credentials tools spell them, and the two of Vault's own.
@@ -50,6 +51,9 @@ type source struct {
 	PublicKeyID           string        `json:"public_key_id,omitempty"`
 	PrivateKey            string        `json:"private_key,omitempty"`
 }
+
+// key is the AccessKey of the source.
+func (s *source) key() ram.AccessKey { return ram.AccessKey{ID: s.AccessKey, Secret: s.SecretKey} }
 
 // sourceSecrets are never read back.
 var sourceSecrets = []string{"secret_key", "security_token", "bearer_token", "private_key"}
@@ -173,22 +177,26 @@ func (s *source) validate(t string) error {
 	return nil
 }
 
-// sessionOptions are the fields that the types with a session share; who holds
-// the source (a config, or a role) says what they are.
-type sessionOptions struct {
-	RoleARN         string
-	RoleSessionName string
-	Policy          string
-	ExternalID      string
-	SourceIdentity  string
-	Duration        time.Duration
+// sessionRequest is what STS is asked for, by a config or for a reader of a role.
+// It can be compared: readers share a session if their requests are equal.
+type sessionRequest struct {
+	role   string // of the engine, that the session is for
+	source source // of the keys or the token that it is asked with
 
-	Metadata *alicreds.Metadata // of ecs_ram_role and default; nil: one of the provider's own
+	roleARN, name, policy, externalID, sourceIdentity string
+	duration                                          time.Duration
+}
+
+// assumeRole is the request as AssumeRole takes it.
+func (r sessionRequest) assumeRole() alicreds.RAMRoleARNOptions {
+	return alicreds.RAMRoleARNOptions{
+		RoleARN: r.roleARN, RoleSessionName: r.name, Policy: r.policy, ExternalID: r.externalID, SourceIdentity: r.sourceIdentity, Duration: r.duration,
+	}
 }
 
 // provider is the only place where a config, or the source of a role, becomes
 // an alicreds.Provider.
-func (s *source) provider(t string, o sessionOptions, sts alicreds.STSOptions, system logical.SystemView) (alicreds.Provider, error) {
+func (s *source) provider(t string, ask sessionRequest, metadata *alicreds.Metadata, sts alicreds.STSOptions, system logical.SystemView) (alicreds.Provider, error) {
 	switch t {
 	case typeAccessKey:
 		return alicreds.NewAccessKey(s.AccessKey, s.SecretKey)
@@ -202,34 +210,33 @@ func (s *source) provider(t string, o sessionOptions, sts alicreds.STSOptions, s
 		case s.AccessKey != "":
 			inner = typeAccessKey
 		}
-		keys, err := s.provider(inner, o, sts, system)
+		keys, err := s.provider(inner, ask, metadata, sts, system)
 		if err != nil {
 			return nil, err
 		}
-		return alicreds.NewRAMRoleARN(keys, alicreds.RAMRoleARNOptions{
-			RoleARN: o.RoleARN, RoleSessionName: o.RoleSessionName, Policy: o.Policy, ExternalID: o.ExternalID,
-			Duration: o.Duration, STSOptions: sts,
-		})
+		o := ask.assumeRole()
+		o.STSOptions = sts
+		return alicreds.NewRAMRoleARN(keys, o)
 	case typeOIDCRoleARN:
 		var token alicreds.TokenSource = alicreds.TokenFile(s.OIDCTokenFilePath)
 		if s.OIDCTokenFilePath == "" {
 			token = identityToken{system: system, audience: s.IdentityTokenAudience, ttl: s.IdentityTokenTTL}
 		}
 		return alicreds.NewOIDCRoleARN(localToken{token}, alicreds.OIDCRoleARNOptions{
-			OIDCProviderARN: s.OIDCProviderARN, RoleARN: o.RoleARN, RoleSessionName: o.RoleSessionName, Policy: o.Policy,
-			SourceIdentity: o.SourceIdentity, Duration: o.Duration, STSOptions: sts,
+			OIDCProviderARN: s.OIDCProviderARN, RoleARN: ask.roleARN, RoleSessionName: ask.name, Policy: ask.policy,
+			SourceIdentity: ask.sourceIdentity, Duration: ask.duration, STSOptions: sts,
 		})
 	case typeECSRAMRole:
-		return alicreds.NewECSRAMRole(alicreds.ECSRAMRoleOptions{RoleName: s.ECSRoleName, DisableIMDSv1: s.DisableIMDSv1, Metadata: o.Metadata})
+		return alicreds.NewECSRAMRole(alicreds.ECSRAMRoleOptions{RoleName: s.ECSRoleName, DisableIMDSv1: s.DisableIMDSv1, Metadata: metadata})
 	case typeRSAKeyPair:
-		return alicreds.NewRSAKeyPair(s.PublicKeyID, s.PrivateKey, alicreds.RSAKeyPairOptions{Duration: o.Duration, STSOptions: sts})
+		return alicreds.NewRSAKeyPair(s.PublicKeyID, s.PrivateKey, alicreds.RSAKeyPairOptions{Duration: ask.duration, STSOptions: sts})
 	case typeCredentialsURI:
 		return alicreds.NewCredentialsURI(s.CredentialsURI, alicreds.CredentialsURIOptions{RefuseMetadata: true})
 	case typeBearer:
 		return alicreds.NewBearer(s.BearerToken)
 	case typeDefault:
 		return alicreds.Default(alicreds.DefaultOptions{
-			STSOptions: sts, Getenv: surroundings, Metadata: o.Metadata,
+			STSOptions: sts, Getenv: surroundings, Metadata: metadata,
 			CLIProfile: alicreds.CLIProfileOptions{ReadOnly: true}, // a server does not change a person's files
 		})
 	}

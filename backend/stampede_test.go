@@ -40,18 +40,11 @@ func TestStaticRolesStampede(t *testing.T) {
 		ended := make(chan struct{})
 		go func() {
 			defer close(ended)
-			other := &cloud{}
-			c, err := m.cloud(t.Context(), m.storage)
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			*other = cloud{api: c.api, own: c.own, sts: c.sts, ram: c.ram}
 			for range 120 {
 				for range 15 {
-					_ = other.call(t.Context(), false, "UpdateAccessKey", map[string]string{
+					_ = m.callAs(adminKey, "UpdateAccessKey", map[string]string{
 						"UserName": "vault", "UserAccessKeyId": alisim.DefaultAccessKeyID, "Status": "Active",
-					}, nil)
+					})
 				}
 				time.Sleep(time.Second)
 			}

@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/ram"
 )
 
 const (
@@ -85,7 +86,7 @@ func (r *staticRole) defaultGrace() time.Duration {
 
 func (r *staticRole) keyState() *keyState {
 	return &keyState{
-		current: keyPair{r.AccessKey, r.SecretKey}, replaces: r.Replaces, rotation: r.Rotation, plan: r.rotationSettings,
+		current: ram.AccessKey{ID: r.AccessKey, Secret: r.SecretKey}, replaces: r.Replaces, rotation: r.Rotation, plan: r.rotationSettings,
 		overlap: r.GracePeriod, spare: staticSpare,
 	}
 }
@@ -151,7 +152,7 @@ func (b *backend) staticCalls(ctx context.Context, s logical.Storage, user, acco
 	if cloud == nil || c == nil {
 		return userKeys{}, refuse("%s", notConfigured)
 	}
-	who, err := cloud.whoami(ctx)
+	who, err := cloud.Whoami(ctx)
 	if err != nil {
 		return userKeys{}, err
 	}
@@ -171,7 +172,7 @@ type userKeys struct {
 
 func (u userKeys) owner() (account, user string) { return u.account, u.user }
 
-func (u userKeys) named() map[string]string { return map[string]string{"UserName": u.user} }
+func (u userKeys) keys() ram.Keys { return ram.Keys{User: u.user, Call: u.call} }
 
 // call keeps to the pace of all static roles of the mount together.
 func (u userKeys) call(ctx context.Context, repeatable bool, action string, params map[string]string, out any) error {
@@ -182,11 +183,11 @@ func (u userKeys) call(ctx context.Context, repeatable bool, action string, para
 	if err := limit.Wait(ctx); err != nil {
 		return err
 	}
-	return u.cloud.call(ctx, repeatable, action, params, out)
+	return u.cloud.Call(ctx, repeatable, action, params, out)
 }
 
-func (u userKeys) list(ctx context.Context) ([]listedKey, error) {
-	keys, err := listKeys(ctx, u.call, u.named())
+func (u userKeys) list(ctx context.Context) ([]ram.AccessKey, error) {
+	keys, err := u.keys().List(ctx)
 	for _, k := range keys {
 		if k.ID == u.root {
 			return nil, refuse("RAM user %s is the one whose key is in config: rotate it with config/rotate-root", u.user)
@@ -195,29 +196,29 @@ func (u userKeys) list(ctx context.Context) ([]listedKey, error) {
 	return keys, err
 }
 
-func (u userKeys) create(ctx context.Context) (keyPair, error) {
-	return createKey(ctx, u.call, u.named())
+func (u userKeys) create(ctx context.Context) (ram.AccessKey, error) {
+	return u.keys().Create(ctx)
 }
 
 func (u userKeys) disable(ctx context.Context, id string) error {
 	if id == u.root {
 		return refuse("AccessKey %s is the one in config: rotate it with config/rotate-root", id)
 	}
-	return disableKey(ctx, u.call, u.named(), id)
+	return u.keys().Disable(ctx, id)
 }
 
 func (u userKeys) remove(ctx context.Context, id string) error {
 	if id == u.root {
 		return refuse("AccessKey %s is the one in config: rotate it with config/rotate-root", id)
 	}
-	return removeKey(ctx, u.call, u.named(), id)
+	return u.keys().Delete(ctx, id)
 }
 
-func (u userKeys) probe(ctx context.Context, k keyPair) error {
+func (u userKeys) probe(ctx context.Context, k ram.AccessKey) error {
 	if err := u.b.rotations.reads.Wait(ctx); err != nil {
 		return err
 	}
-	return probeSTS(ctx, u.cloud, k, u.account, u.user)
+	return u.cloud.Probe(ctx, k, u.account, u.user)
 }
 
 // loadStaticRoles makes the queue from storage, once in the life of a process
@@ -254,16 +255,16 @@ func (b *backend) loadStaticRoles(ctx context.Context, s logical.Storage) error 
 
 // checkUser tells why the user cannot be rotated, nil if it can, with the keys
 // it has.
-func checkUser(ctx context.Context, calls userKeys) ([]listedKey, error) {
+func checkUser(ctx context.Context, calls userKeys) ([]ram.AccessKey, error) {
 	keys, err := calls.list(ctx)
-	if hasCode(err, "EntityNotExist.User") {
+	if ram.HasCode(err, "EntityNotExist.User") {
 		return nil, refuse("username: RAM user %s does not exist in the account of this mount", calls.user)
 	}
 	return keys, err
 }
 
 // adopt checks keys that were given: that they are the user's and work.
-func adopt(ctx context.Context, calls userKeys, k keyPair) error {
+func adopt(ctx context.Context, calls userKeys, k ram.AccessKey) error {
 	err := calls.probe(ctx, k)
 	var refused *openapi.Error
 	switch {

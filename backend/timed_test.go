@@ -2,7 +2,6 @@ package backend
 
 import (
 	"context"
-	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +11,7 @@ import (
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds"
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alisim"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/ram"
 )
 
 // newTimedMount is a mount for a synctest bubble: the engine, the cloud and the
@@ -76,16 +76,17 @@ func (m *mount) keysOf(user string) string {
 // works tells whether the keys of an answer are those of the user.
 func (m *mount) works(resp *logical.Response, user string) bool {
 	m.t.Helper()
-	k := keyPair{resp.Data["access_key"].(string), resp.Data["secret_key"].(string)}
+	k := ram.AccessKey{ID: resp.Data["access_key"].(string), Secret: resp.Data["secret_key"].(string)}
 	return m.keyWorks(k, user) == nil
 }
 
-func (m *mount) keyWorks(k keyPair, user string) error {
-	api, err := openapi.New(openapi.Options{HTTP: &http.Client{Transport: m.sim.Transport()}})
+func (m *mount) keyWorks(k ram.AccessKey, user string) error {
+	api, err := openapi.New(openapi.Options{HTTP: m.sim.Client()})
 	if err != nil {
-		m.t.Fatal(err)
+		return err
 	}
-	return probeSTS(context.Background(), &cloud{sts: alicreds.STSOptions{Client: api}}, k, alisim.DefaultAccountID, user)
+	c := ram.New(ram.Options{STS: alicreds.STSOptions{Client: api}})
+	return c.Probe(context.Background(), k, alisim.DefaultAccountID, user)
 }
 
 // slow is a cloud where keys take 20 s to be known everywhere.

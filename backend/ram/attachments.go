@@ -1,4 +1,4 @@
-package backend
+package ram
 
 import (
 	"context"
@@ -9,11 +9,8 @@ import (
 	"time"
 )
 
-// Kinds of those who hold policies, as Resource Management spells them.
-const (
-	principalUser = "IMSUser"
-	principalRole = "ServiceRole"
-)
+// principalTypes are the kinds of entities as Resource Management spells them.
+var principalTypes = map[Kind]string{User: "IMSUser", Role: "ServiceRole", Group: "IMSGroup"}
 
 // attachment is a policy that somebody holds: in the whole account, or for the
 // resources of one group only. RAM lists and detaches the first kind alone.
@@ -35,11 +32,11 @@ const (
 
 // detachGrants detaches what Resource Management lists under the fields of held
 // that are set. Its PrincipalName is the name of a user or role in RAM.
-func (c *cloud) detachGrants(ctx context.Context, account string, held attachment) error {
+func (c *Client) detachGrants(ctx context.Context, account string, held attachment) error {
 	ctx, cancel := context.WithTimeout(ctx, grantsTimeout)
 	defer cancel()
 	if account == "" {
-		who, err := c.whoami(ctx)
+		who, err := c.Whoami(ctx)
 		if err != nil {
 			return err
 		}
@@ -62,27 +59,27 @@ func (c *cloud) detachGrants(ctx context.Context, account string, held attachmen
 			break
 		}
 	}
-	var w wave
+	var w Wave
 	for _, a := range found {
-		w.add(func() error { return gone(c.send(ctx, c.resourceManager, true, "DetachPolicy", a.params(), nil)) })
+		w.Add(func() error { return gone(c.send(ctx, c.resourceManager, true, "DetachPolicy", a.params(), nil)) })
 	}
-	return w.run()
+	return w.Run()
 }
 
 // principalNames are what Resource Management may call the user or role, "" for
 // whatever it calls it: an account can have an alias, which then stands in names.
 func principalNames(held attachment, account string) []string {
 	switch held.PrincipalType {
-	case principalUser:
+	case principalTypes[User]:
 		return []string{held.PrincipalName + "@" + account + ".onaliyun.com", ""}
-	case principalRole:
+	case principalTypes[Role]:
 		return []string{held.PrincipalName + "@role." + account + ".onaliyunservice.com", ""}
 	}
 	return []string{""}
 }
 
 // attachments lists those that have the fields of filter that are set.
-func (c *cloud) attachments(ctx context.Context, filter attachment) ([]attachment, error) {
+func (c *Client) attachments(ctx context.Context, filter attachment) ([]attachment, error) {
 	var all []attachment
 	for page := 1; ; page++ {
 		var out struct {

@@ -1,27 +1,25 @@
-package backend
+package ram
 
 import (
 	"cmp"
 	"regexp"
-	"slices"
 	"strings"
-
-	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
 )
 
-// permission is what RAM wants of the policies of whoever makes a call: the
+// Permission is what RAM wants of the policies of whoever makes a call: the
 // action, on each of the resources. A resource is what follows the account in an
 // ARN, with the parameters of the call in <>.
-type permission struct {
-	action    string
-	resources []string
+type Permission struct {
+	Action    string
+	Resources []string
 }
 
-// permissions has every call of this mount that needs a permission. The resources
+// Permissions has every call of the engine that needs a permission, by the name
+// of the call. The resources
 // are those of the table "RAM authentication" in Alibaba Cloud's documents: a call
 // that creates or lists names nothing, so no policy can narrow it by name.
 // Resource Management publishes none for its calls.
-var permissions = map[string]permission{
+var Permissions = map[string]Permission{
 	"AssumeRole": {"sts:AssumeRole", []string{"role/<RoleName>"}},
 
 	"CreateUser":           {"ram:CreateUser", []string{"user/*"}},
@@ -64,11 +62,11 @@ var permissions = map[string]permission{
 
 var placeholder = regexp.MustCompile(`<(\w+)>`)
 
-// arns are the resources of a call with these parameters in this account. What
+// ARNs are the resources of a call with these parameters in this account. What
 // is not among the parameters stays in <>.
-func (p permission) arns(account string, params map[string]string) []string {
-	arns := make([]string, len(p.resources))
-	for n, resource := range p.resources {
+func (p Permission) ARNs(account string, params map[string]string) []string {
+	arns := make([]string, len(p.Resources))
+	for n, resource := range p.Resources {
 		owner := cmp.Or(account, "<account>")
 		if strings.HasPrefix(resource, "policy/") && params["PolicyType"] == "System" {
 			owner = "system"
@@ -78,45 +76,4 @@ func (p permission) arns(account string, params map[string]string) []string {
 		})
 	}
 	return arns
-}
-
-// grant says what to do about a call that was refused for want of permission, in
-// the words of RAM where the refusal tells, and with who and on where it does not.
-func grant(refused *openapi.Error, who string, on []string) string {
-	denied, p := refused.Denied, permissions[refused.Action]
-	action := cmp.Or(denied.Action, p.action, "the action")
-	if denied.Resource != "" && !slices.Contains(on, denied.Resource) {
-		on = []string{denied.Resource}
-	}
-	if len(on) == 0 {
-		on = p.arns("", nil)
-	}
-	what := action
-	if len(on) > 0 {
-		what += " on " + strings.Join(on, " and on ")
-	}
-	if who == "" {
-		who = "the principal of this mount (read config/caller-identity to see it)"
-		if denied.PrincipalDisplayName != "" {
-			who = denied.PrincipalDisplayName + ", the principal of this mount"
-		}
-	}
-	explicit := denied.NoPermissionType == "ExplicitDeny"
-	switch kind := denied.PolicyType; {
-	case kind == "ControlPolicy":
-		return "A control policy of the resource directory does not allow " + what + ": no grant in this account helps. Ask who manages the directory."
-	case kind == "SessionPolicy":
-		return "The session policy of this mount's own session does not allow " + what + ": no grant helps. Look at policy in config, or at whoever made the session."
-	case kind == "AssumeRolePolicy" && explicit:
-		return "The trust policy of the RAM role denies it to " + who + ": take the Deny out of the trust policy."
-	case kind == "AssumeRolePolicy":
-		return "The trust policy of the RAM role must name " + who + ", and its conditions, such as an external id, must hold: compare external_id."
-	case explicit:
-		return "A policy (" + cmp.Or(kind, "of a kind that the refusal does not tell") + ") denies " + what + " to " + who + " with Deny: a grant does not help. Take the Deny out, or narrow it."
-	}
-	fix := "Grant " + what + " to " + who + "."
-	if refused.Action == "AssumeRole" {
-		fix += " The trust policy of the RAM role must name that principal too, and an external id there must be in external_id. The root account can never assume a role."
-	}
-	return fix
 }

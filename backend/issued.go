@@ -1,0 +1,63 @@
+package backend
+
+import (
+	"time"
+
+	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/ram"
+)
+
+// issued is what was, or was about to be, created for one lease: the content of
+// a WAL entry, of the index, and of the lease itself. Its JSON form is the
+// lease's, of which username, access_key_id and the first two lists are those of
+// Vault's built-in engine. Lists may be null or missing in a lease of that
+// engine.
+type issued struct {
+	UserName       string       `json:"username"`
+	RAMRole        string       `json:"ram_role,omitempty"` // instead of a user
+	AccessKeyID    string       `json:"access_key_id"`
+	InlinePolicies []ram.Policy `json:"inline_policies"`           // this lease's: deleted
+	RemotePolicies []ram.Policy `json:"remote_policies"`           // others': detached
+	SharedPolicies []string     `json:"shared_policies,omitempty"` // those of RemotePolicies that are the mount's
+	RAMGroups      []string     `json:"ram_groups"`
+	AccountID      string       `json:"account_id"`
+	CreatedAt      time.Time    `json:"created_at"`
+}
+
+// name is that of the user or the role; neither is ever used twice.
+func (u issued) name() string { return u.UserName + u.RAMRole }
+
+// issuedOf is a user or role of which nothing but the name is known.
+func issuedOf(e ram.Entity) issued {
+	if e.Kind == ram.Role {
+		return issued{RAMRole: e.Name}
+	}
+	return issued{UserName: e.Name}
+}
+
+// entity is the user or role.
+func (u issued) entity() ram.Entity {
+	if u.RAMRole != "" {
+		return ram.Entity{Kind: ram.Role, Name: u.RAMRole}
+	}
+	return ram.Entity{Kind: ram.User, Name: u.UserName}
+}
+
+func (u issued) origin() ram.Origin { return ram.Origin{AccountID: u.AccountID, At: u.CreatedAt} }
+
+// made is what is to be removed.
+func (u issued) made() ram.Made {
+	return ram.Made{
+		Entity: u.entity(), AccessKeyID: u.AccessKeyID, Policies: u.RemotePolicies, OwnPolicies: u.InlinePolicies,
+		Groups: u.RAMGroups, Origin: u.origin(),
+	}
+}
+
+// leaseData is what a lease carries, as it comes back from Vault.
+func (u issued) leaseData(roleType, roleName string) (map[string]interface{}, error) {
+	data := map[string]interface{}{}
+	err := recode(u, &data)
+	data["secret_type"] = secretType
+	data["role_type"] = roleType
+	data["role_name"] = roleName
+	return data, err
+}

@@ -1,0 +1,139 @@
+// Package ram is STS and RAM as the engine speaks of them: who the mount is,
+// which users, roles and policies it makes, and how they go until nothing of
+// them is left. It knows nothing of Vault.
+//
+// What is made for one lease is a [Plan], created by [Client.Create] and
+// [Client.Equip], and [Made], removed by [Client.Remove]. The keys of one user
+// are [Keys]. What each call needs to be allowed is in [Permissions].
+package ram
+
+import (
+	"cmp"
+	"context"
+	"strings"
+	"sync/atomic"
+
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
+)
+
+// Options of a Client.
+type Options struct {
+	API *openapi.Client     // sends the calls
+	Own alicreds.Provider   // credentials that sign them
+	STS alicreds.STSOptions // where STS is
+
+	// Endpoint and ResourceManagerEndpoint are those of RAM and of Resource
+	// Management; see openapi.CheckEndpoint. Empty: by Region and VPC.
+	Endpoint                string
+	ResourceManagerEndpoint string
+	Region                  string
+	VPC                     bool
+}
+
+// Client is STS and RAM as one principal. It is safe for concurrent use, and
+// keeps connections, credentials and the identity it was once told.
+type Client struct {
+	api *openapi.Client
+	own alicreds.Provider
+	sts alicreds.STSOptions
+
+	ram, resourceManager service
+
+	identity atomic.Pointer[Identity] // asked for once
+}
+
+// New makes a Client. It calls nothing.
+func New(o Options) *Client {
+	return &Client{
+		api: o.API, own: o.Own, sts: o.STS,
+		ram:             service{cmp.Or(o.Endpoint, Host("ram", o.Region, o.VPC)), version},
+		resourceManager: service{cmp.Or(o.ResourceManagerEndpoint, Host("resourcemanager", o.Region, o.VPC)), resourceManagerVersion},
+	}
+}
+
+// Close closes the connections that no call uses at the moment.
+func (c *Client) Close() { c.api.CloseIdleConnections() }
+
+// STS is where STS is, for sources of credentials that ask it themselves.
+func (c *Client) STS() alicreds.STSOptions { return c.sts }
+
+// service is where an API is called, and by which version.
+type service struct{ endpoint, version string }
+
+func (s service) request(repeatable bool, action string, params map[string]string, keys openapi.Keys) openapi.Request {
+	return openapi.Request{Endpoint: s.endpoint, Action: action, Version: s.version, Params: params, Keys: keys, Repeatable: repeatable}
+}
+
+// Call sends a call of RAM, and decodes its answer into out, which may be nil.
+// repeatable says that executing it twice does no harm.
+func (c *Client) Call(ctx context.Context, repeatable bool, action string, params map[string]string, out any) error {
+	return c.send(ctx, c.ram, repeatable, action, params, out)
+}
+
+// CallAs is Call with other keys than the client's own.
+func (c *Client) CallAs(ctx context.Context, keys openapi.Keys, repeatable bool, action string, params map[string]string, out any) error {
+	return c.api.Do(ctx, c.ram.request(repeatable, action, params, keys), out)
+}
+
+func (c *Client) send(ctx context.Context, to service, repeatable bool, action string, params map[string]string, out any) error {
+	own, err := c.own.Retrieve(ctx)
+	if err != nil {
+		return err
+	}
+	return c.api.Do(ctx, to.request(repeatable, action, params, own.Keys()), out)
+}
+
+// AssumeRole asks for a session with the client's own credentials.
+func (c *Client) AssumeRole(ctx context.Context, o alicreds.RAMRoleARNOptions) (alicreds.Credentials, error) {
+	own, err := c.own.Retrieve(ctx)
+	if err != nil {
+		return alicreds.Credentials{}, err
+	}
+	o.STSOptions = c.sts
+	return alicreds.AssumeRole(ctx, own.Keys(), o)
+}
+
+// Identity is who keys belong to.
+type Identity struct {
+	alicreds.Identity
+	Source string // of the keys, as in alicreds.Credentials
+}
+
+// Principal is who the identity is to a trust policy: the user, or the role
+// whose session it works with.
+func (i Identity) Principal() string {
+	role, found := strings.CutPrefix(i.ARN, "acs:ram::"+i.AccountID+":assumed-role/")
+	if !found {
+		return i.ARN
+	}
+	role, _, _ = strings.Cut(role, "/")
+	return "acs:ram::" + i.AccountID + ":role/" + role
+}
+
+// CallerIdentity asks who the client is.
+func (c *Client) CallerIdentity(ctx context.Context) (Identity, error) {
+	own, err := c.own.Retrieve(ctx)
+	if err != nil {
+		return Identity{}, err
+	}
+	id, err := alicreds.CallerIdentity(ctx, own.Keys(), c.sts)
+	return Identity{id, own.Source}, err
+}
+
+// Whoami is CallerIdentity, asked once.
+func (c *Client) Whoami(ctx context.Context) (Identity, error) {
+	if id := c.identity.Load(); id != nil {
+		return *id, nil
+	}
+	who, err := c.CallerIdentity(ctx)
+	if err == nil {
+		c.identity.Store(&who)
+	}
+	return who, err
+}
+
+// IdentityOf asks who other keys belong to.
+func (c *Client) IdentityOf(ctx context.Context, keys openapi.Keys) (alicreds.Identity, error) {
+	return alicreds.CallerIdentity(ctx, keys, c.sts)
+}

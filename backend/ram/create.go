@@ -1,0 +1,105 @@
+package ram
+
+import (
+	"context"
+	"strconv"
+	"time"
+)
+
+// Plan is what is to be created for one lease: a user or a role, and what it
+// gets. All names are random, so that what has one of them already is what an
+// earlier attempt of the same call left.
+type Plan struct {
+	Entity     Entity
+	Mark       string // comment of the user, description of the role
+	Documents  []Document
+	Policies   []Policy // exist, and are attached
+	Groups     []string // of a user
+	Trust      string   // of a role: its AssumeRolePolicyDocument
+	MaxSession time.Duration
+}
+
+// Document is a custom policy to be created and attached.
+type Document struct {
+	Name   string
+	Text   string
+	Mark   string // description of the policy
+	Shared bool   // others may hold it, and may delete it when they go
+	Exists bool   // somebody else holds it at the moment
+}
+
+func (d Document) policy() Policy { return Policy{d.Name, "Custom"} }
+
+// Create creates the entity and the policies, in one wave of parallel calls.
+func (c *Client) Create(ctx context.Context, p Plan) error {
+	var w Wave
+	w.Add(func() error { return c.create(ctx, p) })
+	for _, d := range p.Documents {
+		if !d.Exists {
+			w.Add(func() error { return c.createPolicy(ctx, d) })
+		}
+	}
+	return w.Run()
+}
+
+func (c *Client) create(ctx context.Context, p Plan) error {
+	params := p.Entity.params("Comments", p.Mark)
+	if p.Entity.Kind == Role {
+		params = p.Entity.params("Description", p.Mark, "AssumeRolePolicyDocument", p.Trust,
+			"MaxSessionDuration", strconv.Itoa(int(p.MaxSession/time.Second)))
+	}
+	err := c.Call(ctx, true, "Create"+string(p.Entity.Kind), params, nil)
+	return unless(err, "EntityAlreadyExists."+string(p.Entity.Kind))
+}
+
+func (c *Client) createPolicy(ctx context.Context, d Document) error {
+	err := c.Call(ctx, true, "CreatePolicy", map[string]string{
+		"PolicyName": d.Name, "PolicyDocument": d.Text, "Description": d.Mark,
+	}, nil)
+	return unless(err, "EntityAlreadyExists.Policy")
+}
+
+// Equip gives the entity what the plan has for it, in a second wave: an
+// AccessKey to a user, policies, groups. RAM may not show at once what
+// [Client.Create] has made; Equip waits for that.
+func (c *Client) Equip(ctx context.Context, p Plan) (AccessKey, error) {
+	visible := func(call func() error) error {
+		return Eventually(ctx, "EntityNotExist."+string(p.Entity.Kind), call)
+	}
+	var w Wave
+	var key AccessKey
+	if p.Entity.Kind == User {
+		w.Add(func() error {
+			return visible(func() (err error) {
+				key, err = Keys{User: p.Entity.Name, Call: c.Call}.Create(ctx)
+				return err
+			})
+		})
+	}
+	for _, policy := range p.Policies {
+		w.Add(func() error { return visible(func() error { return c.attach(ctx, p.Entity, policy) }) })
+	}
+	for _, d := range p.Documents {
+		w.Add(func() error {
+			return Eventually(ctx, "EntityNotExist.Policy", func() error {
+				err := visible(func() error { return c.attach(ctx, p.Entity, d.policy()) })
+				if d.Shared && HasCode(err, "EntityNotExist.Policy") {
+					// The last lease before this one took it away just now.
+					if again := c.createPolicy(ctx, d); again != nil {
+						return again
+					}
+				}
+				return err
+			})
+		})
+	}
+	for _, group := range p.Groups {
+		w.Add(func() error {
+			return visible(func() error {
+				err := c.Call(ctx, true, "AddUserToGroup", p.Entity.params("GroupName", group), nil)
+				return unless(err, "EntityAlreadyExists.User.Group")
+			})
+		})
+	}
+	return key, w.Run()
+}

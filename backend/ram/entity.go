@@ -1,0 +1,129 @@
+package ram
+
+import (
+	"context"
+	"slices"
+	"strings"
+)
+
+// Kind is a kind of entity, spelled as in the names of RAM's calls, parameters
+// and codes: AttachPolicyToUser, UserName, EntityNotExist.User.
+type Kind string
+
+// The kinds of entities that hold policies.
+const (
+	User  Kind = "User"
+	Role  Kind = "Role"
+	Group Kind = "Group"
+)
+
+// Entity is a user, role or group of the account.
+type Entity struct {
+	Kind Kind
+	Name string
+}
+
+// String is "user x", as errors have it.
+func (e Entity) String() string { return strings.ToLower(string(e.Kind)) + " " + e.Name }
+
+// params name the entity, and what else is given: name, value, ...
+func (e Entity) params(more ...string) map[string]string {
+	params := map[string]string{string(e.Kind) + "Name": e.Name}
+	for i := 0; i < len(more); i += 2 {
+		params[more[i]] = more[i+1]
+	}
+	return params
+}
+
+// Policy names a policy. Its type is System or Custom.
+type Policy struct {
+	Name string `json:"name"`
+	Type string `json:"type"`
+}
+
+// Exists asks for the entity; its error says why it cannot be told, or, by
+// [NotExist], that there is none.
+func (c *Client) Exists(ctx context.Context, e Entity) error {
+	return c.Call(ctx, true, "Get"+string(e.Kind), e.params(), nil)
+}
+
+// attach and detach succeed where nothing is left to do.
+
+func (c *Client) attach(ctx context.Context, e Entity, p Policy) error {
+	err := c.Call(ctx, true, "AttachPolicyTo"+string(e.Kind), e.params("PolicyName", p.Name, "PolicyType", p.Type), nil)
+	return unless(err, "EntityAlreadyExists."+string(e.Kind)+".Policy")
+}
+
+func (c *Client) detach(ctx context.Context, e Entity, p Policy) error {
+	return gone(c.Call(ctx, true, "DetachPolicyFrom"+string(e.Kind), e.params("PolicyName", p.Name, "PolicyType", p.Type), nil))
+}
+
+// policiesOf lists what the entity holds in the whole account; nothing where
+// there is no such entity.
+func (c *Client) policiesOf(ctx context.Context, e Entity) ([]Policy, error) {
+	var out struct {
+		Policies struct {
+			Policy []struct{ PolicyName, PolicyType string }
+		}
+	}
+	err := gone(c.Call(ctx, true, "ListPoliciesFor"+string(e.Kind), e.params(), &out))
+	var policies []Policy
+	for _, p := range out.Policies.Policy {
+		policies = append(policies, Policy{Name: p.PolicyName, Type: p.PolicyType})
+	}
+	return policies, err
+}
+
+// holdersOf lists who holds the custom policy in the whole account. RAM may go
+// on listing a holder for a while after the policy was detached.
+func (c *Client) holdersOf(ctx context.Context, policy string) ([]Entity, error) {
+	var out struct {
+		Users  struct{ User []struct{ UserName string } }
+		Groups struct{ Group []struct{ GroupName string } }
+		Roles  struct{ Role []struct{ RoleName string } }
+	}
+	err := gone(c.Call(ctx, true, "ListEntitiesForPolicy", map[string]string{"PolicyName": policy, "PolicyType": "Custom"}, &out))
+	var holders []Entity
+	for _, u := range out.Users.User {
+		holders = append(holders, Entity{User, u.UserName})
+	}
+	for _, g := range out.Groups.Group {
+		holders = append(holders, Entity{Group, g.GroupName})
+	}
+	for _, r := range out.Roles.Role {
+		holders = append(holders, Entity{Role, r.RoleName})
+	}
+	return holders, err
+}
+
+// held tells whether the custom policy is attached to anything that exists. Who
+// may not ask does not insist on the deletion.
+func (c *Client) held(ctx context.Context, policy string) (bool, error) {
+	holders, err := c.holdersOf(ctx, policy)
+	held := slices.ContainsFunc(holders, func(e Entity) bool { return e.Kind == Group })
+	for _, e := range holders {
+		if err != nil || held {
+			break
+		}
+		var policies []Policy
+		policies, err = c.policiesOf(ctx, e)
+		held = slices.Contains(policies, Policy{policy, "Custom"})
+	}
+	if HasCode(err, NoPermission) {
+		return true, nil
+	}
+	return held, err
+}
+
+// groupsOf lists the groups that the user is in.
+func (c *Client) groupsOf(ctx context.Context, user Entity) ([]Entity, error) {
+	var out struct {
+		Groups struct{ Group []struct{ GroupName string } }
+	}
+	err := gone(c.Call(ctx, true, "ListGroupsForUser", user.params(), &out))
+	var groups []Entity
+	for _, g := range out.Groups.Group {
+		groups = append(groups, Entity{Group, g.GroupName})
+	}
+	return groups, err
+}

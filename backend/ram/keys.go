@@ -1,0 +1,109 @@
+package ram
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
+)
+
+// AccessKey is the key of a user. It does not print its secret.
+type AccessKey struct {
+	ID     string `json:"access_key"`
+	Secret string `json:"secret_key"` // RAM tells it once, at the creation
+	Status string `json:"-"`          // in lists: Active or Inactive
+}
+
+// Format leaves the secret out.
+func (k AccessKey) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "AccessKey "+k.ID) }
+
+// Signing are the keys that sign a call as this key's user.
+func (k AccessKey) Signing() openapi.Keys {
+	return openapi.Keys{AccessKeyID: k.ID, AccessKeySecret: k.Secret}
+}
+
+// Keys are the AccessKeys of one user. RAM allows a user two.
+type Keys struct {
+	User string // "": whoever makes the call
+	Call func(ctx context.Context, repeatable bool, action string, params map[string]string, out any) error
+}
+
+func (k Keys) params(id string) map[string]string {
+	params := map[string]string{}
+	if k.User != "" {
+		params["UserName"] = k.User
+	}
+	if id != "" {
+		params["UserAccessKeyId"] = id
+	}
+	return params
+}
+
+// wireKey is an AccessKey in an answer of RAM.
+type wireKey struct {
+	ID     string `json:"AccessKeyId"`
+	Secret string `json:"AccessKeySecret"`
+	Status string
+}
+
+// List lists the keys, without their secrets.
+func (k Keys) List(ctx context.Context) ([]AccessKey, error) {
+	var out struct {
+		AccessKeys struct{ AccessKey []wireKey }
+	}
+	err := k.Call(ctx, true, "ListAccessKeys", k.params(""), &out)
+	var keys []AccessKey
+	for _, w := range out.AccessKeys.AccessKey {
+		keys = append(keys, AccessKey(w))
+	}
+	return keys, err
+}
+
+// Create makes a key. It is never repeated after an ambiguous failure: RAM tells
+// the secret once, and would keep a key that nobody knows.
+func (k Keys) Create(ctx context.Context) (AccessKey, error) {
+	var out struct{ AccessKey wireKey }
+	if err := k.Call(ctx, false, "CreateAccessKey", k.params(""), &out); err != nil {
+		return AccessKey{}, err
+	}
+	if out.AccessKey.ID == "" || out.AccessKey.Secret == "" {
+		return AccessKey{}, errors.New("CreateAccessKey: the answer lacks the AccessKeyId or the AccessKeySecret")
+	}
+	return AccessKey(out.AccessKey), nil
+}
+
+// Disable makes the key inactive. A key that is not there counts as disabled.
+func (k Keys) Disable(ctx context.Context, id string) error {
+	params := k.params(id)
+	params["Status"] = "Inactive"
+	return gone(k.Call(ctx, true, "UpdateAccessKey", params, nil))
+}
+
+// Delete deletes the key. A key that is not there counts as deleted. RAM deletes
+// active keys; where it should refuse one, the key is disabled first.
+func (k Keys) Delete(ctx context.Context, id string) error {
+	remove := func() error { return gone(k.Call(ctx, true, "DeleteAccessKey", k.params(id), nil)) }
+	err := remove()
+	var refused *openapi.Error
+	if !errors.As(err, &refused) || refused.Temporary() || openapi.Ambiguous(err) || refused.Code == NoPermission {
+		return err
+	}
+	if k.Disable(ctx, id) != nil {
+		return err
+	}
+	return remove()
+}
+
+// Probe tells whether STS takes the key, and for that user's.
+func (c *Client) Probe(ctx context.Context, k AccessKey, account, user string) error {
+	who, err := c.IdentityOf(ctx, k.Signing())
+	if err != nil {
+		return err
+	}
+	if want := "acs:ram::" + account + ":user/" + user; who.ARN != want {
+		return fmt.Errorf("AccessKey %s belongs to %s, not to %s", k.ID, who.ARN, want)
+	}
+	return nil
+}

@@ -1,0 +1,250 @@
+package ram
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// removalRounds bounds how often what is in the way of a deletion is listed and
+// removed.
+const removalRounds = 4
+
+// Made is what was, or was about to be, made for one lease.
+type Made struct {
+	Entity      Entity
+	AccessKeyID string   // of a user; "" where it is not known
+	Policies    []Policy // attached; others may hold them too
+	OwnPolicies []Policy // attached and made for this lease alone: they go with it
+	Groups      []string
+	Origin      Origin
+}
+
+// Origin is where and when something was made.
+type Origin struct {
+	AccountID string // "" where it is not known
+	At        time.Time
+}
+
+// Remove removes the entity and its own policies. It may be called any number of
+// times, and each step counts what is already gone as done. It removes first
+// what it knows of, and lists and removes the rest where it knows too little (no
+// AccessKey ID) or RAM says that something is left.
+func (c *Client) Remove(ctx context.Context, m Made) error {
+	if m.Entity.Name == "" {
+		return errors.New("there is no name of a user or role to clean up after")
+	}
+	known := holdings{policies: slices.Concat(m.OwnPolicies, m.Policies)}
+	for _, group := range m.Groups {
+		known.groups = append(known.groups, Entity{Group, group})
+	}
+	if m.Entity.Kind == User {
+		known.keys = []AccessKey{{ID: m.AccessKeyID}}
+		if m.AccessKeyID == "" {
+			var err error
+			if known.keys, err = c.keysOf(ctx, m.Entity); err != nil {
+				return err
+			}
+		}
+	}
+	if err := c.strip(ctx, m.Entity, known); err != nil {
+		return err
+	}
+	var w Wave
+	w.Add(func() error { return c.remove(ctx, m.Origin, c.removalOf(m.Entity)) })
+	for _, p := range m.OwnPolicies {
+		w.Add(func() error { return c.remove(ctx, m.Origin, c.removalOfPolicy(p.Name)) })
+	}
+	return w.Run()
+}
+
+// RemoveUnused deletes a custom policy that several entities may have held.
+// RAM has the last word: it refuses while anything holds the policy, which
+// stays then.
+func (c *Client) RemoveUnused(ctx context.Context, policy string, o Origin) (stays bool, err error) {
+	err = c.remove(ctx, o, removal{
+		what: "policy " + policy, absent: "EntityNotExist.Policy",
+		delete: func(ctx context.Context) error { return c.DeleteUnused(ctx, policy) },
+	})
+	if !deleteConflict(err) {
+		return false, err
+	}
+	held, unsure := c.held(ctx, policy)
+	switch {
+	case unsure != nil:
+		return false, unsure
+	case held:
+		return true, nil
+	}
+	return false, err // RAM has yet to see the last detachment
+}
+
+// DeleteUnused leaves it to RAM to refuse while anything holds the policy. Only
+// versions that somebody added go with it.
+func (c *Client) DeleteUnused(ctx context.Context, policy string) error {
+	err := c.Call(ctx, true, "DeletePolicy", map[string]string{"PolicyName": policy}, nil)
+	if HasCode(err, "DeleteConflict.Policy.Version") {
+		err = c.deletePolicy(ctx, policy)
+	}
+	return err
+}
+
+func (c *Client) deletePolicy(ctx context.Context, name string) error {
+	return c.Call(ctx, true, "DeletePolicy", map[string]string{"PolicyName": name, "CascadingDelete": "true"}, nil)
+}
+
+// holdings are what an entity has.
+type holdings struct {
+	keys     []AccessKey
+	policies []Policy
+	groups   []Entity
+}
+
+// strip takes everything named from the entity. It tries all of it before it
+// returns the first failure, so that one refusal leaves no more than it must.
+func (c *Client) strip(ctx context.Context, e Entity, h holdings) error {
+	var w Wave
+	for _, k := range h.keys {
+		w.Add(func() error { return Keys{User: e.Name, Call: c.Call}.Delete(ctx, k.ID) })
+	}
+	for _, p := range h.policies {
+		w.Add(func() error { return c.detach(ctx, e, p) })
+	}
+	for _, group := range h.groups {
+		w.Add(func() error {
+			return gone(c.Call(ctx, true, "RemoveUserFromGroup", e.params("GroupName", group.Name), nil))
+		})
+	}
+	return w.Run()
+}
+
+// keysOf lists the keys of a user; none where there is no such user.
+func (c *Client) keysOf(ctx context.Context, user Entity) ([]AccessKey, error) {
+	keys, err := Keys{User: user.Name, Call: c.Call}.List(ctx)
+	return keys, gone(err)
+}
+
+// empty lists what the entity has and removes it, whoever gave it.
+func (c *Client) empty(ctx context.Context, e Entity) error {
+	var h holdings
+	var w Wave
+	w.Add(func() (err error) { h.policies, err = c.policiesOf(ctx, e); return })
+	if e.Kind == User {
+		w.Add(func() (err error) { h.keys, err = c.keysOf(ctx, e); return })
+		w.Add(func() (err error) { h.groups, err = c.groupsOf(ctx, e); return })
+		// Only an administrator adds these two, and the mount may lack the right
+		// to remove them: DeleteUser then goes on to say which is in the way.
+		for _, action := range []string{"DeleteLoginProfile", "UnbindMFADevice"} {
+			w.Add(func() error { return unless(gone(c.Call(ctx, true, action, e.params(), nil)), NoPermission) })
+		}
+	}
+	if err := w.Run(); err != nil {
+		return err
+	}
+	return c.strip(ctx, e, h)
+}
+
+// detachEverywhere takes the custom policy from everything that RAM lists.
+func (c *Client) detachEverywhere(ctx context.Context, policy string) error {
+	holders, err := c.holdersOf(ctx, policy)
+	if err != nil {
+		return err
+	}
+	var w Wave
+	for _, e := range holders {
+		w.Add(func() error { return c.detach(ctx, e, Policy{policy, "Custom"}) })
+	}
+	return w.Run()
+}
+
+// removal is the deletion of one thing, and what clears its way while RAM
+// answers DeleteConflict.
+type removal struct {
+	what   string                      // "user vault-x"
+	absent string                      // code of the answer that there is none
+	delete func(context.Context) error // tells, too, that there is none
+
+	// empty takes away what RAM lists, and grants is what Resource Management
+	// lists of it. Without empty nothing is taken from anybody.
+	empty  func(context.Context) error
+	grants attachment
+}
+
+func (c *Client) removalOf(e Entity) removal {
+	return removal{
+		what: e.String(), absent: "EntityNotExist." + string(e.Kind),
+		delete: func(ctx context.Context) error { return c.Call(ctx, true, "Delete"+string(e.Kind), e.params(), nil) },
+		empty:  func(ctx context.Context) error { return c.empty(ctx, e) },
+		grants: attachment{PrincipalType: principalTypes[e.Kind], PrincipalName: e.Name},
+	}
+}
+
+// removalOfPolicy is that of a policy made for one lease, whomever it has been
+// attached to since.
+func (c *Client) removalOfPolicy(name string) removal {
+	return removal{
+		what: "policy " + name, absent: "EntityNotExist.Policy",
+		delete: func(ctx context.Context) error { return c.deletePolicy(ctx, name) },
+		empty:  func(ctx context.Context) error { return c.detachEverywhere(ctx, name) },
+		grants: attachment{PolicyType: "Custom", PolicyName: name},
+	}
+}
+
+// remove deletes. Where RAM says that something is in the way, everything of
+// the kind is listed and removed, whoever added it: the thing is ours, and
+// nothing of it may survive the lease. RAM lists no grant of a resource group,
+// and refuses for it all the same: the second time that policies are in the way,
+// Resource Management is asked.
+func (c *Client) remove(ctx context.Context, o Origin, r removal) error {
+	var unknown error // why Resource Management did not tell
+	for round := 1; ; round++ {
+		err := r.delete(ctx)
+		switch {
+		case HasCode(err, r.absent):
+			return c.believeGone(ctx, o, r.what)
+		case !deleteConflict(err):
+			return err
+		case round == removalRounds && unknown != nil:
+			return fmt.Errorf("%w (RAM lists no grants of resource groups, and they could not be looked for: %w)", err, unknown)
+		case round == removalRounds:
+			return err
+		}
+		if r.empty != nil {
+			if err := r.empty(ctx); err != nil {
+				return err
+			}
+			if round == 1 {
+				continue
+			}
+			if policiesInTheWay(err) && unknown == nil {
+				unknown = c.detachGrants(ctx, o.AccountID, r.grants)
+			}
+		}
+		// The removals may not be visible yet.
+		if err := Pause(ctx, time.Duration(round)*500*time.Millisecond); err != nil {
+			return err
+		}
+	}
+}
+
+// believeGone decides whether "does not exist" means that it is gone. It does
+// not right after the creation, which may not be visible yet, and not when the
+// mount has since been pointed at another account.
+func (c *Client) believeGone(ctx context.Context, o Origin, what string) error {
+	if age := time.Since(o.At); age < VisibleWithin {
+		return fmt.Errorf("the %s was created %s ago and may not be visible yet: clean-up is to be repeated", what, age.Round(time.Second))
+	}
+	if o.AccountID == "" {
+		return nil
+	}
+	who, err := c.Whoami(ctx)
+	if err != nil {
+		return fmt.Errorf("the %s does not exist, but it could not be confirmed that this mount still works in account %s: %w", what, o.AccountID, err)
+	}
+	if who.AccountID != o.AccountID {
+		return fmt.Errorf("the %s belongs to account %s, but this mount is now configured for account %s", what, o.AccountID, who.AccountID)
+	}
+	return nil
+}
