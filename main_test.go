@@ -28,7 +28,8 @@ func TestImportArrows(t *testing.T) {
 	}
 	arrows := map[string][]string{
 		"":                     append(vault, module+"/backend"),
-		"/backend":             append(vault, module+"/backend/ram", module+"/alicreds", module+"/alicreds/openapi", "golang.org/x/...", "github.com/robfig/cron/v3"),
+		"/backend":             append(vault, module+"/backend/policy", module+"/backend/ram", module+"/alicreds", module+"/alicreds/openapi", "golang.org/x/...", "github.com/robfig/cron/v3"),
+		"/backend/policy":      {"github.com/hashicorp/vault/sdk/framework", "github.com/hashicorp/vault/sdk/logical", "github.com/hashicorp/vault/sdk/helper/template", "github.com/hashicorp/go-secure-stdlib/base62"},
 		"/backend/ram":         {module + "/alicreds", module + "/alicreds/openapi"}, // knows no Vault
 		"/alicreds":            {"golang.org/x/...", module + "/alicreds/openapi"},
 		"/alicreds/openapi":    {},

@@ -531,11 +531,7 @@ func TestHelpAnchors(t *testing.T) {
 			t.Errorf("troubleshooting.md has no heading for %s", code)
 		}
 	}
-	sources, err := filepath.Glob("*.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, source := range sources {
+	for _, source := range sources(t) {
 		for _, link := range regexp.MustCompile(`docs/([a-z-]+\.md)#([a-z0-9_-]+)`).FindAllStringSubmatch(readPage(t, source), -1) {
 			if !slices.Contains(anchors(readPage(t, "../docs/"+link[1])), link[2]) {
 				t.Errorf("%s links to %s, which has no such heading", source, link[0])

@@ -2,8 +2,7 @@ package backend
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
+	"crypto/rand"
 	"fmt"
 	"slices"
 	"strings"
@@ -73,17 +72,6 @@ func (b *backend) remove(ctx context.Context, s logical.Storage, c *cloud, u iss
 	return s.Delete(ctx, issuedPrefix+u.name())
 }
 
-// sharedPolicyName is the same for the same document in the same mount.
-func sharedPolicyName(template, roleName, tag, document string) string {
-	prefix := "vault"
-	if template != "" {
-		if filled, err := fillTemplate(template, "", roleName); err == nil {
-			prefix, _ = fit(word(filled, ""), "", maxPolicyName-2-8-32)
-		}
-	}
-	return joinNonEmpty("-", prefix, digest(tag, 8), digest(document, 32))
-}
-
 // tagKey keeps what tells this mount in this cluster apart from every other: a
 // replicated mount has the same id in several clusters, and each has leases and
 // an index of its own. It is local to the cluster.
@@ -104,7 +92,7 @@ func (b *backend) tag(ctx context.Context, s logical.Storage) (string, error) {
 		return "", err
 	}
 	if stored == nil {
-		made := "vault " + b.uuid + " " + randomName()[:8]
+		made := "vault " + b.uuid + " " + strings.ToLower(rand.Text()[:8])
 		if err := save(ctx, s, tagKey, &made); err != nil {
 			return "", err
 		}
@@ -112,11 +100,6 @@ func (b *backend) tag(ctx context.Context, s logical.Storage) (string, error) {
 	}
 	b.ownTag = *stored
 	return b.ownTag, nil
-}
-
-func digest(s string, length int) string {
-	sum := sha256.Sum256([]byte(s))
-	return hex.EncodeToString(sum[:])[:length]
 }
 
 // holders counts who uses which shared policy. The index in storage is the

@@ -6,13 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/policy"
 	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/ram"
 )
 
@@ -29,7 +29,7 @@ func (b *backend) plan(ctx context.Context, i issuance, kind ram.Kind) (issued, 
 	if who.IdentityType == "Account" && kind == ram.Role {
 		return refuse("the keys of config are those of the root account, which can assume no role: configure those of a RAM user")
 	}
-	name, err := makeUserName(cmp.Or(i.role.UsernameTemplate, i.cloud.usernameTemplate), i.req.DisplayName, i.name)
+	name, err := policy.UserName(cmp.Or(i.role.UsernameTemplate, i.cloud.usernameTemplate), i.req.DisplayName, i.name)
 	if err != nil {
 		return refuse("username_template: %s", err)
 	}
@@ -45,18 +45,18 @@ func (b *backend) plan(ctx context.Context, i issuance, kind ram.Kind) (issued, 
 	u.InlinePolicies, u.RemotePolicies, u.RAMGroups = []ram.Policy{}, slices.Clone(remote), p.Groups
 	u.AccountID, u.CreatedAt = who.AccountID, time.Now().UTC().Truncate(time.Second)
 	for n, inline := range i.role.InlinePolicies {
-		document, err := render(string(inline.PolicyDocument), i.req, b.System(), maxPolicyDocument)
+		document, err := policy.Render(string(inline.PolicyDocument), policy.MaxDocument, i.req.EntityID, b.System())
 		if err != nil {
 			return refuse("inline_policies[%d] %s", n, err)
 		}
 		d := ram.Document{Text: document, Mark: mark.ofMount, Shared: !i.role.PolicyPerLease}
 		if !d.Shared {
-			d.Name = policyName(name, inline.Hash)
+			d.Name = policy.OwnName(name, inline.Hash)
 			u.InlinePolicies = append(u.InlinePolicies, ram.Policy{Name: d.Name, Type: "Custom"})
 			p.Documents = append(p.Documents, d)
 			continue
 		}
-		d.Name = sharedPolicyName(i.cloud.policyNameTemplate, i.name, i.tag, document)
+		d.Name = policy.SharedName(i.cloud.policyNameTemplate, i.name, i.tag, document)
 		if slices.Contains(u.SharedPolicies, d.Name) {
 			continue
 		}
@@ -76,13 +76,12 @@ func (i issuance) remotePolicies(system logical.SystemView) ([]ram.Policy, error
 		if !templated(p) {
 			continue
 		}
-		name, err := renderString(p.Name, i.req, system)
+		name, err := policy.RenderText(p.Name, i.req.EntityID, system)
 		if err != nil {
 			return nil, fmt.Errorf("remote_policies[%d] %w", n, err)
 		}
-		foreign := strings.ContainsFunc(name, func(r rune) bool { return !strings.ContainsRune(alphanumeric+"-", r) })
-		if foreign || len(name) > maxPolicyName {
-			return nil, fmt.Errorf("remote_policies[%d] has identity templates whose values make no name of a policy: %d letters, digits and hyphens at most", n, maxPolicyName)
+		if !policy.IsName(name) {
+			return nil, fmt.Errorf("remote_policies[%d] has identity templates whose values make no name of a policy: %d letters, digits and hyphens at most", n, policy.MaxName)
 		}
 		policies[n].Name = name
 	}
@@ -191,6 +190,6 @@ func (n *issuing) undo(ctx context.Context, cause error) {
 type marks struct{ ofMount, ofRole string }
 
 func (i issuance) mark() marks {
-	mark := joinNonEmpty(" ", i.tag, word(i.name, "._"))
+	mark := i.tag + " " + i.name
 	return marks{i.tag, mark[:min(len(mark), 128)]}
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/policy"
 	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/ram"
 )
 
@@ -23,17 +24,17 @@ func (b *backend) issueRAMRole(ctx context.Context, i issuance) (*logical.Respon
 		longest = i.role.MaxSessionDuration
 		duration = min(duration, longest)
 	}
-	policy, err := render(i.policy, i.req, b.System(), maxSessionPolicy)
+	document, err := policy.Render(i.policy, policy.MaxSession, i.req.EntityID, b.System())
 	if err != nil {
 		return logical.ErrorResponse("policy %s", err), nil
 	}
-	sourceIdentity, err := renderString(i.role.SourceIdentity, i.req, b.System())
+	sourceIdentity, err := policy.RenderText(i.role.SourceIdentity, i.req.EntityID, b.System())
 	if err != nil {
 		return logical.ErrorResponse("source_identity %s", err), nil
 	}
 	session := i.session
 	if session == "" {
-		if session, err = makeSessionName(cmp.Or(i.role.RoleSessionNameTemplate, i.cloud.sessionTemplate), i.req.DisplayName, i.name); err != nil {
+		if session, err = policy.SessionName(cmp.Or(i.role.RoleSessionNameTemplate, i.cloud.sessionTemplate), i.req.DisplayName, i.name); err != nil {
 			return logical.ErrorResponse("role_session_name_template: %s", err), nil
 		}
 	}
@@ -49,7 +50,7 @@ func (b *backend) issueRAMRole(ctx context.Context, i issuance) (*logical.Respon
 		plan.Trust = `{"Version":"1","Statement":[{"Effect":"Allow","Action":"sts:AssumeRole","Principal":{"RAM":["` + who.Principal() + `"]}}]}`
 	}
 	ask := alicreds.RAMRoleARNOptions{
-		RoleARN: "acs:ram::" + u.AccountID + ":role/" + u.RAMRole, RoleSessionName: session, Policy: policy, Duration: duration,
+		RoleARN: "acs:ram::" + u.AccountID + ":role/" + u.RAMRole, RoleSessionName: session, Policy: document, Duration: duration,
 		ExternalID: i.role.ExternalID, SourceIdentity: sourceIdentity,
 	}
 	n, err := b.begin(ctx, i, u)

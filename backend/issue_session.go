@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/policy"
 	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/ram"
 )
 
@@ -20,23 +21,23 @@ func (b *backend) issueSession(ctx context.Context, i issuance) (*logical.Respon
 	if want == 0 {
 		want = min(defaultSession, i.limit)
 	}
-	policy, err := render(i.policy, i.req, b.System(), maxSessionPolicy)
+	document, err := policy.Render(i.policy, policy.MaxSession, i.req.EntityID, b.System())
 	if err != nil {
 		return logical.ErrorResponse("policy %s", err), nil
 	}
 	if i.role.ExpireWithLease {
-		if policy, err = endingAt(policy, time.Now().Add(want)); err != nil {
+		if document, err = policy.EndingAt(document, time.Now().Add(want)); err != nil {
 			return logical.ErrorResponse("expire_with_lease: %s", err), nil
 		}
 	}
-	identity, err := renderString(i.role.SourceIdentity, i.req, b.System())
+	identity, err := policy.RenderText(i.role.SourceIdentity, i.req.EntityID, b.System())
 	if err != nil {
 		return logical.ErrorResponse("source_identity %s", err), nil
 	}
 	duration := min(max(want, minSession), maxSession)
 	creds, shortened, err := b.session(ctx, i, sessionRequest{
 		role: i.name, source: i.role.source,
-		roleARN: i.roleARN, name: i.session, policy: policy, externalID: i.role.ExternalID, sourceIdentity: identity, duration: duration,
+		roleARN: i.roleARN, name: i.session, policy: document, externalID: i.role.ExternalID, sourceIdentity: identity, duration: duration,
 	})
 	if err != nil {
 		return answer("assuming "+i.roleARN, err)
@@ -66,7 +67,7 @@ func (b *backend) session(ctx context.Context, i issuance, ask sessionRequest) (
 	}
 	named := ask
 	if named.name == "" {
-		if named.name, err = makeSessionName(cmp.Or(i.role.RoleSessionNameTemplate, i.cloud.sessionTemplate), reader, i.name); err != nil {
+		if named.name, err = policy.SessionName(cmp.Or(i.role.RoleSessionNameTemplate, i.cloud.sessionTemplate), reader, i.name); err != nil {
 			return creds, false, err
 		}
 	}

@@ -72,13 +72,9 @@ var verb = regexp.MustCompile(`%[-+# 0-9.]*[a-zA-Z]`)
 // an ellipsis for what is filled in, and where each is.
 func messages(t *testing.T) map[string]string {
 	t.Helper()
-	names, err := filepath.Glob("*.go")
-	if err != nil {
-		t.Fatal(err)
-	}
 	files := token.NewFileSet()
 	var source []*ast.File
-	for _, name := range names {
+	for _, name := range sources(t) {
 		if strings.HasSuffix(name, "_test.go") {
 			continue
 		}
@@ -116,8 +112,8 @@ func messages(t *testing.T) map[string]string {
 					}
 				case "logical.CodedError":
 					say(n.Args[1], 1)
-				case "b.create": // says what was being done
-					say(n.Args[3], 1)
+				case "n.conclude": // says what was being done
+					say(n.Args[1], 1)
 				case "fmt.Sprintf":
 					say(n.Args[0], 4)
 				case "append":
@@ -136,6 +132,20 @@ func messages(t *testing.T) map[string]string {
 		})
 	}
 	return said
+}
+
+// sources are the files of the packages that talk to users and operators.
+func sources(t *testing.T) []string {
+	t.Helper()
+	var files []string
+	for _, pattern := range []string{"*.go", "policy/*.go", "ram/*.go"} {
+		found, err := filepath.Glob(pattern)
+		if err != nil || len(found) == 0 {
+			t.Fatalf("%s: %d files (%v)", pattern, len(found), err)
+		}
+		files = append(files, found...)
+	}
+	return files
 }
 
 // called names what is called, as far as messages can tell it apart.

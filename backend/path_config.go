@@ -14,6 +14,7 @@ import (
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
 
+	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/policy"
 	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/ram"
 )
 
@@ -417,7 +418,7 @@ func (c *config) validate() error {
 	for field, template := range map[string]string{
 		"username_template": c.UsernameTemplate, "role_session_name_template": c.RoleSessionNameTemplate, "policy_name_template": c.PolicyNameTemplate,
 	} {
-		if _, err := fillTemplate(template, "token", "role"); err != nil {
+		if err := policy.CheckNameTemplate(template); err != nil {
 			return fmt.Errorf("%s: %w", field, err)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/policy"
 )
 
 // Lengths of an STS session: the API's bounds, and its default, which every RAM
@@ -187,7 +188,7 @@ func (i *issuance) read(data *framework.FieldData, mountMax time.Duration) error
 	}
 	if i.policy == "" {
 		i.policy = i.role.Policy
-	} else if err := checkPolicy([]byte(i.policy), maxSessionPolicy); err != nil {
+	} else if err := policy.Check(i.policy, policy.MaxSession); err != nil {
 		return fmt.Errorf("policy %w", err)
 	}
 	return nil

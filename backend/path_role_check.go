@@ -3,6 +3,7 @@ package backend
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/policy"
 	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/ram"
 )
 
@@ -118,14 +120,14 @@ func (b *backend) checkRole(ctx context.Context, req *logical.Request, data *fra
 		if tag == nil { // nothing was issued yet, and this is no time to begin
 			tag = new(string)
 		}
-		entity, err := makeUserName(cmp.Or(r.UsernameTemplate, cloud.usernameTemplate), req.DisplayName, name)
+		entity, err := policy.UserName(cmp.Or(r.UsernameTemplate, cloud.usernameTemplate), req.DisplayName, name)
 		if err != nil {
 			return logical.ErrorResponse("username_template: %s", err), nil
 		}
 		// Of a document that nobody has, so that there is no such policy.
-		custom := sharedPolicyName(cloud.policyNameTemplate, name, *tag, randomName())
+		custom := policy.SharedName(cloud.policyNameTemplate, name, *tag, rand.Text())
 		if r.PolicyPerLease {
-			custom = policyName(entity, randomName())
+			custom = policy.OwnName(entity, rand.Text())
 		}
 		c.patterns = strings.NewReplacer(entity, pattern(entity), custom, pattern(custom))
 		c.leaveOutTemplates()

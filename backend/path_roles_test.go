@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/hashicorp/vault/sdk/logical"
+
+	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/policy"
 )
 
 const (
@@ -21,7 +23,7 @@ const (
 func TestRoleRefusesWhatCannotWork(t *testing.T) {
 	t.Parallel()
 	m := newEmptyMount(t)
-	long := `[{"Version":"1","Statement":[{"Effect":"Allow","Action":"` + strings.Repeat("a", maxPolicyDocument) + `","Resource":"*"}]}]`
+	long := `[{"Version":"1","Statement":[{"Effect":"Allow","Action":"` + strings.Repeat("a", policy.MaxDocument) + `","Resource":"*"}]}]`
 	for name, tc := range map[string]struct {
 		data map[string]any
 		want string

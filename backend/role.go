@@ -14,6 +14,7 @@ import (
 	"github.com/hashicorp/vault/sdk/helper/jsonutil"
 
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/policy"
 	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/ram"
 )
 
@@ -59,7 +60,7 @@ type role struct {
 }
 
 // templated tells whether the policy is another for each requester.
-func templated(p ram.Policy) bool { return strings.Contains(p.Name, "{{") }
+func templated(p ram.Policy) bool { return policy.Templated(p.Name) }
 
 // inlinePolicy is a policy document kept in the role. Hash is 32 random hex
 // digits made when the document is written; it names the policy in RAM.
@@ -151,13 +152,13 @@ func (r *role) update(data *framework.FieldData) error {
 }
 
 func parseInlinePolicies(s string) ([]inlinePolicy, error) {
-	var docs []json.RawMessage
-	if err := json.Unmarshal([]byte(s), &docs); err != nil {
-		return nil, fmt.Errorf(`inline_policies must be a JSON list of policy documents, such as [{"Version":"1","Statement":[...]}]: %w`, jsonError(err))
+	docs, err := policy.Documents(s)
+	if err != nil {
+		return nil, fmt.Errorf("inline_policies %w", err)
 	}
 	policies := make([]inlinePolicy, len(docs))
 	for i, doc := range docs {
-		if err := checkPolicy(doc, maxPolicyDocument); err != nil {
+		if err := policy.Check(string(doc), policy.MaxDocument); err != nil {
 			return nil, fmt.Errorf("inline_policies[%d] %w", i, err)
 		}
 		var random [16]byte
@@ -302,12 +303,12 @@ func (r *role) validateSession() error {
 		return errors.New("expire_with_lease and reuse_ttl exclude each other: a shared session cannot end with each of its leases")
 	}
 	if r.Policy != "" {
-		if err := checkPolicy(json.RawMessage(r.Policy), maxSessionPolicy); err != nil {
+		if err := policy.Check(r.Policy, policy.MaxSession); err != nil {
 			return fmt.Errorf("policy %w", err)
 		}
 	}
-	if r.ExpireWithLease && !strings.Contains(r.Policy, "{{") { // its length is known before it is filled in
-		if _, err := endingAt(r.Policy, time.Now()); err != nil {
+	if r.ExpireWithLease && !policy.Templated(r.Policy) { // its length is known before it is filled in
+		if _, err := policy.EndingAt(r.Policy, time.Now()); err != nil {
 			return fmt.Errorf("expire_with_lease: %w", err)
 		}
 	}
@@ -348,12 +349,12 @@ func (r *role) validateGrants(t string) error {
 		return errors.New("max_session_duration must be 3600 to 43200 seconds")
 	}
 	if r.Policy != "" {
-		if err := checkPolicy(json.RawMessage(r.Policy), maxSessionPolicy); err != nil {
+		if err := policy.Check(r.Policy, policy.MaxSession); err != nil {
 			return fmt.Errorf("policy %w", err)
 		}
 	}
 	if r.TrustPolicy != "" {
-		if err := checkPolicy(json.RawMessage(r.TrustPolicy), maxTrustPolicy); err != nil {
+		if err := policy.Check(r.TrustPolicy, policy.MaxTrust); err != nil {
 			return fmt.Errorf("trust_policy %w", err)
 		}
 	}
@@ -365,17 +366,17 @@ func (r *role) validateTemplates() error {
 	for field, template := range map[string]string{
 		"username_template": r.UsernameTemplate, "role_session_name_template": r.RoleSessionNameTemplate,
 	} {
-		if _, err := fillTemplate(template, "token", "role"); err != nil {
+		if err := policy.CheckNameTemplate(template); err != nil {
 			return fmt.Errorf("%s: %w", field, err)
 		}
 	}
 	for n, p := range r.RemotePolicies {
-		if _, err := framework.ValidateIdentityTemplate(p.Name); err != nil {
-			return fmt.Errorf("remote_policies[%d] has an identity template that is not well-formed", n)
+		if err := policy.CheckIdentityTemplate(p.Name); err != nil {
+			return fmt.Errorf("remote_policies[%d] %w", n, err)
 		}
 	}
-	if _, err := framework.ValidateIdentityTemplate(r.SourceIdentity); err != nil {
-		return errors.New("source_identity has an identity template that is not well-formed")
+	if err := policy.CheckIdentityTemplate(r.SourceIdentity); err != nil {
+		return fmt.Errorf("source_identity %w", err)
 	}
 	return nil
 }

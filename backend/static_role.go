@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/policy"
 	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/ram"
 )
 
@@ -40,13 +41,11 @@ type staticRole struct {
 	Rotation    rotation      `json:"rotation"`
 }
 
-const userNameCharacters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
-
 func (r *staticRole) validate() error {
 	switch g := r.GracePeriod; {
 	case r.UserName == "":
 		return errors.New("username is required: the RAM user whose AccessKey is to be rotated")
-	case len(r.UserName) > maxUserName || strings.Trim(r.UserName, userNameCharacters) != "":
+	case !policy.IsUserName(r.UserName):
 		return errors.New("username must be 1 to 64 letters, digits and any of . _ -: the name of the RAM user, without @ and what follows")
 	case !r.automatic():
 		return errors.New("rotation_period or rotation_schedule is required")

@@ -3,6 +3,7 @@ package backend
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/hashicorp/vault/sdk/framework"
@@ -57,14 +58,14 @@ func (b *backend) rollback(ctx context.Context, req *logical.Request, kind strin
 }
 
 // recode reads what JSON has been through, such as a WAL entry or lease data,
-// into to. Its errors do not quote values.
+// into to. Its error does not quote a value, as one of package json may.
 func recode(from, to any) error {
 	raw, err := json.Marshal(from)
-	if err != nil {
-		return jsonError(err)
+	if err == nil {
+		err = json.Unmarshal(raw, to)
 	}
-	if err := json.Unmarshal(raw, to); err != nil {
-		return jsonError(err)
+	if err != nil {
+		return errors.New("not of the expected form")
 	}
 	return nil
 }

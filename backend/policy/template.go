@@ -1,44 +1,49 @@
-package backend
+package policy
 
 import (
-	"crypto/rand"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"regexp"
 	"strings"
-	"sync"
 	gotemplate "text/template"
 
+	"github.com/hashicorp/go-secure-stdlib/base62"
 	"github.com/hashicorp/vault/sdk/helper/template"
 )
 
-// Bounds of a template, so that whoever may write a role cannot take the
-// plugin's memory and time, which all mounts share.
+// Bounds of a name template: whoever may write a role must not be able to take
+// the memory and time of the plugin, which all mounts share.
 const (
 	maxTemplate = 4096 // bytes of its text
 	maxFilled   = 4096 // bytes of what one function in it returns
 )
 
-// Compiled when a mount has a template, which few have.
 var (
-	// loops are the actions that can repeat others. A keyword comes first in
-	// its action.
-	loops = sync.OnceValue(func() *regexp.Regexp {
-		return regexp.MustCompile(`\{\{(-\s)?\s*(range|template|define|block)\b`)
-	})
-	wide = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`[0-9]{4}|\*`) })
+	// repeating are the actions that can repeat others. A keyword comes first
+	// in its action.
+	repeating = regexp.MustCompile(`\{\{(-\s)?\s*(range|template|define|block)\b`)
+	// unboundedVerb is a verb of printf with a width or precision of more than
+	// three digits, or one that an argument gives.
+	unboundedVerb = regexp.MustCompile(`[0-9]{4}|\*`)
 )
 
-// fillTemplate executes a template of Vault's kind.
-func fillTemplate(text, displayName, roleName string) (string, error) {
+// CheckNameTemplate fills a name template in with sample values, so that a
+// mistake in it is told when it is written. An empty text is no template.
+func CheckNameTemplate(text string) error {
 	if text == "" {
-		return "", nil
+		return nil
 	}
+	_, err := fill(text, "token", "role")
+	return err
+}
+
+// fill executes a template with .DisplayName, .RoleName and Vault's functions.
+func fill(text, displayName, roleName string) (string, error) {
 	if len(text) > maxTemplate {
 		return "", fmt.Errorf("the template has %d bytes; the limit is %d", len(text), maxTemplate)
 	}
-	if loops().MatchString(text) {
+	if repeating.MatchString(text) {
 		return "", errors.New("range, template, define and block are not supported in this template")
 	}
 	t, err := template.NewTemplate(append(boundedFunctions(), template.Template(text))...)
@@ -48,15 +53,19 @@ func fillTemplate(text, displayName, roleName string) (string, error) {
 	return t.Generate(struct{ DisplayName, RoleName string }{displayName, roleName})
 }
 
-// boundedFunctions stand in for those of Vault and of Go whose result can be
-// longer than what they are given: a few dozen of them in a row would fill any
-// memory.
+// boundedFunctions replace those of Vault and of Go whose result can be longer
+// than their arguments: a few dozen of them in a row would fill any memory.
 func boundedFunctions() []template.Opt {
 	joined := func(join func(...any) string) func(...any) (string, error) {
 		return func(args ...any) (string, error) { return bounded(join(args...)) }
 	}
 	return []template.Opt{
-		template.Function("random", randomText),
+		template.Function("random", func(length int) (string, error) {
+			if length < 1 || length > maxFilled {
+				return "", fmt.Errorf("the length of random must be 1 to %d", maxFilled)
+			}
+			return base62.Random(length)
+		}),
 		template.Function("replace", func(find, replace, s string) (string, error) {
 			return bounded(strings.ReplaceAll(s, find, replace))
 		}),
@@ -64,7 +73,7 @@ func boundedFunctions() []template.Opt {
 			return bounded(base64.StdEncoding.EncodeToString([]byte(s)))
 		}),
 		template.Function("printf", func(format string, args ...any) (string, error) {
-			if wide().MatchString(format) {
+			if unboundedVerb.MatchString(format) {
 				return "", errors.New("a width or precision of printf must be a number of three digits at most")
 			}
 			return bounded(fmt.Sprintf(format, args...))
@@ -82,23 +91,4 @@ func bounded(s string) (string, error) {
 		return "", fmt.Errorf("a function of the template returns %d bytes; the limit is %d", len(s), maxFilled)
 	}
 	return s, nil
-}
-
-const alphanumeric = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
-
-// randomText is n letters and digits, each as likely as any other.
-func randomText(n int) (string, error) {
-	if n < 1 || n > maxFilled {
-		return "", fmt.Errorf("the length of random must be 1 to %d", maxFilled)
-	}
-	text := make([]byte, 0, n)
-	for b := make([]byte, n); len(text) < n; {
-		rand.Read(b) // never fails: crypto/rand ends the process instead
-		for _, c := range b {
-			if int(c) < len(alphanumeric)*4 && len(text) < n {
-				text = append(text, alphanumeric[int(c)%len(alphanumeric)])
-			}
-		}
-	}
-	return string(text), nil
 }

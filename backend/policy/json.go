@@ -1,0 +1,81 @@
+package policy
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// decode decodes one JSON value and keeps the digits of its numbers.
+func decode(document string, to any) error {
+	// A Decoder stops after the first value, and would not see what follows it.
+	err := json.Unmarshal([]byte(document), new(json.RawMessage))
+	if err == nil {
+		decoder := json.NewDecoder(strings.NewReader(document))
+		decoder.UseNumber()
+		err = decoder.Decode(to)
+	}
+	if err != nil {
+		return jsonError(err)
+	}
+	return nil
+}
+
+// encode does not escape <, > and &: RAM would count six characters for each.
+func encode(value any) (string, error) {
+	var b bytes.Buffer
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(value); err != nil {
+		return "", jsonError(err)
+	}
+	return strings.TrimSuffix(b.String(), "\n"), nil
+}
+
+// compact takes the white space between the tokens away.
+func compact(document string) (string, error) {
+	var b bytes.Buffer
+	if err := json.Compact(&b, []byte(document)); err != nil {
+		return "", jsonError(err)
+	}
+	return b.String(), nil
+}
+
+// eachString replaces the strings in a decoded JSON value. It leaves the keys
+// of objects alone.
+func eachString(value any, replace func(string) (string, error)) (any, error) {
+	var err error
+	switch v := value.(type) {
+	case string:
+		return replace(v)
+	case []any:
+		for i := range v {
+			if v[i], err = eachString(v[i], replace); err != nil {
+				return nil, err
+			}
+		}
+	case map[string]any:
+		for key := range v {
+			if v[key], err = eachString(v[key], replace); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return value, nil
+}
+
+// jsonError says where JSON is wrong without quoting it: a document may hold
+// what does not belong in an answer or a log.
+func jsonError(err error) error {
+	var syntax *json.SyntaxError
+	var kind *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &syntax):
+		return fmt.Errorf("invalid JSON at byte %d", syntax.Offset)
+	case errors.As(err, &kind):
+		return fmt.Errorf("found a JSON %s at byte %d", kind.Value, kind.Offset)
+	}
+	return errors.New("invalid JSON")
+}
