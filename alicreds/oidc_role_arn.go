@@ -121,7 +121,7 @@ func (o OIDCRoleARNOptions) ready() (OIDCRoleARNOptions, error) {
 		checkOIDCProviderARN(o.OIDCProviderARN),
 		CheckRoleARN(o.RoleARN),
 		CheckRoleSessionName(o.RoleSessionName),
-		checkPolicy(o.Policy),
+		checkSessionPolicy(o.Policy),
 		checkDuration(o.Duration),
 	); err != nil {
 		return o, err

@@ -37,7 +37,7 @@ func (o RAMRoleARNOptions) ready() (RAMRoleARNOptions, error) {
 	if err := firstError(
 		CheckRoleARN(o.RoleARN),
 		CheckRoleSessionName(o.RoleSessionName),
-		checkPolicy(o.Policy),
+		checkSessionPolicy(o.Policy),
 		CheckExternalID(o.ExternalID),
 		checkDuration(o.Duration),
 	); err != nil {

@@ -193,24 +193,54 @@ func TestSharedPoliciesUnderConcurrency(t *testing.T) {
 	m.unchanged(before)
 }
 
+// The keys of a session end with its lease: every Allow does, at that second.
 func TestExpireWithLease(t *testing.T) {
 	t.Parallel()
-	m := newMount(t)
-	m.must(logical.UpdateOperation, "role/deploy", map[string]any{
-		"role_arn": roleARN, "ttl": "2m", "expire_with_lease": true, "policy": `{"Version":"1","Statement":[` +
-			`{"Effect":"Allow","Action":"ram:ListUsers","Resource":"*"},{"Effect":"Deny","Action":"oss:*","Resource":"*"}]}`,
-	})
-	resp := m.must(logical.ReadOperation, "creds/deploy", nil)
-	if len(resp.Warnings) != 0 || resp.Secret.TTL > 2*time.Minute {
-		t.Errorf("lease %v, warnings %v", resp.Secret.TTL, resp.Warnings)
-	}
-	calls := m.sim.Journal()
-	var policy struct{ Statement []map[string]any }
-	if err := json.Unmarshal([]byte(calls[len(calls)-1].Params["Policy"]), &policy); err != nil {
-		t.Fatal(err)
-	}
-	if policy.Statement[0]["Condition"] == nil || policy.Statement[1]["Condition"] != nil {
-		t.Errorf("the condition belongs to every Allow and to nothing else: %v", policy.Statement)
+	const list = `{"Effect":"Allow","Action":"ram:ListUsers","Resource":"*"}`
+	for name, tc := range map[string]struct {
+		policy  string
+		request map[string]any
+		ends    []bool
+		lease   time.Duration
+	}{
+		"no policy":                   {"", nil, []bool{true}, 2 * time.Minute},
+		"a ttl of the request":        {"", map[string]any{"ttl": "5m"}, []bool{true}, 5 * time.Minute},
+		"every Allow, and no Deny":    {"[" + list + `,{"Effect":"Deny","Action":"oss:*","Resource":"*"},` + list + "]", nil, []bool{true, false, true}, 2 * time.Minute},
+		"a statement that is no list": {list, nil, []bool{true}, 2 * time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				m := newTimedMount(t, alisim.DefaultSettings(), alisim.DefaultSeed())
+				role := map[string]any{"role_arn": roleARN, "ttl": "2m", "max_ttl": "10m", "expire_with_lease": true}
+				if tc.policy != "" {
+					role["policy"] = `{"Version":"1","Statement":` + tc.policy + `}`
+				}
+				m.must(logical.UpdateOperation, "role/deploy", role)
+				resp := m.must(logical.UpdateOperation, "creds/deploy", tc.request)
+				if len(resp.Warnings) != 0 || resp.Secret.TTL != tc.lease {
+					t.Errorf("lease %v, want %v; warnings %v", resp.Secret.TTL, tc.lease, resp.Warnings)
+				}
+				calls := m.sim.Journal()
+				var sent struct {
+					Statement []struct {
+						Condition struct{ DateLessThan map[string]time.Time }
+					}
+				}
+				if err := json.Unmarshal([]byte(calls[len(calls)-1].Params["Policy"]), &sent); err != nil {
+					t.Fatal(err)
+				}
+				if len(sent.Statement) != len(tc.ends) {
+					t.Fatalf("%d statements were sent, want %d", len(sent.Statement), len(tc.ends))
+				}
+				for n, ends := range tc.ends {
+					at, got := sent.Statement[n].Condition.DateLessThan["acs:CurrentTime"]
+					if got != ends || ends && !at.Equal(time.Now().Add(tc.lease)) {
+						t.Errorf("statement %d ends in %v (%v), want %v (%v)", n, time.Until(at), got, tc.lease, ends)
+					}
+				}
+			})
+		})
 	}
 }
 

@@ -46,15 +46,26 @@ func TestEndingAt(t *testing.T) {
 			`{"Version":"1","Statement":[{"Effect":"Allow","NotAction":"ram:*","NotResource":"acs:oss:*"},{"Effect":"Deny","Action":"*","Resource":"*"}]}`,
 			`{"Statement":[{"Condition":{"DateLessThan":{"acs:CurrentTime":"2026-01-02T03:04:05Z"}},"Effect":"Allow","NotAction":"ram:*","NotResource":"acs:oss:*"},{"Action":"*","Effect":"Deny","Resource":"*"}],"Version":"1"}`, "",
 		},
-		"too long": {`{"Version":"1","Statement":[{"Effect":"Allow","Action":"` + strings.Repeat("a", 1950) + `","Resource":"*"}]}`, "", "the limit is 2048"},
+		"every Allow": {
+			`{"Version":"1","Statement":[{"Effect":"Allow","Action":"a:b"},{"Effect":"allow","Action":"c:d"}]}`,
+			`{"Statement":[{"Action":"a:b","Condition":{"DateLessThan":{"acs:CurrentTime":"2026-01-02T03:04:05Z"}},"Effect":"Allow"},` +
+				`{"Action":"c:d","Condition":{"DateLessThan":{"acs:CurrentTime":"2026-01-02T03:04:05Z"}},"Effect":"allow"}],"Version":"1"}`, "",
+		},
+		"a condition twice": {
+			`{"Version":"1","Statement":[{"Effect":"Allow","Condition":{"DateLessThan":{},"dateLessThan":{}}}]}`, "", "statement 0 of the session policy has the condition DateLessThan twice",
+		},
+		"a condition that is no object": {
+			`{"Version":"1","Statement":[{"Effect":"Allow","Condition":{"DateLessThan":"x"}}]}`, "", "has a condition DateLessThan that is not an object",
+		},
+		"conditions that are no object": {`{"Version":"1","Statement":[{"Effect":"Allow","Condition":[]}]}`, "", "has a Condition that is not an object"},
+		"a statement that is no object": {`{"Version":"1","Statement":[{"Effect":"Deny"},"x"]}`, "", "statement 1 of the session policy is not an object"},
+		"too long":                      {`{"Version":"1","Statement":[{"Effect":"Allow","Action":"` + strings.Repeat("a", 1950) + `","Resource":"*"}]}`, "", "the limit is 2048"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := policy.EndingAt(tc.document, end)
-			switch {
-			case tc.err == "" && (err != nil || got != tc.want):
-				t.Errorf("got  %s (%v)\nwant %s", got, err, tc.want)
-			case tc.err != "" && (err == nil || !strings.Contains(err.Error(), tc.err)):
-				t.Errorf("got %v, want %q", err, tc.err)
+			refused(t, err, tc.err)
+			if err == nil && got != tc.want {
+				t.Errorf("got  %s\nwant %s", got, tc.want)
 			}
 		})
 	}
