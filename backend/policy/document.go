@@ -45,8 +45,8 @@ func Check(document string, limit int) error {
 	if object["Statement"] == nil {
 		return errors.New(`must have a "Statement"`)
 	}
-	// String by string: to the template engine, the braces of JSON itself
-	// would be those of a template.
+	// Vault would take braces of JSON for those of a template: it gets the
+	// strings only.
 	_, err := eachString(object, func(s string) (string, error) { return s, CheckIdentityTemplate(s) })
 	if err != nil {
 		return err

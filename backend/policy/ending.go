@@ -98,7 +98,7 @@ func endBefore(conditions map[string]any, end string) error {
 }
 
 // exactKeys refuses an object that has one of the keys in letters of another
-// case: RAM may read it, and nobody here looks for it.
+// case: RAM may heed it, and EndingAt would overlook it.
 func exactKeys(object map[string]any, keys ...string) error {
 	for _, want := range keys {
 		if key := keyInAnyCase(object, want); key != want {

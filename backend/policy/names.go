@@ -10,8 +10,8 @@ import (
 // The most characters of a name, from the API references of RAM and STS.
 const (
 	MaxName        = 128 // a policy: letters, digits and "-"
-	MaxUserName    = 64  // a user: letters, digits and any of . _ -
-	MaxSessionName = 64  // a session, 2 at least: letters, digits and any of . @ _ -
+	maxUserName    = 64  // a user: letters, digits and any of . _ -
+	maxSessionName = 64  // a session, 2 at least: letters, digits and any of . @ _ -
 )
 
 const (
@@ -23,7 +23,7 @@ const (
 func IsName(name string) bool { return consists(name, MaxName, "-") }
 
 // IsUserName tells whether RAM takes name for a user.
-func IsUserName(name string) bool { return consists(name, MaxUserName, "._-") }
+func IsUserName(name string) bool { return consists(name, maxUserName, "._-") }
 
 func consists(name string, longest int, also string) bool {
 	return name != "" && len(name) <= longest && strings.Trim(name, alphanumeric+also) == ""
@@ -36,7 +36,7 @@ func consists(name string, longest int, also string) bool {
 // hyphens are in it, so that it can begin the name of a policy.
 func UserName(template, displayName, roleName string) (string, error) {
 	if template == "" {
-		room := MaxUserName - len("vault---") - randomLength
+		room := maxUserName - len("vault---") - randomLength
 		display, role := fit(word("", displayName), word("", roleName), room)
 		return word("", "vault", display, role, randomPart()), nil
 	}
@@ -44,7 +44,7 @@ func UserName(template, displayName, roleName string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return word("", cut(word("", filled), MaxUserName-len("-")-randomLength), randomPart()), nil
+	return word("", cut(word("", filled), maxUserName-len("-")-randomLength), randomPart()), nil
 }
 
 // SessionName makes a role session name of 2 to 64 characters: what the
@@ -53,7 +53,7 @@ func UserName(template, displayName, roleName string) (string, error) {
 func SessionName(template, displayName, roleName string) (string, error) {
 	const also = "@._"
 	if template == "" {
-		room := MaxSessionName - len("--") - randomLength
+		room := maxSessionName - len("--") - randomLength
 		display, role := fit(word(also, displayName), word(also, roleName), room)
 		return word(also, display, role, randomPart()), nil
 	}
@@ -61,7 +61,7 @@ func SessionName(template, displayName, roleName string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	name := cut(word(also, filled), MaxSessionName)
+	name := cut(word(also, filled), maxSessionName)
 	if len(name) < 2 {
 		name = word(also, name, randomPart())
 	}
@@ -77,8 +77,8 @@ func OwnName(user, hash string) string {
 
 // SharedName names an inline policy that all leases of a mount with the same
 // document share: what the template gives, or "vault" without one, and digests
-// of the mount's tag and of the document. Whoever writes a template checks it
-// with CheckNameTemplate; one that fails all the same counts as none.
+// of the mount's tag and of the document. A template that fails counts as none:
+// CheckNameTemplate tells so when it is written.
 func SharedName(template, roleName, tag, document string) string {
 	prefix := "vault"
 	tagDigest, documentDigest := digest(tag)[:8], digest(document)[:32]
