@@ -64,7 +64,7 @@ func TestCredentialTypesPage(t *testing.T) {
 	// These need no credential_type.
 	implied := map[string]string{"config" + typeAccessKey: "access_key", "role/" + typeRAMRoleARN: "role_arn", "role/" + typeRAMUser: "remote_policies"}
 	known := map[string]bool{}
-	for place, types := range map[string][]string{"config": configTypes, "role/": roleTypes} {
+	for place, types := range map[string][]string{"config": configTypes, "role/": roleTypeNames()} {
 		for _, name := range types {
 			known[name] = true
 			if strings.Count(sections[name], "```mermaid\n") != 1 {

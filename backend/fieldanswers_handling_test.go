@@ -203,7 +203,7 @@ func (r *replay) sameSession(got told) told {
 	if want == (keys{}) {
 		want = body.keys
 	}
-	if have := (keys{text(got.data["access_key"]), text(got.data["secret_key"]), text(got.data["security_token"]), text(got.data["expiration"])}); have != want {
+	if have := (keys{textOf(got.data["access_key"]), textOf(got.data["secret_key"]), textOf(got.data["security_token"]), textOf(got.data["expiration"])}); have != want {
 		r.complain("issued %+v, answered %+v", have, want)
 	}
 	if ends, err := time.Parse(time.RFC3339, want.Expiration); err != nil || got.secret == nil || got.secret.TTL <= 0 || got.secret.TTL > time.Until(ends)+time.Second {
@@ -212,7 +212,7 @@ func (r *replay) sameSession(got told) told {
 	return got
 }
 
-func text(v any) string {
+func textOf(v any) string {
 	s, _ := v.(string)
 	return s
 }

@@ -91,7 +91,7 @@ func (b *backend) session(ctx context.Context, i issuance, ask sessionRequest) (
 // assume calls AssumeRole with the mount's own credentials, or
 // AssumeRoleWithOIDC with the role's token.
 func (b *backend) assume(ctx context.Context, i issuance, ask sessionRequest) (alicreds.Credentials, error) {
-	if i.role.credentialType() != typeOIDCRoleARN {
+	if i.role.kind.name != typeOIDCRoleARN {
 		return i.cloud.AssumeRole(ctx, ask.assumeRole())
 	}
 	p, err := i.role.provider(typeOIDCRoleARN, ask, nil, i.cloud.STS(), b.System())
@@ -104,7 +104,7 @@ func (b *backend) assume(ctx context.Context, i issuance, ask sessionRequest) (a
 // issueFromSource issues what the role's source holds: the keys of the ECS
 // instance role, of a credentials URI, or those written to the role.
 func (b *backend) issueFromSource(ctx context.Context, i issuance) (*logical.Response, error) {
-	t := i.role.credentialType()
+	t := i.role.kind.name
 	p, err := i.role.provider(t, sessionRequest{}, b.metadata[i.role.DisableIMDSv1], i.cloud.STS(), b.System())
 	if err != nil {
 		return logical.ErrorResponse(ofSource(err)), nil
@@ -119,7 +119,7 @@ func (b *backend) issueFromSource(ctx context.Context, i issuance) (*logical.Res
 // leaseOf answers credentials that cannot be revoked, with a lease that ends
 // when they do or when it was asked to, whichever comes first.
 func (b *backend) leaseOf(i issuance, creds alicreds.Credentials, ttl time.Duration) (*logical.Response, error) {
-	data := map[string]interface{}{"credential_type": i.role.credentialType()}
+	data := map[string]interface{}{"credential_type": i.role.kind.name}
 	for field, value := range map[string]string{
 		"access_key": creds.AccessKeyID, "secret_key": creds.AccessKeySecret, "security_token": creds.SecurityToken,
 		"bearer_token": creds.BearerToken, "arn": creds.RoleARN,

@@ -114,6 +114,8 @@ func messages(t *testing.T) map[string]string {
 					say(n.Args[1], 1)
 				case "n.conclude": // says what was being done
 					say(n.Args[1], 1)
+				case "unheeded":
+					say(n.Args[1], 1)
 				case "fmt.Sprintf":
 					say(n.Args[0], 4)
 				case "append":

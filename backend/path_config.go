@@ -7,77 +7,17 @@ import (
 	"maps"
 	"net/http"
 	"reflect"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
-
-	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/policy"
-	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/ram"
 )
-
-const configKey = "config"
-
-// configTypes are the credential types of the mount's own credentials.
-var configTypes = []string{
-	typeAccessKey, typeSTS, typeRAMRoleARN, typeOIDCRoleARN, typeECSRAMRole, typeRSAKeyPair, typeCredentialsURI, typeDefault,
-}
-
-// Bounds of the settings of API calls.
-const (
-	maxRetriesLimit = 10
-	maxTimeout      = time.Minute
-)
-
-// config is stored under "config", seal-wrapped. Its access_key and secret_key
-// are those of Vault's built-in engine, which ignores the rest.
-type config struct {
-	source
-
-	RoleARN               string        `json:"role_arn,omitempty"`
-	RoleSessionName       string        `json:"role_session_name,omitempty"`
-	ExternalID            string        `json:"external_id,omitempty"`
-	Policy                string        `json:"policy,omitempty"`
-	RoleSessionExpiration time.Duration `json:"role_session_expiration,omitempty"`
-
-	Region                  string        `json:"region,omitempty"`
-	Network                 string        `json:"network,omitempty"`
-	STSEndpoint             string        `json:"sts_endpoint,omitempty"`
-	STSFallbackEndpoints    []string      `json:"sts_fallback_endpoints,omitempty"`
-	RAMEndpoint             string        `json:"ram_endpoint,omitempty"`
-	ResourceManagerEndpoint string        `json:"resource_manager_endpoint,omitempty"`
-	CACertificate           string        `json:"ca_certificate,omitempty"`
-	MaxRetries              *int          `json:"max_retries,omitempty"`
-	ConnectTimeout          time.Duration `json:"connect_timeout,omitempty"`
-	Timeout                 time.Duration `json:"timeout,omitempty"`
-
-	UsernameTemplate        string `json:"username_template,omitempty"`
-	RoleSessionNameTemplate string `json:"role_session_name_template,omitempty"`
-	PolicyNameTemplate      string `json:"policy_name_template,omitempty"`
-
-	rootRotation
-}
-
-// credentialType is the type that was written, or what the keys make it: a
-// config of the built-in engine has no type, and no keys where that engine
-// looks for credentials in its surroundings.
-func (c *config) credentialType() string {
-	switch {
-	case c.CredentialType != "":
-		return c.CredentialType
-	case c.AccessKey == "" && c.SecretKey == "":
-		return typeDefault
-	}
-	return typeAccessKey
-}
 
 func (b *backend) pathConfig() *framework.Path {
 	return &framework.Path{
 		Pattern:      "config",
 		DisplayAttrs: &framework.DisplayAttributes{OperationPrefix: operationPrefix},
-		Fields:       configFields(),
+		Fields:       configSchemas(),
 		// No existence check: a write must stay an update, because policies
 		// written for the built-in engine grant no more than that.
 		Operations: map[logical.Operation]framework.OperationHandler{
@@ -111,110 +51,21 @@ func (b *backend) pathConfig() *framework.Path {
 	}
 }
 
-func configFields() map[string]*framework.FieldSchema {
-	fields := map[string]*framework.FieldSchema{
-		"credential_type": {
-			Type: framework.TypeString,
-			Description: `Where the engine's own credentials come from: "access_key", "sts" (with security_token), "ram_role_arn" (the ` +
-				`role in role_arn, assumed with the keys given), "oidc_role_arn", "ecs_ram_role", "rsa_key_pair", "credentials_uri", or ` +
-				`"default": the chain of all Credentials tools (environment, OIDC, profiles, instance role, URI). Without a type: ` +
-				`access_key where keys are given, else default. Given keys always win over the environment.`,
-			AllowedValues: allowed(configTypes),
-		},
-		"role_arn": {
-			Type:        framework.TypeString,
-			Description: "ram_role_arn, oidc_role_arn: the role this mount works as, acs:ram::<account>:role/<name>, in the same or another account.",
-		},
-		"role_session_name": {
-			Type:        framework.TypeString,
-			Description: "ram_role_arn, oidc_role_arn: session name that ActionTrail shows for this mount, 2 to 64 letters, digits and . @ - _.",
-		},
-		"external_id": {Type: framework.TypeString, Description: "ram_role_arn: external id that the role's trust policy asks for."},
-		"policy":      {Type: framework.TypeString, Description: "ram_role_arn, oidc_role_arn: session policy that narrows what this mount may do, at most 2048 characters."},
-		"role_session_expiration": {
-			Type:        framework.TypeDurationSecond,
-			Description: "ram_role_arn, oidc_role_arn, rsa_key_pair: length of the mount's own sessions, 900 to 43200 seconds; 0 means 3600. They are renewed by themselves.",
-		},
-		"region": {
-			Type:        framework.TypeString,
-			Description: `Region whose STS is called, such as "cn-beijing". RAM has one endpoint for all regions, and one for the VPCs of some.`,
-		},
-		"network": {
-			Type:          framework.TypeString,
-			Description:   `"public" (the default), or "vpc" to call STS by the VPC name of the region, and RAM by its VPC name where the region has one.`,
-			AllowedValues: []interface{}{networkPublic, networkVPC},
-		},
-		"sts_endpoint": {
-			Type:        framework.TypeString,
-			Description: "Host or https URL of STS; beats region and network. http only for a loopback address.",
-		},
-		"sts_fallback_endpoints": {
-			Type: framework.TypeCommaStringSlice,
-			Description: "Hosts or https URLs of STS, tried in this order when one cannot be reached; never after an answer. With " +
-				"neither region nor sts_endpoint: sts.us-east-1.aliyuncs.com after sts.aliyuncs.com.",
-		},
-		"ram_endpoint": {
-			Type:        framework.TypeString,
-			Description: "Host or https URL of RAM; default ram.aliyuncs.com, or with network=vpc ram.vpc-proxy.aliyuncs.com in the regions that have it.",
-		},
-		"resource_manager_endpoint": {
-			Type: framework.TypeString,
-			Description: "Host or https URL of Resource Management, which is asked only when RAM refuses a deletion for policies that it does not list; " +
-				"default resourcemanager.aliyuncs.com, or with network=vpc resourcemanager.vpc-proxy.aliyuncs.com in the same regions.",
-		},
-		"ca_certificate": {Type: framework.TypeString, Description: "PEM certificates that replace the system's roots when the endpoints are verified."},
-		"max_retries": {
-			Type:        framework.TypeInt,
-			Description: "How often a failed call is repeated, 0 to 10; default 3. Calls that may have taken effect are repeated only where that is harmless.",
-		},
-		"connect_timeout": {Type: framework.TypeDurationSecond, Description: "Limit for connecting, 1 to 60 seconds; 0 means 5 seconds."},
-		"timeout":         {Type: framework.TypeDurationSecond, Description: "Limit for one attempt of a call, 1 to 60 seconds; 0 means 10 seconds."},
-		"username_template": {
-			Type:        framework.TypeString,
-			Description: "Default of the roles: Go template of the names of RAM users and roles, with .DisplayName and .RoleName; 20 random characters are appended.",
-		},
-		"role_session_name_template": {
-			Type:        framework.TypeString,
-			Description: "Default of the roles: Go template of session names, with .DisplayName and .RoleName.",
-		},
-		"policy_name_template": {
-			Type:        framework.TypeString,
-			Description: "Go template of what the names of shared inline policies begin with, with .RoleName; default vault. A tag of the mount and a hash of the document are appended.",
-		},
-		"verify": {
-			Type:        framework.TypeBool,
-			Description: "Ask GetCallerIdentity first and store nothing when it is refused. Not stored itself; default false.",
-		},
-		"force": {
-			Type:        framework.TypeBool,
-			Description: "Take an access_key that a rotation has replaced, which is otherwise answered with a warning and not taken. Not stored itself; default false.",
-		},
-	}
-	maps.Copy(fields, sourceFields())
-	maps.Copy(fields, rootRotationFields())
-	return fields
-}
-
-func allowed(values []string) []interface{} {
-	list := make([]interface{}, len(values))
-	for i, v := range values {
-		list[i] = v
-	}
-	return list
+// configSchemas and configResponse are those of config with its rotation.
+func configSchemas() map[string]*framework.FieldSchema {
+	schemas := configFields().schemas()
+	maps.Copy(schemas, rootRotationFields())
+	return schemas
 }
 
 func configResponse() map[string]*framework.FieldSchema {
-	fields := configFields()
-	for _, hidden := range append(sourceSecrets, "verify", "force") {
-		delete(fields, hidden)
+	schemas := configFields().response()
+	maps.Copy(schemas, rootRotationFields())
+	for _, seconds := range []string{"rotation_period", "rotation_window", "rotation_grace_period"} {
+		schemas[seconds].Type = framework.TypeInt64
 	}
-	for _, seconds := range []string{
-		"role_session_expiration", "identity_token_ttl", "connect_timeout", "timeout", "rotation_period", "rotation_window", "rotation_grace_period",
-	} {
-		fields[seconds].Type = framework.TypeInt64
-	}
-	maps.Copy(fields, rotationStateFields())
-	return fields
+	maps.Copy(schemas, rotationStateFields())
+	return schemas
 }
 
 func (b *backend) readConfig(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {
@@ -222,39 +73,8 @@ func (b *backend) readConfig(ctx context.Context, req *logical.Request, _ *frame
 	if err != nil || c == nil {
 		return nil, err
 	}
-	retries := 3
-	if c.MaxRetries != nil {
-		retries = *c.MaxRetries
-	}
-	network := c.Network
-	if network == "" {
-		network = networkPublic
-	}
-	data := map[string]interface{}{
-		"role_arn":                  c.RoleARN,
-		"role_session_name":         c.RoleSessionName,
-		"external_id":               c.ExternalID,
-		"policy":                    c.Policy,
-		"role_session_expiration":   int64(c.RoleSessionExpiration / time.Second),
-		"region":                    c.Region,
-		"network":                   network,
-		"sts_endpoint":              c.STSEndpoint,
-		"sts_fallback_endpoints":    append([]string{}, c.STSFallbackEndpoints...),
-		"ram_endpoint":              c.RAMEndpoint,
-		"resource_manager_endpoint": c.ResourceManagerEndpoint,
-		"ca_certificate":            c.CACertificate,
-		"max_retries":               retries,
-		"connect_timeout":           int64(c.ConnectTimeout / time.Second),
-		"timeout":                   int64(c.Timeout / time.Second),
-
-		"username_template":          c.UsernameTemplate,
-		"role_session_name_template": c.RoleSessionNameTemplate,
-		"policy_name_template":       c.PolicyNameTemplate,
-	}
-	c.read(data)
-	delete(data, "bearer_token")
+	data := configFields().read(c)
 	c.readRotation(data)
-	data["credential_type"] = c.credentialType()
 	return &logical.Response{Data: data}, nil
 }
 
@@ -351,107 +171,6 @@ func firstWrite(data *framework.FieldData) error {
 		}
 	}
 	return errors.New("access_key is required: give access_key and secret_key, or say in credential_type where credentials come from")
-}
-
-// update takes the fields of a write; those that are not given keep their value.
-func (c *config) update(data *framework.FieldData) error {
-	if err := c.source.update(data); err != nil {
-		return err
-	}
-	for field, to := range map[string]*string{
-		"role_arn": &c.RoleARN, "role_session_name": &c.RoleSessionName, "external_id": &c.ExternalID, "policy": &c.Policy,
-		"region": &c.Region, "network": &c.Network, "sts_endpoint": &c.STSEndpoint, "ram_endpoint": &c.RAMEndpoint,
-		"resource_manager_endpoint": &c.ResourceManagerEndpoint,
-		"ca_certificate":            &c.CACertificate, "username_template": &c.UsernameTemplate,
-		"role_session_name_template": &c.RoleSessionNameTemplate, "policy_name_template": &c.PolicyNameTemplate,
-	} {
-		if v, ok := data.GetOk(field); ok {
-			*to = strings.TrimSpace(v.(string))
-		}
-	}
-	for field, to := range map[string]*time.Duration{
-		"role_session_expiration": &c.RoleSessionExpiration, "connect_timeout": &c.ConnectTimeout, "timeout": &c.Timeout,
-	} {
-		if v, ok := data.GetOk(field); ok {
-			*to = time.Duration(v.(int)) * time.Second
-		}
-	}
-	if v, ok := data.GetOk("sts_fallback_endpoints"); ok {
-		c.STSFallbackEndpoints = v.([]string)
-	}
-	if v, ok := data.GetOk("max_retries"); ok {
-		n := v.(int)
-		c.MaxRetries = &n
-	}
-	return c.rootRotation.update(data)
-}
-
-func (c *config) validate() error {
-	t := c.credentialType()
-	switch {
-	case !slices.Contains(configTypes, t):
-		return fmt.Errorf("credential_type %q is not known: use one of %s", t, strings.Join(configTypes, ", "))
-	case c.AccessKey == "" && c.SecretKey != "":
-		return errors.New("access_key is required: the AccessKey ID that belongs to secret_key")
-	case c.AccessKey != "" && c.SecretKey == "":
-		return errors.New("secret_key is required: the secret that belongs to access_key")
-	case (t == typeRAMRoleARN || t == typeOIDCRoleARN) && c.RoleARN == "":
-		return fmt.Errorf("role_arn is required when credential_type is %s", t)
-	}
-	if err := c.source.validate(t); err != nil {
-		return err
-	}
-	switch c.Network {
-	case "", networkPublic, networkVPC:
-	default:
-		return fmt.Errorf(`network %q is not known: use "public" or "vpc"`, c.Network)
-	}
-	if c.Network == networkVPC && c.Region == "" && c.STSEndpoint == "" {
-		return errors.New("network=vpc needs a region: there is no VPC name of STS without one")
-	}
-	if err := checkEndpoints(map[string][]string{
-		"sts_endpoint": {c.STSEndpoint}, "ram_endpoint": {c.RAMEndpoint}, "sts_fallback_endpoints": c.STSFallbackEndpoints,
-		"resource_manager_endpoint": {c.ResourceManagerEndpoint},
-	}); err != nil {
-		return err
-	}
-	for field, template := range map[string]string{
-		"username_template": c.UsernameTemplate, "role_session_name_template": c.RoleSessionNameTemplate, "policy_name_template": c.PolicyNameTemplate,
-	} {
-		if err := policy.CheckNameTemplate(template); err != nil {
-			return fmt.Errorf("%s: %w", field, err)
-		}
-	}
-	if c.MaxRetries != nil && (*c.MaxRetries < 0 || *c.MaxRetries > maxRetriesLimit) {
-		return fmt.Errorf("max_retries must be 0 to %d", maxRetriesLimit)
-	}
-	for field, d := range map[string]time.Duration{"connect_timeout": c.ConnectTimeout, "timeout": c.Timeout} {
-		if d < 0 || d > maxTimeout {
-			return fmt.Errorf("%s must be 0 to %d seconds", field, maxTimeout/time.Second)
-		}
-	}
-	return c.validateRotation()
-}
-
-// warnings tell of what is stored and does not do what one might expect.
-func (c *config) warnings() []string {
-	var warnings []string
-	switch t := c.credentialType(); t {
-	case typeAccessKey, typeSTS, typeRAMRoleARN:
-	default:
-		if c.AccessKey != "" {
-			warnings = append(warnings, fmt.Sprintf("access_key and secret_key are kept, but not used while credential_type is %s", t))
-		}
-	}
-	if c.Network == networkVPC && c.RAMEndpoint == "" && !ram.InsideVPC(c.Region) {
-		where := "in region " + c.Region
-		if c.Region == "" {
-			where = "that can be known without region"
-		}
-		warnings = append(warnings, fmt.Sprintf("network=vpc: RAM has no VPC name %s, so its calls go to %s, which needs a way to the Internet. "+
-			"Sessions need STS only. Set ram_endpoint if RAM is reached by another name", where, ram.Host("ram", c.Region, true)))
-	}
-	return warnings
 }
 
 func (b *backend) deleteConfig(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {

@@ -129,7 +129,7 @@ func (b *backend) issue(ctx context.Context, req *logical.Request, data *framewo
 	if err := i.read(data, mountMax); err != nil {
 		return logical.ErrorResponse(err.Error()), nil
 	}
-	if t := r.credentialType(); t == typeRAMUser || t == typeRAMRole {
+	if r.kind.creates != "" {
 		if i.tag, err = b.tag(ctx, req.Storage); err != nil {
 			return nil, err
 		}
@@ -142,16 +142,7 @@ func (b *backend) issue(ctx context.Context, req *logical.Request, data *framewo
 	}
 	ctx, cancel := context.WithTimeout(ctx, issueTimeout)
 	defer cancel()
-	switch r.credentialType() {
-	case typeRAMRoleARN, typeOIDCRoleARN:
-		return b.issueSession(ctx, i)
-	case typeRAMUser:
-		return b.issueUser(ctx, i)
-	case typeRAMRole:
-		return b.issueRAMRole(ctx, i)
-	default:
-		return b.issueFromSource(ctx, i)
-	}
+	return r.kind.issue(b, ctx, i)
 }
 
 // read checks the parameters of the request against the role.
@@ -167,23 +158,23 @@ func (i *issuance) read(data *framework.FieldData, mountMax time.Duration) error
 			return fmt.Errorf("ttl must be 1 second to %s, the maximum of the role and the mount", i.limit)
 		}
 	}
-	t := i.role.credentialType()
-	session := t == typeRAMRoleARN || t == typeOIDCRoleARN
+	for _, parameter := range []struct{ name, value, isFor string }{
+		{"role_session_name", i.session, "sessions"},
+		{"role_arn", i.roleARN, "sessions of existing RAM roles"},
+		{"policy", i.policy, "sessions"},
+	} {
+		if parameter.value != "" && !slices.Contains(i.role.kind.requests, parameter.name) {
+			return fmt.Errorf("%s is for %s, and the role %q is of type %s", parameter.name, parameter.isFor, i.name, i.role.kind.name)
+		}
+	}
 	switch {
-	case i.session != "" && !session && t != typeRAMRole:
-		return fmt.Errorf("role_session_name is for sessions, and the role %q is of type %s", i.name, t)
 	case i.session != "" && alicreds.CheckRoleSessionName(i.session) != nil:
 		return errors.New("role_session_name must be 2 to 64 letters, digits and any of . @ - _")
-	case i.roleARN != "" && !session:
-		return fmt.Errorf("role_arn is for sessions of existing RAM roles, and the role %q is of type %s", i.name, t)
 	case i.roleARN != "" && !slices.Contains(i.role.arns(), i.roleARN):
 		return fmt.Errorf("role_arn must be one of those of the role %q: %s", i.name, strings.Join(i.role.arns(), ", "))
-	case i.policy != "" && !session && t != typeRAMRole:
-		return fmt.Errorf("policy is for sessions, and the role %q is of type %s", i.name, t)
 	case i.policy != "" && i.role.Policy != "":
 		return fmt.Errorf("policy: the role %q has a session policy already, and a session takes one only", i.name)
-	}
-	if session && i.roleARN == "" {
+	case i.roleARN == "" && slices.Contains(i.role.kind.requests, "role_arn"):
 		i.roleARN = i.role.arns()[0]
 	}
 	if i.policy == "" {

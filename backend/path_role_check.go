@@ -81,13 +81,13 @@ type finding struct {
 	Fix       string `json:"fix"`
 }
 
-// forExtras are the ram.Permissions that a lease can do without as long as nobody
+// forExtras are the permissions that a lease can do without as long as nobody
 // else touches what belongs to it.
 const forExtras = "extras"
 
 func (b *backend) checkRole(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
 	name := data.Get("name").(string)
-	r, err := load[role](ctx, req.Storage, rolePrefix+name)
+	r, err := loadRole(ctx, req.Storage, name)
 	if err != nil || r == nil {
 		return nil, err
 	}
@@ -108,11 +108,8 @@ func (b *backend) checkRole(ctx context.Context, req *logical.Request, data *fra
 		return checked("", []finding{self}), nil
 	}
 	self.On = who.ARN
-	c := roleCheck{ctx: ctx, cloud: cloud, role: r, who: who}
-	switch t := r.credentialType(); t {
-	case typeRAMRoleARN, typeOIDCRoleARN:
-		c.session()
-	case typeRAMUser, typeRAMRole:
+	c := roleCheck{ctx: ctx, cloud: cloud, role: r, name: name, who: who}
+	if r.kind.creates != "" {
 		tag, err := load[string](ctx, req.Storage, tagKey)
 		if err != nil {
 			return nil, err
@@ -120,26 +117,19 @@ func (b *backend) checkRole(ctx context.Context, req *logical.Request, data *fra
 		if tag == nil { // nothing was issued yet, and this is no time to begin
 			tag = new(string)
 		}
-		entity, err := policy.UserName(cmp.Or(r.UsernameTemplate, cloud.usernameTemplate), req.DisplayName, name)
-		if err != nil {
+		if c.entity, err = policy.UserName(cmp.Or(r.UsernameTemplate, cloud.usernameTemplate), req.DisplayName, name); err != nil {
 			return logical.ErrorResponse("username_template: %s", err), nil
 		}
 		// Of a document that nobody has, so that there is no such policy.
-		custom := policy.SharedName(cloud.policyNameTemplate, name, *tag, rand.Text())
+		c.custom = policy.SharedName(cloud.policyNameTemplate, name, *tag, rand.Text())
 		if r.PolicyPerLease {
-			custom = policy.OwnName(entity, rand.Text())
+			c.custom = policy.OwnName(c.entity, rand.Text())
 		}
-		c.patterns = strings.NewReplacer(entity, pattern(entity), custom, pattern(custom))
+		c.patterns = strings.NewReplacer(c.entity, pattern(c.entity), c.custom, pattern(c.custom))
 		c.leaveOutTemplates()
 		c.existence()
-		if t == typeRAMUser {
-			c.user(entity, custom)
-		} else {
-			c.ramRole(entity, custom)
-		}
-	default:
-		c.note(finding{Action: t, NeededFor: "issue", Result: checkNot, Fix: "The role hands out what its source has, which only reading creds/" + name + " shows."})
 	}
+	r.kind.check(&c)
 	return checked(who.ARN, append([]finding{self}, c.run()...)), nil
 }
 
@@ -153,10 +143,14 @@ type roleCheck struct {
 	ctx    context.Context // of the one request that it serves
 	cloud  *cloud
 	role   *role
+	name   string
 	who    ram.Identity
 	checks []func() []finding
 
-	patterns *strings.Replacer // names that nothing else will have into what covers their like
+	// Names that a user or role, and a policy, of a lease could have, and what
+	// covers their like.
+	entity, custom string
+	patterns       *strings.Replacer
 }
 
 // pattern covers the names that begin as this one does, as the policies of
@@ -183,6 +177,12 @@ func (c *roleCheck) add(check func() []finding) { c.checks = append(c.checks, ch
 
 func (c *roleCheck) note(f finding) { c.add(func() []finding { return []finding{f} }) }
 
+// source is for roles that hand out what their source has.
+func (c *roleCheck) source() {
+	c.note(finding{Action: c.role.kind.name, NeededFor: "issue", Result: checkNot,
+		Fix: "The role hands out what its source has, which only reading creds/" + c.name + " shows."})
+}
+
 // session checks the RAM roles that sessions are of.
 func (c *roleCheck) session() {
 	for _, arn := range c.role.arns() {
@@ -191,7 +191,7 @@ func (c *roleCheck) session() {
 }
 
 func (c *roleCheck) roleARN(arn string) []finding {
-	oidc := c.role.credentialType() == typeOIDCRoleARN
+	oidc := c.role.kind.name == typeOIDCRoleARN
 	assume := finding{Action: "sts:AssumeRole", On: arn, NeededFor: "issue", Result: checkNot,
 		Fix: "Asking would issue a session. The principal's policy must allow it, see docs/least-policy.md."}
 	exists := finding{Action: "ram:GetRole", On: arn, NeededFor: "issue"}
@@ -283,14 +283,15 @@ func (c *roleCheck) looked(err error, action, absent string) (result, fix string
 }
 
 // user probes what RAM users need.
-func (c *roleCheck) user(user, custom string) {
+func (c *roleCheck) user() {
+	user := c.entity
 	c.probe("issue", "CreateUser", "user "+user, impossibleUser(user))
 	c.probe("issue", "CreateAccessKey", "user "+user, map[string]string{"UserName": user})
 	c.probe("renew", "GetUser", "user "+user, map[string]string{"UserName": user})
 	c.probe("revoke", "DeleteAccessKey", "user "+user, map[string]string{"UserName": user, "UserAccessKeyId": "LTAI5tNoSuchKey"})
 	c.probe("revoke", "DeleteUser", "user "+user, map[string]string{"UserName": user})
 	c.probe("rollback", "ListAccessKeys", "user "+user, map[string]string{"UserName": user})
-	c.policies("User", user, custom)
+	c.policies("User")
 	for _, group := range c.role.RAMGroups {
 		both := map[string]string{"UserName": user, "GroupName": group}
 		c.probe("issue", "AddUserToGroup", "group "+group, both)
@@ -303,10 +304,11 @@ func (c *roleCheck) user(user, custom string) {
 }
 
 // ramRole probes what RAM roles need.
-func (c *roleCheck) ramRole(name, custom string) {
+func (c *roleCheck) ramRole() {
+	name := c.entity
 	c.probe("issue", "CreateRole", "role "+name, map[string]string{"RoleName": name, "AssumeRolePolicyDocument": malformed})
 	c.probe("revoke", "DeleteRole", "role "+name, map[string]string{"RoleName": name})
-	c.policies("Role", name, custom)
+	c.policies("Role")
 	c.probe(forExtras, "ListPoliciesForRole", "role "+name, map[string]string{"RoleName": name})
 	assume := finding{Action: "sts:AssumeRole", On: "role " + name, NeededFor: "issue", Result: checkNot,
 		Fix: "STS may say that a role does not exist before it looks at permissions. The principal's policy must allow it, see docs/least-policy.md."}
@@ -318,7 +320,8 @@ func (c *roleCheck) ramRole(name, custom string) {
 
 // policies probes what attaching policies to a user or role, and those made of
 // inline_policies, need.
-func (c *roleCheck) policies(kind, holder, custom string) {
+func (c *roleCheck) policies(kind string) {
+	custom := c.custom
 	attached := c.role.RemotePolicies
 	if len(c.role.InlinePolicies) > 0 {
 		attached = append(slices.Clone(attached), ram.Policy{Name: custom, Type: "Custom"})
@@ -326,7 +329,7 @@ func (c *roleCheck) policies(kind, holder, custom string) {
 		c.probe("revoke", "DeletePolicy", "policy "+custom, map[string]string{"PolicyName": custom})
 	}
 	for _, p := range attached {
-		params := map[string]string{kind + "Name": holder, "PolicyName": p.Name, "PolicyType": p.Type}
+		params := map[string]string{kind + "Name": c.entity, "PolicyName": p.Name, "PolicyType": p.Type}
 		c.probe("issue", "AttachPolicyTo"+kind, p.Type+" policy "+p.Name, params)
 		c.probe("revoke", "DetachPolicyFrom"+kind, p.Type+" policy "+p.Name, params)
 	}
@@ -336,7 +339,7 @@ func (c *roleCheck) policies(kind, holder, custom string) {
 const malformed = "{"
 
 // impossibleUser is a user that cannot be created for three documented reasons,
-// under a name that ram.Permissions for its beginning cover.
+// under a name that permissions for its beginning cover.
 func impossibleUser(name string) map[string]string {
 	return map[string]string{"UserName": name + "!", "Comments": strings.Repeat("!", 1000), "MobilePhone": "!"}
 }

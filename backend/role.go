@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/helper/jsonutil"
+	"github.com/hashicorp/vault/sdk/logical"
 
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds"
 	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/policy"
@@ -27,11 +29,6 @@ const (
 	maxCustomPoliciesOfUser = 10
 	maxCustomPoliciesOfRole = 5
 )
-
-// roleTypes are the credential types of a role.
-var roleTypes = []string{
-	typeRAMRoleARN, typeRAMUser, typeRAMRole, typeOIDCRoleARN, typeECSRAMRole, typeCredentialsURI, typeSTS, typeBearer, typeAccessKey,
-}
 
 // role is stored under role/<name>. The keys of the first block, their encoding
 // (durations in nanoseconds, lists null when never set) included, are those of
@@ -57,6 +54,8 @@ type role struct {
 	ExpireWithLease         bool          `json:"expire_with_lease,omitempty"`
 	ReuseTTL                time.Duration `json:"reuse_ttl,omitempty"`
 	NoLease                 bool          `json:"no_lease,omitempty"`
+
+	kind roleType // what the fields make it; see resolve
 }
 
 // templated tells whether the policy is another for each requester.
@@ -69,86 +68,130 @@ type inlinePolicy struct {
 	PolicyDocument json.RawMessage `json:"policy_document"`
 }
 
-// credentialType is the type that was written, or what the fields make it. The
-// built-in engine writes no type, and the Terraform provider changes a role from
-// one of its two kinds to the other without one: a type that was written gives
-// way to fields that contradict it.
-func (r *role) credentialType() string {
-	arn := r.RoleARN != "" || len(r.RoleARNs) > 0 && len(r.InlinePolicies)+len(r.RemotePolicies) == 0
-	switch t := r.CredentialType; t {
-	case "", typeRAMRoleARN, typeRAMUser:
-	case typeRAMRole:
-		if !arn {
-			return t
-		}
-	case typeOIDCRoleARN:
-		if arn {
-			return t
-		}
-	default:
-		if !arn && !r.grants() {
-			return t
-		}
+// roleFields is the table of role/<name>.
+func roleFields() fields[role] {
+	table := fields[role]{
+		parameter[role]("name", framework.TypeLowerCaseString, "Name of the role. Upper case is made lower case."),
+		field[role]{
+			name: "credential_type",
+			schema: framework.FieldSchema{
+				Type: framework.TypeString,
+				Description: `What a read of creds/<name> issues. "ram_role_arn": a session of the RAM role in role_arn. "ram_user": a RAM ` +
+					`user that lives as long as the lease. "ram_role": a session of a RAM role that lives as long as the lease, so that ` +
+					`revoking it ends the session. "oidc_role_arn": a session by AssumeRoleWithOIDC. "ecs_ram_role", "credentials_uri", ` +
+					`"sts", "bearer", "access_key": what that source holds. Derived when absent: ram_role_arn with role_arn, else ram_user.`,
+			},
+			set: func(r *role, value any) error { r.CredentialType = strings.TrimSpace(value.(string)); return nil },
+			get: func(r *role) any { return r.kind.name },
+		}.from(roleTypeNames()...),
 	}
-	if arn {
-		return typeRAMRoleARN
-	}
-	return typeRAMUser
+	table = append(table, within(sourceFields().without("public_key_id", "private_key"), func(r *role) *source { return &r.source })...)
+	return append(table,
+		text("role_arn", func(r *role) *string { return &r.RoleARN },
+			`ram_role_arn, oidc_role_arn: ARN of the RAM role to assume, acs:ram::<account>:role/<name>. Its trust policy `+
+				`must name the principal of this mount (read config/caller-identity to see it), or the OIDC provider.`),
+		unheeded(list("role_arns", func(r *role) *[]string { return &r.RoleARNs },
+			"ram_role_arn, oidc_role_arn: further RAM roles; a request chooses one with role_arn. Without role_arn the first is the default."),
+			"role_arns must be blank when inline_policies or remote_policies are present"),
+		unheeded(text("policy", func(r *role) *string { return &r.Policy },
+			`ram_role_arn, oidc_role_arn, ram_role: session policy, one JSON policy document of at most 2048 characters. The `+
+				`session may do what both the RAM role and this policy allow. May hold identity templates.`),
+			"policy is for sessions and would not narrow what a role of type %s issues: leave it out"),
+		text("external_id", func(r *role) *string { return &r.ExternalID },
+			"ram_role_arn: external id that the RAM role's trust policy asks for, 2 to 1224 characters.").
+			checked((*role).checkExternalID),
+		text("source_identity", func(r *role) *string { return &r.SourceIdentity },
+			"ram_role_arn, oidc_role_arn, ram_role: source identity recorded by ActionTrail with every call of the session. May hold identity templates.").
+			checked((*role).checkSourceIdentity),
+		nameTemplate("role_session_name_template", func(r *role) *string { return &r.RoleSessionNameTemplate },
+			`Sessions: Go template of the session name, with .DisplayName, .RoleName and Vault's template functions. `+
+				`Default: the template of config, else display name, role and 20 random characters.`),
+		nameTemplate("username_template", func(r *role) *string { return &r.UsernameTemplate },
+			`ram_user, ram_role: Go template of the name, with .DisplayName, .RoleName and Vault's template functions; 20 `+
+				`random characters are always appended. Default: the template of config, else vault-<display name>-<role>.`),
+		truth("policy_per_lease", func(r *role) *bool { return &r.PolicyPerLease },
+			`ram_user, ram_role: give each lease its own copies of inline_policies, as Vault's built-in engine does. `+
+				`Default false: leases of the same document share one custom policy, removed with the last of them.`),
+		unheeded(text("trust_policy", func(r *role) *string { return &r.TrustPolicy },
+			"ram_role: trust policy of the RAM roles made. Default: one that trusts the principal of this mount and nobody else."),
+			"trust_policy is for ram_role: leave it out when credential_type is %s"),
+		seconds("max_session_duration", func(r *role) *time.Duration { return &r.MaxSessionDuration },
+			"ram_role: MaxSessionDuration of the RAM roles made, 3600 to 43200 seconds. Default: what ttl needs."),
+		unheeded(truth("expire_with_lease", func(r *role) *bool { return &r.ExpireWithLease },
+			`ram_role_arn, oidc_role_arn: add a condition on acs:CurrentTime to every Allow of the session policy, so that `+
+				`the session can do nothing after its lease's end, also below 900 seconds. Services that ignore conditions are not stopped.`),
+			"expire_with_lease is for ram_role_arn and oidc_role_arn: leave it out when credential_type is %s"),
+		unheeded(duration("reuse_ttl", func(r *role) *time.Duration { return &r.ReuseTTL },
+			`ram_role_arn, oidc_role_arn: readers within this many seconds share one session, each with a lease of its own. `+
+				`0, the default: a session for each. What they do cannot be told apart in ActionTrail.`),
+			"reuse_ttl is for ram_role_arn and oidc_role_arn: leave it out when credential_type is %s"),
+		unheeded(field[role]{
+			name: "lease",
+			schema: framework.FieldSchema{
+				Type:        framework.TypeBool,
+				Description: "Sessions: false issues without a lease, for readers that come so often that leases would pile up. Default true.",
+				Default:     true,
+			},
+			set: func(r *role, value any) error { r.NoLease = !value.(bool); return nil },
+			get: func(r *role) any { return !r.NoLease },
+		}, "lease=false would leave a RAM user behind with every read: leave it out when credential_type is ram_user"),
+		field[role]{
+			name: "inline_policies",
+			schema: framework.FieldSchema{
+				Type: framework.TypeString,
+				Description: `ram_user, ram_role: JSON list of policy documents, each at most 6144 characters, made custom policies of ` +
+					`RAM while leases need them. May hold identity templates. "[]" clears the list.`,
+			},
+			set: func(r *role, value any) (err error) {
+				r.InlinePolicies, err = parseInlinePolicies(value.(string))
+				return err
+			},
+			get:      func(r *role) any { return r.inlineData() },
+			answered: framework.TypeSlice,
+		},
+		field[role]{
+			name: "remote_policies",
+			schema: framework.FieldSchema{
+				Type: framework.TypeStringSlice,
+				Description: `ram_user, ram_role: policies that exist in RAM, each as "name:<policy>,type:System" or ` +
+					`"name:<policy>,type:Custom". An empty list clears it. Names may hold identity templates.`,
+			},
+			set: func(r *role, value any) (err error) {
+				r.RemotePolicies, err = parseRemotePolicies(value.([]string))
+				return err
+			},
+			get:      func(r *role) any { return r.RemotePolicies },
+			answered: framework.TypeSlice, check: (*role).checkRemotePolicies,
+		},
+		unheeded(list("ram_groups", func(r *role) *[]string { return &r.RAMGroups },
+			"ram_user: RAM user groups, at most 5, that each issued user joins."),
+			"ram_groups must be blank when an arn is present or credential_type is %s"),
+		duration("ttl", func(r *role) *time.Duration { return &r.TTL },
+			`Lifetime of a lease in seconds or as a duration such as "1h". 0: the default of the mount for RAM `+
+				`users, 3600 seconds for sessions. A session lives from 900 to 43200 seconds, as its RAM role allows.`),
+		duration("max_ttl", func(r *role) *time.Duration { return &r.MaxTTL },
+			"Longest lifetime of a lease, renewals included, in seconds or as a duration. 0: the maximum of the mount."),
+	)
 }
 
-// grants tells whether the role gives rights to what it creates.
-func (r *role) grants() bool {
-	return len(r.InlinePolicies)+len(r.RemotePolicies)+len(r.RAMGroups) > 0
+// duration is a number of seconds that is not negative.
+func duration(name string, at func(*role) *time.Duration, description string) field[role] {
+	return seconds(name, at, description).checked(func(r *role) error {
+		if *at(r) < 0 {
+			return fmt.Errorf("%s must not be negative", name)
+		}
+		return nil
+	})
 }
 
 // update takes the fields of a write; those that are not given keep their value.
 func (r *role) update(data *framework.FieldData) error {
-	if err := r.source.update(data); err != nil {
+	before := r.source
+	if err := roleFields().update(r, data); err != nil {
 		return err
 	}
-	for field, to := range map[string]*string{
-		"role_arn": &r.RoleARN, "policy": &r.Policy, "external_id": &r.ExternalID, "source_identity": &r.SourceIdentity,
-		"role_session_name_template": &r.RoleSessionNameTemplate, "username_template": &r.UsernameTemplate, "trust_policy": &r.TrustPolicy,
-	} {
-		if v, ok := data.GetOk(field); ok {
-			*to = strings.TrimSpace(v.(string))
-		}
-	}
-	for field, to := range map[string]*time.Duration{
-		"ttl": &r.TTL, "max_ttl": &r.MaxTTL, "max_session_duration": &r.MaxSessionDuration, "reuse_ttl": &r.ReuseTTL,
-	} {
-		if v, ok := data.GetOk(field); ok {
-			*to = time.Duration(v.(int)) * time.Second
-		}
-	}
-	for field, to := range map[string]*bool{"policy_per_lease": &r.PolicyPerLease, "expire_with_lease": &r.ExpireWithLease} {
-		if v, ok := data.GetOk(field); ok {
-			*to = v.(bool)
-		}
-	}
-	for field, to := range map[string]*[]string{"role_arns": &r.RoleARNs, "ram_groups": &r.RAMGroups} {
-		if v, ok := data.GetOk(field); ok {
-			*to = slices.DeleteFunc(v.([]string), func(s string) bool { return s == "" })
-		}
-	}
-	if v, ok := data.Raw["lease"]; ok && v != nil {
-		r.NoLease = !data.Get("lease").(bool)
-	}
-	if v, ok := data.GetOk("inline_policies"); ok {
-		docs, err := parseInlinePolicies(v.(string))
-		if err != nil {
-			return err
-		}
-		r.InlinePolicies = docs
-	}
-	if v, ok := data.GetOk("remote_policies"); ok {
-		policies, err := parseRemotePolicies(v.([]string))
-		if err != nil {
-			return err
-		}
-		r.RemotePolicies = policies
-	}
-	return nil
+	r.resolve()
+	return r.source.matchKeys(before, data)
 }
 
 func parseInlinePolicies(s string) ([]inlinePolicy, error) {
@@ -206,39 +249,13 @@ func parseRemotePolicies(list []string) ([]ram.Policy, error) {
 // contradiction refuses what a write gives and the type of the role leaves
 // unused. What is stored may wait until the role changes its type again.
 func (r *role) contradiction(data *framework.FieldData) error {
-	given := func(field string) bool {
-		switch v, _ := data.GetOk(field); v := v.(type) {
-		case []string:
-			return len(v) > 0
-		case string:
-			return strings.TrimSpace(v) != ""
-		case int:
-			return v != 0
-		case bool:
-			return v
+	for _, f := range roleFields() {
+		if f.unheeded != "" && f.given(data) && !slices.Contains(r.kind.heeds, f.name) {
+			return errors.New(strings.ReplaceAll(f.unheeded, "%s", r.kind.name))
 		}
-		return false
 	}
-	t := r.credentialType()
-	user := t == typeRAMUser || t == typeRAMRole
-	session := t == typeRAMRoleARN || t == typeOIDCRoleARN
-	_, lease := data.Raw["lease"]
-	switch {
-	case given("ram_groups") && !user:
-		return errors.New("ram_groups must be blank when an arn is present or credential_type is " + t)
-	case given("role_arns") && user:
-		return errors.New("role_arns must be blank when inline_policies or remote_policies are present")
-	case given("policy") && !session && t != typeRAMRole:
-		return errors.New("policy is for sessions and would not narrow what a role of type " + t + " issues: leave it out")
-	case given("trust_policy") && t != typeRAMRole:
-		return errors.New("trust_policy is for ram_role: leave it out when credential_type is " + t)
-	case lease && r.NoLease && t == typeRAMUser:
-		return errors.New("lease=false would leave a RAM user behind with every read: leave it out when credential_type is ram_user")
-	}
-	for _, field := range []string{"expire_with_lease", "reuse_ttl"} {
-		if given(field) && !session {
-			return fmt.Errorf("%s is for ram_role_arn and oidc_role_arn: leave it out when credential_type is %s", field, t)
-		}
+	if t, given := data.GetOk("credential_type"); given && t != "" && t != r.kind.name {
+		return fmt.Errorf("credential_type is %q, but the other fields make the role %q: %s", t, r.kind.name, typeHint(t.(string)))
 	}
 	return nil
 }
@@ -246,51 +263,71 @@ func (r *role) contradiction(data *framework.FieldData) error {
 // validate checks the merged role. Where the built-in engine has an answer its
 // text is kept: tests of the Terraform provider look for them.
 func (r *role) validate() error {
-	t := r.credentialType()
-	for field, d := range map[string]time.Duration{"ttl": r.TTL, "max_ttl": r.MaxTTL, "reuse_ttl": r.ReuseTTL} {
-		if d < 0 {
-			return fmt.Errorf("%s must not be negative", field)
-		}
+	if err := roleFields().validate(r); err != nil {
+		return err
 	}
 	if r.MaxTTL > 0 && r.TTL > r.MaxTTL {
 		return errors.New("ttl exceeds max_ttl")
 	}
-	if t == typeRAMUser && !r.grants() {
-		return errors.New("must include an arn, or at least one of inline_policies or remote_policies (or ram_groups)")
-	}
-	if t != typeRAMUser && t != typeRAMRole {
-		because := "when credential_type is " + t
-		if t == typeRAMRoleARN {
-			because = "when an arn is present"
-		}
-		switch {
-		case len(r.RemotePolicies) > 0:
-			return fmt.Errorf("remote_policies must be blank %s", because)
-		case len(r.InlinePolicies) > 0:
-			return fmt.Errorf("inline_policies must be blank %s", because)
-		}
-	}
-	if !slices.Contains(roleTypes, t) {
-		return fmt.Errorf("credential_type %q is not known: use one of %s", t, strings.Join(roleTypes, ", "))
-	}
-	if t != typeRAMRoleARN { // whose source is the config
-		if err := r.source.validate(t); err != nil {
-			return err
-		}
-	}
-	if err := r.validateTemplates(); err != nil {
-		return err
-	}
+	return r.kind.validate(r)
+}
+
+func (r *role) checkExternalID() error {
 	if alicreds.CheckExternalID(r.ExternalID) != nil {
 		return errors.New("external_id must be 2 to 1224 letters, digits and any of _ + = , . @ : / -")
 	}
-	switch t {
-	case typeRAMRoleARN, typeOIDCRoleARN:
-		return r.validateSession()
-	case typeRAMUser, typeRAMRole:
-		return r.validateGrants(t)
+	return nil
+}
+
+func (r *role) checkSourceIdentity() error {
+	if err := policy.CheckIdentityTemplate(r.SourceIdentity); err != nil {
+		return fmt.Errorf("source_identity %w", err)
 	}
 	return nil
+}
+
+func (r *role) checkRemotePolicies() error {
+	for n, p := range r.RemotePolicies {
+		if err := policy.CheckIdentityTemplate(p.Name); err != nil {
+			return fmt.Errorf("remote_policies[%d] %w", n, err)
+		}
+	}
+	return nil
+}
+
+// validateSource is for the types whose credentials come from the role's own
+// source, which grant nothing in RAM.
+func (r *role) validateSource() error {
+	if err := r.validateNoGrants("when credential_type is " + r.kind.name); err != nil {
+		return err
+	}
+	return r.source.validate(r.kind.name)
+}
+
+func (r *role) validateNoGrants(because string) error {
+	switch {
+	case len(r.RemotePolicies) > 0:
+		return fmt.Errorf("remote_policies must be blank %s", because)
+	case len(r.InlinePolicies) > 0:
+		return fmt.Errorf("inline_policies must be blank %s", because)
+	}
+	return nil
+}
+
+// validateRAMRoleARN is for sessions that the mount's own credentials ask for.
+func (r *role) validateRAMRoleARN() error {
+	if err := r.validateNoGrants("when an arn is present"); err != nil {
+		return err
+	}
+	return r.validateSession()
+}
+
+// validateOIDCRoleARN is for sessions that the role's own token asks for.
+func (r *role) validateOIDCRoleARN() error {
+	if err := r.validateSource(); err != nil {
+		return err
+	}
+	return r.validateSession()
 }
 
 func (r *role) validateSession() error {
@@ -302,10 +339,8 @@ func (r *role) validateSession() error {
 	if r.ExpireWithLease && r.ReuseTTL > 0 {
 		return errors.New("expire_with_lease and reuse_ttl exclude each other: a shared session cannot end with each of its leases")
 	}
-	if r.Policy != "" {
-		if err := policy.Check(r.Policy, policy.MaxSession); err != nil {
-			return fmt.Errorf("policy %w", err)
-		}
+	if err := r.validatePolicy("policy", r.Policy, policy.MaxSession); err != nil {
+		return err
 	}
 	if r.ExpireWithLease && !policy.Templated(r.Policy) { // its length is known before it is filled in
 		if _, err := policy.EndingAt(r.Policy, time.Now()); err != nil {
@@ -315,7 +350,45 @@ func (r *role) validateSession() error {
 	return nil
 }
 
-func (r *role) validateGrants(t string) error {
+func (r *role) validatePolicy(name, document string, limit int) error {
+	if document == "" {
+		return nil
+	}
+	if err := policy.Check(document, limit); err != nil {
+		return fmt.Errorf("%s %w", name, err)
+	}
+	return nil
+}
+
+func (r *role) validateRAMUser() error {
+	if !r.grants() {
+		return errors.New("must include an arn, or at least one of inline_policies or remote_policies (or ram_groups)")
+	}
+	return r.validateGrants(maxCustomPoliciesOfUser)
+}
+
+func (r *role) validateRAMRole() error {
+	if err := r.validateGrants(maxCustomPoliciesOfRole); err != nil {
+		return err
+	}
+	switch d := r.MaxSessionDuration; {
+	case len(r.RAMGroups) > 0:
+		return errors.New("ram_groups are for users: leave them out when credential_type is ram_role")
+	case r.NoLease:
+		return errors.New("lease=false would leave a RAM role behind with every read: leave it out when credential_type is ram_role")
+	case !r.grants():
+		return errors.New("at least one of inline_policies or remote_policies is required when credential_type is ram_role")
+	case d != 0 && (d < defaultSession || d > maxSession):
+		return errors.New("max_session_duration must be 3600 to 43200 seconds")
+	}
+	if err := r.validatePolicy("policy", r.Policy, policy.MaxSession); err != nil {
+		return err
+	}
+	return r.validatePolicy("trust_policy", r.TrustPolicy, policy.MaxTrust)
+}
+
+// validateGrants holds what a user or role is given to RAM's quotas.
+func (r *role) validateGrants(customPolicies int) error {
 	if len(r.RAMGroups) > maxGroupsPerUser {
 		return fmt.Errorf("ram_groups: a RAM user can join %d groups at most", maxGroupsPerUser)
 	}
@@ -328,55 +401,8 @@ func (r *role) validateGrants(t string) error {
 	if system > maxSystemPolicies {
 		return fmt.Errorf("remote_policies: %d system policies can be attached at most", maxSystemPolicies)
 	}
-	limit := maxCustomPoliciesOfUser
-	if t == typeRAMRole {
-		limit = maxCustomPoliciesOfRole
-	}
-	if custom := len(r.RemotePolicies) - system + len(r.InlinePolicies); custom > limit {
-		return fmt.Errorf("inline_policies and custom remote_policies: %d can be attached at most", limit)
-	}
-	if t != typeRAMRole {
-		return nil
-	}
-	switch d := r.MaxSessionDuration; {
-	case len(r.RAMGroups) > 0:
-		return errors.New("ram_groups are for users: leave them out when credential_type is ram_role")
-	case r.NoLease:
-		return errors.New("lease=false would leave a RAM role behind with every read: leave it out when credential_type is ram_role")
-	case !r.grants():
-		return errors.New("at least one of inline_policies or remote_policies is required when credential_type is ram_role")
-	case d != 0 && (d < defaultSession || d > maxSession):
-		return errors.New("max_session_duration must be 3600 to 43200 seconds")
-	}
-	if r.Policy != "" {
-		if err := policy.Check(r.Policy, policy.MaxSession); err != nil {
-			return fmt.Errorf("policy %w", err)
-		}
-	}
-	if r.TrustPolicy != "" {
-		if err := policy.Check(r.TrustPolicy, policy.MaxTrust); err != nil {
-			return fmt.Errorf("trust_policy %w", err)
-		}
-	}
-	return nil
-}
-
-// validateTemplates tries the templates, so that a mistake is told now.
-func (r *role) validateTemplates() error {
-	for field, template := range map[string]string{
-		"username_template": r.UsernameTemplate, "role_session_name_template": r.RoleSessionNameTemplate,
-	} {
-		if err := policy.CheckNameTemplate(template); err != nil {
-			return fmt.Errorf("%s: %w", field, err)
-		}
-	}
-	for n, p := range r.RemotePolicies {
-		if err := policy.CheckIdentityTemplate(p.Name); err != nil {
-			return fmt.Errorf("remote_policies[%d] %w", n, err)
-		}
-	}
-	if err := policy.CheckIdentityTemplate(r.SourceIdentity); err != nil {
-		return fmt.Errorf("source_identity %w", err)
+	if custom := len(r.RemotePolicies) - system + len(r.InlinePolicies); custom > customPolicies {
+		return fmt.Errorf("inline_policies and custom remote_policies: %d can be attached at most", customPolicies)
 	}
 	return nil
 }
@@ -394,11 +420,10 @@ func (r *role) warnings(mountMax time.Duration) []string {
 	if r.TTL > mountMax {
 		w = append(w, fmt.Sprintf("ttl of %s exceeds the maximum of the mount, %s: leases will get the latter", r.TTL, mountMax))
 	}
-	t := r.credentialType()
-	if t != typeRAMRoleARN && t != typeOIDCRoleARN && t != typeRAMRole {
+	if !r.kind.session {
 		return w
 	}
-	if r.TTL > 0 && r.TTL < minSession && !r.ExpireWithLease && t != typeRAMRole {
+	if r.TTL > 0 && r.TTL < minSession && !r.ExpireWithLease && r.kind.creates == "" {
 		w = append(w, fmt.Sprintf("ttl of %s is below the shortest session that STS gives, %s: the lease ends as asked, the keys live on until the session ends (see expire_with_lease)", r.TTL, minSession))
 	}
 	if r.TTL > maxSession {
@@ -407,31 +432,25 @@ func (r *role) warnings(mountMax time.Duration) []string {
 	return w
 }
 
-func typeHint(t string) string {
-	switch t {
-	case typeRAMRoleARN, typeOIDCRoleARN:
-		return "give role_arn"
-	case typeRAMUser, typeRAMRole:
-		return `clear role_arn and role_arns and give inline_policies or remote_policies`
-	}
-	if slices.Contains(roleTypes, t) {
-		return "clear role_arn, inline_policies, remote_policies and ram_groups"
-	}
-	return "use one of " + strings.Join(roleTypes, ", ")
-}
-
 // inlineData returns the documents as JSON values; numbers keep their digits.
-func (r *role) inlineData() ([]map[string]interface{}, error) {
+func (r *role) inlineData() []map[string]interface{} {
 	if r.InlinePolicies == nil {
-		return nil, nil
+		return nil
 	}
 	list := make([]map[string]interface{}, len(r.InlinePolicies))
 	for i, p := range r.InlinePolicies {
-		var doc interface{}
-		if err := jsonutil.DecodeJSON(p.PolicyDocument, &doc); err != nil {
-			return nil, fmt.Errorf("the stored inline_policies[%d] is not JSON: write the role again", i)
-		}
-		list[i] = map[string]interface{}{"hash": p.Hash, "policy_document": doc}
+		var document interface{}
+		_ = jsonutil.DecodeJSON(p.PolicyDocument, &document) // readRole has looked at it
+		list[i] = map[string]interface{}{"hash": p.Hash, "policy_document": document}
 	}
-	return list, nil
+	return list
+}
+
+// loadRole reads the role, nil where there is none.
+func loadRole(ctx context.Context, s logical.Storage, name string) (*role, error) {
+	r, err := load[role](ctx, s, rolePrefix+name)
+	if r != nil {
+		r.resolve()
+	}
+	return r, err
 }

@@ -27,7 +27,7 @@ func (c *roleCache) get(ctx context.Context, s logical.Storage, name string) (*r
 	if r != nil {
 		return r, nil
 	}
-	r, err := load[role](ctx, s, rolePrefix+name)
+	r, err := loadRole(ctx, s, name)
 	if err != nil || r == nil {
 		return nil, err
 	}

@@ -66,7 +66,7 @@ func (b *backend) renew(ctx context.Context, req *logical.Request, _ *framework.
 	if l.RoleType != leaseRAM {
 		return nil, errors.New("a session cannot be renewed: read creds/ again for a new one")
 	}
-	r, err := load[role](ctx, req.Storage, rolePrefix+l.RoleName)
+	r, err := loadRole(ctx, req.Storage, l.RoleName)
 	if err != nil {
 		return nil, err
 	}

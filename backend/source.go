@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
@@ -14,7 +12,6 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds"
-	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
 	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/ram"
 )
 
@@ -55,100 +52,60 @@ type source struct {
 // key is the AccessKey of the source.
 func (s *source) key() ram.AccessKey { return ram.AccessKey{ID: s.AccessKey, Secret: s.SecretKey} }
 
-// sourceSecrets are never read back.
-var sourceSecrets = []string{"secret_key", "security_token", "bearer_token", "private_key"}
-
-func sourceFields() map[string]*framework.FieldSchema {
-	secret := &framework.DisplayAttributes{Sensitive: true}
-	return map[string]*framework.FieldSchema{
-		"access_key":        {Type: framework.TypeString, Description: "access_key, sts, ram_role_arn: AccessKey ID."},
-		"secret_key":        {Type: framework.TypeString, Description: "access_key, sts, ram_role_arn: AccessKey secret. Never read back.", DisplayAttrs: secret},
-		"security_token":    {Type: framework.TypeString, Description: "sts: token of temporary keys. Never read back.", DisplayAttrs: secret},
-		"oidc_provider_arn": {Type: framework.TypeString, Description: "oidc_role_arn: acs:ram::<account>:oidc-provider/<name>."},
-		"oidc_token_file_path": {
-			Type: framework.TypeString,
-			Description: "oidc_role_arn: file on the Vault server with the OIDC token, read again for each session. What is not a " +
-				"well-formed JWT is never sent.",
-		},
-		"identity_token_audience": {
-			Type:        framework.TypeString,
-			Description: "oidc_role_arn without a token file: audience of Vault's own identity token. Vault Enterprise issues them; elsewhere use a file.",
-		},
-		"identity_token_ttl": {Type: framework.TypeDurationSecond, Description: "Lifetime of Vault's identity token in seconds; 0 means 3600."},
-		"role_name":          {Type: framework.TypeString, Description: "ecs_ram_role: RAM role of the ECS instance that Vault runs on; empty: whichever is attached."},
-		"disable_imds_v1":    {Type: framework.TypeBool, Description: "ecs_ram_role: use the metadata service in its hardened mode (IMDSv2) or not at all."},
-		"credentials_uri": {
-			Type: framework.TypeString,
-			Description: "credentials_uri: http or https URL that answers temporary keys as JSON, at most 64 KiB. Redirects are not " +
-				"followed, and link-local and metadata addresses are refused.",
-		},
-		"public_key_id": {Type: framework.TypeString, Description: "rsa_key_pair: id of the public key."},
-		"private_key":   {Type: framework.TypeString, Description: "rsa_key_pair: private key as PEM, not a path. Never read back.", DisplayAttrs: secret},
+// sourceFields is the table of the fields of all sources. A path leaves out what
+// no type of its has.
+func sourceFields() fields[source] {
+	return fields[source]{
+		text("access_key", func(s *source) *string { return &s.AccessKey }, "access_key, sts, ram_role_arn: AccessKey ID."),
+		secret("secret_key", func(s *source) *string { return &s.SecretKey }, "access_key, sts, ram_role_arn: AccessKey secret. Never read back."),
+		secret("security_token", func(s *source) *string { return &s.SecurityToken }, "sts: token of temporary keys. Never read back."),
+		secret("bearer_token", func(s *source) *string { return &s.BearerToken }, "bearer: the token. Never read back."),
+		text("oidc_provider_arn", func(s *source) *string { return &s.OIDCProviderARN }, "oidc_role_arn: acs:ram::<account>:oidc-provider/<name>."),
+		text("oidc_token_file_path", func(s *source) *string { return &s.OIDCTokenFilePath },
+			"oidc_role_arn: file on the Vault server with the OIDC token, read again for each session. What is not a well-formed JWT is never sent."),
+		text("identity_token_audience", func(s *source) *string { return &s.IdentityTokenAudience },
+			"oidc_role_arn without a token file: audience of Vault's own identity token. Vault Enterprise issues them; elsewhere use a file."),
+		seconds("identity_token_ttl", func(s *source) *time.Duration { return &s.IdentityTokenTTL }, "Lifetime of Vault's identity token in seconds; 0 means 3600."),
+		text("role_name", func(s *source) *string { return &s.ECSRoleName },
+			"ecs_ram_role: RAM role of the ECS instance that Vault runs on; empty: whichever is attached."),
+		truth("disable_imds_v1", func(s *source) *bool { return &s.DisableIMDSv1 },
+			"ecs_ram_role: use the metadata service in its hardened mode (IMDSv2) or not at all."),
+		text("credentials_uri", func(s *source) *string { return &s.CredentialsURI },
+			"credentials_uri: http or https URL that answers temporary keys as JSON, at most 64 KiB. Redirects are not "+
+				"followed, and link-local and metadata addresses are refused."),
+		text("public_key_id", func(s *source) *string { return &s.PublicKeyID }, "rsa_key_pair: id of the public key."),
+		secret("private_key", func(s *source) *string { return &s.PrivateKey }, "rsa_key_pair: private key as PEM, not a path. Never read back."),
 	}
 }
 
-// strings maps fields to where they are kept.
-func (s *source) strings() map[string]*string {
-	return map[string]*string{
-		"credential_type": &s.CredentialType, "access_key": &s.AccessKey, "secret_key": &s.SecretKey,
-		"security_token": &s.SecurityToken, "bearer_token": &s.BearerToken, "oidc_provider_arn": &s.OIDCProviderARN,
-		"oidc_token_file_path": &s.OIDCTokenFilePath, "identity_token_audience": &s.IdentityTokenAudience,
-		"role_name": &s.ECSRoleName, "credentials_uri": &s.CredentialsURI, "public_key_id": &s.PublicKeyID,
-		"private_key": &s.PrivateKey,
-	}
-}
-
-// update takes the fields of a write that the path declares; those that are not
-// given keep their value.
-func (s *source) update(data *framework.FieldData) error {
-	before := s.AccessKey
+// matchKeys keeps the parts of a key together in a write: an AccessKey has its
+// own secret and its own token.
+func (s *source) matchKeys(before source, data *framework.FieldData) error {
 	_, newKey := data.GetOk("access_key")
 	_, newSecret := data.GetOk("secret_key")
 	_, newToken := data.GetOk("security_token")
-	for field, to := range s.strings() {
-		if data.Schema[field] == nil {
-			continue
-		}
-		if v, ok := data.GetOk(field); ok {
-			*to = strings.TrimSpace(v.(string))
-		}
-	}
-	if !newSecret && s.AccessKey != before && s.AccessKey != "" && s.SecretKey != "" {
+	switch {
+	case !newSecret && s.AccessKey != before.AccessKey && s.AccessKey != "" && s.SecretKey != "":
 		return errors.New("secret_key is required with a new access_key: the secret that is stored belongs to another")
-	}
-	if v, ok := data.GetOk("identity_token_ttl"); ok {
-		s.IdentityTokenTTL = time.Duration(v.(int)) * time.Second
-	}
-	if v, ok := data.GetOk("disable_imds_v1"); ok {
-		s.DisableIMDSv1 = v.(bool)
-	}
-	if newKey && !newToken && s.SecurityToken != "" {
-		if s.CredentialType == typeSTS {
-			return errors.New("security_token is required with a new access_key when credential_type is sts: a token belongs to its key")
-		}
+	case !newKey || newToken || s.SecurityToken == "":
+	case s.CredentialType == typeSTS:
+		return errors.New("security_token is required with a new access_key when credential_type is sts: a token belongs to its key")
+	default:
 		s.SecurityToken = ""
 	}
 	return nil
 }
 
-// read gives back what is not secret.
-func (s *source) read(into map[string]interface{}) {
-	for field, from := range s.strings() {
-		if !slices.Contains(sourceSecrets, field) {
-			into[field] = *from
-		}
-	}
-	into["identity_token_ttl"] = int64(s.IdentityTokenTTL / time.Second)
-	into["disable_imds_v1"] = s.DisableIMDSv1
-}
-
 // validate checks the fields that the type t needs.
 func (s *source) validate(t string) error {
-	required := func(fields ...string) error {
-		values := s.strings()
-		for _, f := range fields {
-			if *values[f] == "" {
-				return fmt.Errorf("%s is required when credential_type is %s", f, t)
+	values := map[string]string{
+		"access_key": s.AccessKey, "secret_key": s.SecretKey, "security_token": s.SecurityToken, "oidc_provider_arn": s.OIDCProviderARN,
+		"public_key_id": s.PublicKeyID, "private_key": s.PrivateKey, "credentials_uri": s.CredentialsURI, "bearer_token": s.BearerToken,
+	}
+	required := func(names ...string) error {
+		for _, name := range names {
+			if values[name] == "" {
+				return fmt.Errorf("%s is required when credential_type is %s", name, t)
 			}
 		}
 		return nil
@@ -290,19 +247,4 @@ func (t identityToken) Token(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("this Vault server issues no identity token to plugins (%w): set oidc_token_file_path instead", err)
 	}
 	return token.Token.Token(), nil
-}
-
-// checkEndpoints names the field with an endpoint that cannot be used.
-func checkEndpoints(fields map[string][]string) error {
-	for field, endpoints := range fields {
-		for _, e := range endpoints {
-			if e == "" {
-				continue
-			}
-			if err := openapi.CheckEndpoint(e); err != nil {
-				return fmt.Errorf("%s: %w", field, err)
-			}
-		}
-	}
-	return nil
 }

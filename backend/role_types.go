@@ -1,0 +1,137 @@
+package backend
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/hashicorp/vault/sdk/logical"
+
+	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/ram"
+)
+
+// roleType is a line in the table of role types: what a read of creds/<name>
+// issues, and what belongs to that.
+type roleType struct {
+	name     string
+	heeds    []string // fields that other types refuse
+	requests []string // parameters of creds/ beside ttl
+	session  bool     // STS gives it for the time of the lease
+	creates  ram.Kind // what a lease creates in RAM; "": nothing
+	hint     string   // how fields make a role one of this type
+
+	validate func(*role) error
+	issue    func(*backend, context.Context, issuance) (*logical.Response, error)
+	check    func(*roleCheck)
+}
+
+// roleTypes is the table. A new type is a line here, and a file with its issuer.
+func roleTypes() []roleType {
+	const existing, made = "give role_arn", "clear role_arn and role_arns and give inline_policies or remote_policies"
+	types := []roleType{
+		{
+			name: typeRAMRoleARN, session: true, hint: existing,
+			heeds: []string{"role_arns", "policy", "lease", "expire_with_lease", "reuse_ttl"}, requests: []string{"role_session_name", "role_arn", "policy"},
+			validate: (*role).validateRAMRoleARN, issue: (*backend).issueSession, check: (*roleCheck).session,
+		},
+		{
+			name: typeRAMUser, creates: ram.User, hint: made, heeds: []string{"ram_groups"},
+			validate: (*role).validateRAMUser, issue: (*backend).issueUser, check: (*roleCheck).user,
+		},
+		{
+			name: typeRAMRole, session: true, creates: ram.Role, hint: made,
+			heeds: []string{"ram_groups", "policy", "trust_policy", "lease"}, requests: []string{"role_session_name", "policy"},
+			validate: (*role).validateRAMRole, issue: (*backend).issueRAMRole, check: (*roleCheck).ramRole,
+		},
+		{
+			name: typeOIDCRoleARN, session: true, hint: existing,
+			heeds: []string{"role_arns", "policy", "lease", "expire_with_lease", "reuse_ttl"}, requests: []string{"role_session_name", "role_arn", "policy"},
+			validate: (*role).validateOIDCRoleARN, issue: (*backend).issueSession, check: (*roleCheck).session,
+		},
+	}
+	for _, name := range []string{typeECSRAMRole, typeCredentialsURI, typeSTS, typeBearer, typeAccessKey} {
+		types = append(types, roleType{
+			name: name, heeds: []string{"role_arns", "lease"}, hint: "clear role_arn, inline_policies, remote_policies and ram_groups",
+			validate: (*role).validateSource, issue: (*backend).issueFromSource, check: (*roleCheck).source,
+		})
+	}
+	return types
+}
+
+func roleTypeNames() []string {
+	var names []string
+	for _, t := range roleTypes() {
+		names = append(names, t.name)
+	}
+	return names
+}
+
+// resolve finds out what the fields make of the role.
+func (r *role) resolve() {
+	name := r.effectiveType()
+	types := roleTypes()
+	if n := slices.IndexFunc(types, func(t roleType) bool { return t.name == name }); n >= 0 {
+		r.kind = types[n]
+		return
+	}
+	r.kind = unknownType(name)
+}
+
+// unknownType is that of a misspelling, or of a role that a later version wrote.
+func unknownType(name string) roleType {
+	refused := func() error {
+		return refuse("credential_type %q is not known: use one of %s", name, strings.Join(roleTypeNames(), ", "))
+	}
+	return roleType{
+		name: name, heeds: []string{"role_arns", "lease"},
+		validate: func(*role) error { return refused() },
+		issue: func(*backend, context.Context, issuance) (*logical.Response, error) {
+			return logical.ErrorResponse(refused().Error()), nil
+		},
+		check: func(c *roleCheck) {
+			c.note(finding{Action: name, NeededFor: "issue", Result: checkNo, Fix: refused().Error()})
+		},
+	}
+}
+
+// effectiveType is the type that was written, or what the fields make it. The
+// built-in engine writes no type, and the Terraform provider changes a role from
+// one of its two kinds to the other without one: a type that was written gives
+// way to fields that contradict it.
+func (r *role) effectiveType() string {
+	arn := r.RoleARN != "" || len(r.RoleARNs) > 0 && len(r.InlinePolicies)+len(r.RemotePolicies) == 0
+	switch t := r.CredentialType; t {
+	case "", typeRAMRoleARN, typeRAMUser:
+	case typeRAMRole:
+		if !arn {
+			return t
+		}
+	case typeOIDCRoleARN:
+		if arn {
+			return t
+		}
+	default:
+		if !arn && !r.grants() {
+			return t
+		}
+	}
+	if arn {
+		return typeRAMRoleARN
+	}
+	return typeRAMUser
+}
+
+// grants tells whether the role gives rights to what it creates.
+func (r *role) grants() bool {
+	return len(r.InlinePolicies)+len(r.RemotePolicies)+len(r.RAMGroups) > 0
+}
+
+// typeHint says how to make a role one of the type.
+func typeHint(name string) string {
+	for _, t := range roleTypes() {
+		if t.name == name {
+			return t.hint
+		}
+	}
+	return "use one of " + strings.Join(roleTypeNames(), ", ")
+}
