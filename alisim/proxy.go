@@ -50,14 +50,20 @@ func (p *connectProxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	var done sync.WaitGroup
 	done.Go(func() {
-		_, _ = io.Copy(upstream, buffered) // ends when either side hangs up
+		tunnel(upstream, buffered)
 		closeWrite(upstream)
 	})
 	done.Go(func() {
-		_, _ = io.Copy(client, upstream)
+		tunnel(client, upstream)
 		closeWrite(client)
 	})
 	done.Wait()
+}
+
+// tunnel copies until either side hangs up. It hides that both are sockets, for which io.Copy takes two more files each:
+// there are clients that keep a connection open for each call.
+func tunnel(dst io.Writer, src io.Reader) {
+	_, _ = io.CopyBuffer(struct{ io.Writer }{dst}, struct{ io.Reader }{src}, make([]byte, 4<<10))
 }
 
 func closeWrite(c net.Conn) {

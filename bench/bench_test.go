@@ -1,28 +1,6 @@
 package main
 
-import (
-	"testing"
-)
-
-// BenchmarkCachedRetrieve reads a valid session; run it with -cpu 1,2.
-func BenchmarkCachedRetrieve(b *testing.B) {
-	cloud, err := startCloud()
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer cloud.Close()
-	us, err := ours(cloud)
-	if err != nil {
-		b.Fatal(err)
-	}
-	them, err := peers(cloud)
-	if err != nil {
-		b.Fatal(err)
-	}
-	for _, l := range []library{us, them} {
-		b.Run(l.name, func(b *testing.B) { cachedRetrieve(b, l) })
-	}
-}
+import "testing"
 
 // TestHerd keeps the measurement honest: all are served, by one call of ours.
 // The other library is left out, because it has data races.

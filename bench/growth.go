@@ -15,7 +15,7 @@ import (
 // measureGrowth compares our engine on two Vault servers, one of which has many
 // roles and live leases.
 func measureGrowth(ctx context.Context, e *effort, table *tabwriter.Writer) (_ []figure, err error) {
-	l, err := e.site()
+	l, err := e.site(roundTrip)
 	if err != nil {
 		return nil, err
 	}
@@ -27,7 +27,7 @@ func measureGrowth(ctx context.Context, e *effort, table *tabwriter.Writer) (_ [
 			return nil, err
 		}
 		defer func() { err = errors.Join(err, server.close()) }()
-		engine, err := l.engineOn(ctx, server, ourEngine, far, "growth")
+		engine, err := l.engineOn(ctx, server, ourEngine, "growth")
 		if err != nil {
 			return nil, err
 		}

@@ -12,6 +12,8 @@ import (
 )
 
 const (
+	sessionLife = 15 * time.Minute // the shortest that STS offers
+
 	ourHerd   = 10_000
 	theirHerd = 1_000 // each opens a connection of its own
 

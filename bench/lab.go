@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"time"
@@ -16,31 +15,21 @@ import (
 // roundTrip is how far away the cloud is, where it is away.
 const roundTrip = 20 * time.Millisecond
 
-// lab is where engines are measured: a simulated cloud, near and far, and
-// Vault. All of it is on this machine.
+// lab is where engines are measured: a simulated cloud, near or far, and Vault.
+// All of it is on this machine.
 type lab struct {
 	dir      string
 	programs programs
 	cloud    *alisim.Server
-	relay    *alisim.Relay // to the cloud, when it is far
-	proxies  map[distance]*connectProxy
 	vault    *vaultServer
 	client   *http.Client // of the readers
 	profiles string       // directory for profiles of our plugin; "" for none
 }
 
-// distance is that of the cloud from an engine.
-type distance string
-
-const (
-	near distance = "near" // 0 ms
-	far  distance = "far"  // roundTrip
-)
-
-// openLab sets everything up anew, so that no measurement inherits leases,
-// connections or processes of another. The caller must close it.
-func openLab(ctx context.Context, p programs, profiles string) (_ *lab, err error) {
-	l := &lab{programs: p, proxies: map[distance]*connectProxy{}, profiles: profiles}
+// openLab sets everything up anew, the cloud so far away, so that no measurement
+// inherits leases, connections or processes of another. The caller must close it.
+func openLab(ctx context.Context, p programs, profiles string, away time.Duration) (_ *lab, err error) {
+	l := &lab{programs: p, profiles: profiles}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, l.close())
@@ -49,20 +38,8 @@ func openLab(ctx context.Context, p programs, profiles string) (_ *lab, err erro
 	if l.dir, err = os.MkdirTemp("", "bench-"); err != nil {
 		return nil, err
 	}
-	if l.cloud, err = alisim.Start(alisim.Options{JournalSize: 100}); err != nil {
+	if l.cloud, err = alisim.Start(alisim.Options{JournalSize: 2000, RTT: away}); err != nil {
 		return nil, err
-	}
-	at, err := url.Parse(l.cloud.URL)
-	if err != nil {
-		return nil, err
-	}
-	if l.relay, err = alisim.StartRelay(at.Host, roundTrip); err != nil {
-		return nil, err
-	}
-	for d, target := range map[distance]string{near: at.Host, far: l.relay.Addr()} {
-		if l.proxies[d], err = startConnectProxy(target); err != nil {
-			return nil, err
-		}
 	}
 	if err = os.WriteFile(filepath.Join(l.dir, "ca.pem"), l.cloud.CACertPEM(), 0o600); err != nil {
 		return nil, err
@@ -79,14 +56,6 @@ func (l *lab) close() error {
 	}
 	if l.vault != nil {
 		errs = append(errs, l.vault.close())
-	}
-	for _, p := range l.proxies {
-		if p != nil {
-			errs = append(errs, p.close())
-		}
-	}
-	if l.relay != nil {
-		l.relay.Close()
 	}
 	if l.cloud != nil {
 		l.cloud.Close()
@@ -119,31 +88,26 @@ const (
 	policyDocument = `{"Version":"1","Statement":[{"Effect":"Allow","Action":"oss:%s","Resource":"acs:oss:*:*:%s/*"}]}`
 )
 
-// engine mounts one more engine for a purpose, at the distance from the
-// cloud, with a role of each kind.
-func (l *lab) engine(ctx context.Context, k kind, d distance, purpose string) (engine, error) {
-	return l.engineOn(ctx, l.vault, k, d, purpose)
+// engine mounts one more engine for a purpose, with a role of each kind.
+func (l *lab) engine(ctx context.Context, k kind, purpose string) (engine, error) {
+	return l.engineOn(ctx, l.vault, k, purpose)
 }
 
-func (l *lab) engineOn(ctx context.Context, v *vaultServer, k kind, d distance, purpose string) (engine, error) {
-	e := engine{kind: k, mount: string(k) + "-" + string(d) + "-" + purpose, vault: v}
+func (l *lab) engineOn(ctx context.Context, v *vaultServer, k kind, purpose string) (engine, error) {
+	e := engine{kind: k, mount: string(k) + "-" + purpose, vault: v}
 	config := map[string]any{"access_key": alisim.DefaultAccessKeyID, "secret_key": alisim.DefaultAccessKeySecret}
 	program, version, env := l.programs.constant, "", []string(nil)
 	switch k {
 	case ourEngine:
 		program, version = l.programs.ours, pluginVersion
-		endpoint := l.cloud.URL
-		if d == far {
-			endpoint = l.relay.URL()
-		}
-		config["sts_endpoint"], config["ram_endpoint"], config["ca_certificate"] = endpoint, endpoint, string(l.cloud.CACertPEM())
+		config["sts_endpoint"], config["ram_endpoint"], config["ca_certificate"] = l.cloud.URL, l.cloud.URL, string(l.cloud.CACertPEM())
 		if l.profiles != "" {
 			env = []string{"BENCH_PROFILE=" + l.profiles}
 		}
 	case peerEngine:
 		// Its hosts are hard-coded.
 		program = l.programs.peer
-		env = []string{"HTTPS_PROXY=" + l.proxies[d].url, "SSL_CERT_FILE=" + filepath.Join(l.dir, "ca.pem")}
+		env = []string{"HTTPS_PROXY=" + l.cloud.ProxyURL, "SSL_CERT_FILE=" + filepath.Join(l.dir, "ca.pem")}
 	}
 	if err := v.enable(ctx, e.mount, program, version, env); err != nil {
 		return e, fmt.Errorf("%s: %w", e.mount, err)
@@ -171,10 +135,10 @@ func (e engine) writeUserRole(ctx context.Context, name, bucket string) error {
 }
 
 // engines mounts one engine of each kind.
-func (l *lab) engines(ctx context.Context, d distance, purpose string, kinds ...kind) ([]engine, error) {
+func (l *lab) engines(ctx context.Context, purpose string, kinds ...kind) ([]engine, error) {
 	var all []engine
 	for _, k := range kinds {
-		e, err := l.engine(ctx, k, d, purpose)
+		e, err := l.engine(ctx, k, purpose)
 		if err != nil {
 			return nil, err
 		}

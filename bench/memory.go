@@ -9,11 +9,11 @@ import (
 // measureMemory looks at the plugin processes while they issue sessions. The
 // leases are Vault's; a plugin has nothing to keep of them.
 func measureMemory(ctx context.Context, e *effort, table *tabwriter.Writer) ([]figure, error) {
-	l, err := e.site()
+	l, err := e.site(0)
 	if err != nil {
 		return nil, err
 	}
-	engines, err := l.engines(ctx, near, "memory", ourEngine, peerEngine, constantEngine)
+	engines, err := l.engines(ctx, "memory", ourEngine, peerEngine, constantEngine)
 	if err != nil {
 		return nil, err
 	}
