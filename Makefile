@@ -9,11 +9,8 @@ VERSION ?= $(shell git describe --tags --match 'v*' --dirty 2>/dev/null || echo 
 # The modules with code of ours. Those that only pin a program are e2e/vault, e2e/peer and scripts/lint.
 MODULES := . $(patsubst %/go.mod,%,$(wildcard adapters/go.mod bench/go.mod differential/go.mod e2e/go.mod))
 # Not stamped by Go: it would fail in a checkout that belongs to another user.
-# The tags leave out what is never used, 0.7 MB: pages about gRPC calls, and net/http's second copy of HTTP/2.
-TAGS    := grpcnotrace,nethttpomithttp2
-# Functions begin at multiples of 16 bytes instead of 32: 0.3 MB less.
-LDFLAGS := -s -w -funcalign=16
-GOBUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false -tags $(TAGS)
+LDFLAGS := -s -w
+GOBUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false
 
 help: ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -50,7 +47,7 @@ bench: ## Side by side with what we replace, on this machine; under ten minutes
 	cd bench && go run .
 
 release: ## Build dist/: six platforms, SHA256SUMS, SBOMs, an OCI image; the same bytes each time
-	go run ./scripts/release -tags $(TAGS) -o dist $(VERSION)
+	go run ./scripts/release -o dist $(VERSION)
 
 demo: ## From nothing to credentials in a Vault dev server, and back to nothing
 	scripts/demo

@@ -37,7 +37,6 @@ func TestImportArrows(t *testing.T) {
 		"/cmd/alisim":          {module + "/alisim"},
 		"/scripts/cachedbuild": {},
 		"/scripts/release":     {},
-		"/scripts/zones":       {},
 	}
 	packages := goList[struct {
 		ImportPath string

@@ -152,7 +152,7 @@ func parseSchedule(text string) (schedule, error) {
 		if rest, found := strings.CutPrefix(text, prefix); found {
 			name, expression, _ := strings.Cut(rest, " ")
 			var err error
-			if zone, err = loadZone(name); err != nil || name == "" || name == "Local" {
+			if zone, err = time.LoadLocation(name); err != nil || name == "" || name == "Local" {
 				return schedule{}, fmt.Errorf("the time zone %q is not known", name)
 			}
 			text = strings.TrimSpace(expression)

@@ -43,8 +43,8 @@ func findPrograms(ctx context.Context, profiled bool) (p programs, err error) {
 // build builds as the Makefile does.
 func (p programs) build(ctx context.Context, module, pkg, name string) (string, error) {
 	program := filepath.Join(p.dir, name)
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-tags", "grpcnotrace,nethttpomithttp2",
-		"-ldflags", "-s -w -funcalign=16 -X github.com/alicreds/vault-plugin-secrets-alicloud/backend.version="+pluginVersion, "-o", program, pkg)
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false",
+		"-ldflags", "-s -w -X github.com/alicreds/vault-plugin-secrets-alicloud/backend.version="+pluginVersion, "-o", program, pkg)
 	cmd.Dir = module
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if said, err := cmd.CombinedOutput(); err != nil {

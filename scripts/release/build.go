@@ -31,8 +31,8 @@ func (r release) build(ctx context.Context, t target, name string) error {
 	if err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-tags", r.tags,
-		"-ldflags", "-s -w -funcalign=16 -X "+modulePath+"/backend.version="+r.version, "-o", name, ".")
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false",
+		"-ldflags", "-s -w -X "+modulePath+"/backend.version="+r.version, "-o", name, ".")
 	cmd.Dir = r.source
 	// GOFLAGS is not empty, which would mean what "go env -w" has kept.
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-trimpath", "GOWORK=off", "GOEXPERIMENT=", "GOFIPS140=off",

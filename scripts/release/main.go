@@ -1,6 +1,6 @@
 // Release builds what a release consists of, the same bytes each time:
 //
-//	release [-o DIRECTORY] [-source DIRECTORY] [-tags TAGS] [-platforms OS/ARCH,...] VERSION
+//	release [-o DIRECTORY] [-source DIRECTORY] [-platforms OS/ARCH,...] VERSION
 //
 // The directory holds a binary and a CycloneDX SBOM for each platform, an OCI
 // image layout with all of them, and SHA256SUMS. What was there before goes.
@@ -38,11 +38,10 @@ func main() {
 	r := release{}
 	flags.StringVar(&r.dir, "o", "dist", "`directory` to write to")
 	flags.StringVar(&r.source, "source", ".", "`directory` of the plugin's module")
-	flags.StringVar(&r.tags, "tags", "", "build `tags`, with commas")
 	platforms := flags.String("platforms", allPlatforms, "`list` of os/arch, with commas")
 	_ = flags.Parse(os.Args[1:]) // ExitOnError
 	if flags.NArg() != 1 {
-		fmt.Fprintln(os.Stderr, "usage: release [-o DIRECTORY] [-source DIRECTORY] [-tags TAGS] [-platforms OS/ARCH,...] VERSION")
+		fmt.Fprintln(os.Stderr, "usage: release [-o DIRECTORY] [-source DIRECTORY] [-platforms OS/ARCH,...] VERSION")
 		os.Exit(2)
 	}
 	r.version, r.platforms, r.said = flags.Arg(0), strings.Split(*platforms, ","), os.Stderr
@@ -54,9 +53,9 @@ func main() {
 
 // A release is one version, for some platforms.
 type release struct {
-	dir, source, tags, version string
-	platforms                  []string
-	said                       io.Writer
+	dir, source, version string
+	platforms            []string
+	said                 io.Writer
 }
 
 func (r release) make(ctx context.Context) error {

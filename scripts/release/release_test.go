@@ -29,7 +29,7 @@ func TestReleaseReproducible(t *testing.T) { // not parallel: it sets the enviro
 	first, second := t.TempDir(), t.TempDir()
 	released := func(dir, source string) map[string]string {
 		t.Helper()
-		r := release{dir: dir, source: source, tags: tagsOfMakefile(t), version: testVersion, platforms: platforms, said: io.Discard}
+		r := release{dir: dir, source: source, version: testVersion, platforms: platforms, said: io.Discard}
 		if err := r.make(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -242,7 +242,7 @@ func copySource(t *testing.T, from, to string) {
 			return filepath.SkipDir
 		case e.IsDir():
 			return os.MkdirAll(filepath.Join(to, relative), 0o700)
-		case !slices.Contains([]string{".go", ".gz", ".mod", ".sum"}, filepath.Ext(name)):
+		case !slices.Contains([]string{".go", ".mod", ".sum"}, filepath.Ext(name)):
 			return nil
 		}
 		content, err := os.ReadFile(name)
@@ -254,20 +254,4 @@ func copySource(t *testing.T, from, to string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-}
-
-// tagsOfMakefile are those of the release, so that its build cache serves here.
-func tagsOfMakefile(t *testing.T) string {
-	t.Helper()
-	text, err := os.ReadFile(filepath.Join("..", "..", "Makefile"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for line := range strings.SplitSeq(string(text), "\n") {
-		if tags, ok := strings.CutPrefix(line, "TAGS    := "); ok {
-			return tags
-		}
-	}
-	t.Fatal("the Makefile has no tags")
-	return ""
 }
