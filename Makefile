@@ -19,7 +19,7 @@ build: ## Build bin/vault-plugin-secrets-alicloud and bin/alisim
 	$(GOBUILD) -ldflags '$(LDFLAGS) -X $(MODULE)/backend.version=$(VERSION)' -o bin/$(PLUGIN) .
 	$(GOBUILD) -ldflags '$(LDFLAGS)' -o bin/alisim ./cmd/alisim
 
-check: build vet lint unit ## Quick loop: build, vet, lint, unit tests; under a minute once built
+check: build vet lint unit ## Quick loop: build, vet, lint, unit tests with -short; half a minute once built
 
 # The tag takes in TestIrrevocableLease, which only make soak has the time to run.
 vet:
@@ -32,8 +32,9 @@ lint:
 		(set -x; go -C $$module tool -modfile=$(CURDIR)/scripts/lint/go.mod staticcheck -tags soak ./...); done
 	scripts/vulnerabilities $(MODULES)
 
+# Without the tests of very many cases, and without those that link programs; scripts/test runs all.
 unit:
-	@set -e; for module in $(filter-out bench differential e2e,$(MODULES)); do (set -x; go -C $$module test ./...); done
+	@set -e; for module in $(filter-out bench differential e2e,$(MODULES)); do (set -x; go -C $$module test -short ./...); done
 
 test: build vet lint ## Everything, with -race, and end to end on a real Vault server
 	scripts/test

@@ -17,6 +17,9 @@ import (
 // a release and through git, from a repository that holds the files of this one.
 // What the go.mod files replace for development is of no use to it.
 func TestGoGet(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it fetches and links as a stranger does: not with -short")
+	}
 	t.Parallel()
 	began := time.Now()
 	version := adaptersRequire(t)

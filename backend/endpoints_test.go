@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/hashicorp/vault/sdk/logical"
 
@@ -45,29 +46,32 @@ func TestHostsOfTheNetwork(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			m := newEmptyMount(t)
-			m.http = m.sim.Client()
-			tc.config["access_key"], tc.config["secret_key"] = alisim.DefaultAccessKeyID, alisim.DefaultAccessKeySecret
-			resp := m.must(logical.UpdateOperation, "config", tc.config)
-			switch {
-			case tc.warned == "" && resp != nil:
-				t.Errorf("the write warns: %q", resp.Warnings)
-			case tc.warned != "" && (resp == nil || !slices.ContainsFunc(resp.Warnings, func(w string) bool { return strings.HasPrefix(w, tc.warned) })):
-				t.Errorf("the write answers %+v, want the warning %q", resp, tc.warned)
-			}
-			m.must(logical.UpdateOperation, "role/r", leastUser)
-			secret := m.must(logical.ReadOperation, "creds/r", nil).Secret
-			m.fault(alisim.Fault{Action: "DeleteUser", Kind: alisim.FaultRefuse, Code: "DeleteConflict.User.Policy", Status: 409, Count: 2})
-			if _, err := m.revokeLease(secret); err != nil {
-				t.Error(err)
-			}
-			hosts := map[string]string{}
-			for _, call := range m.sim.Journal() {
-				hosts[call.Action] = call.Host
-			}
-			if got := []string{hosts["GetCallerIdentity"], hosts["CreateUser"], hosts["ListPolicyAttachments"]}; !slices.Equal(got, tc.hosts) {
-				t.Errorf("called %v, want %v", got, tc.hosts)
-			}
+			synctest.Test(t, func(t *testing.T) { // a refused deletion is waited out
+				toThePresent()
+				m := newTimedMount(t, alisim.DefaultSettings(), alisim.DefaultSeed())
+				m.sim.ClearJournal()
+				tc.config["access_key"], tc.config["secret_key"] = alisim.DefaultAccessKeyID, alisim.DefaultAccessKeySecret
+				resp := m.must(logical.UpdateOperation, "config", tc.config)
+				switch {
+				case tc.warned == "" && resp != nil:
+					t.Errorf("the write warns: %q", resp.Warnings)
+				case tc.warned != "" && (resp == nil || !slices.ContainsFunc(resp.Warnings, func(w string) bool { return strings.HasPrefix(w, tc.warned) })):
+					t.Errorf("the write answers %+v, want the warning %q", resp, tc.warned)
+				}
+				m.must(logical.UpdateOperation, "role/r", leastUser)
+				secret := m.must(logical.ReadOperation, "creds/r", nil).Secret
+				m.fault(alisim.Fault{Action: "DeleteUser", Kind: alisim.FaultRefuse, Code: "DeleteConflict.User.Policy", Status: 409, Count: 2})
+				if _, err := m.revokeLease(secret); err != nil {
+					t.Error(err)
+				}
+				hosts := map[string]string{}
+				for _, call := range m.sim.Journal() {
+					hosts[call.Action] = call.Host
+				}
+				if got := []string{hosts["GetCallerIdentity"], hosts["CreateUser"], hosts["ListPolicyAttachments"]}; !slices.Equal(got, tc.hosts) {
+					t.Errorf("called %v, want %v", got, tc.hosts)
+				}
+			})
 		})
 	}
 }

@@ -30,6 +30,7 @@ import (
 // waiting costs nothing. With the race detector it leaves out most of
 // it.
 func TestFaultMatrix(t *testing.T) {
+	skipMatrix(t)
 	t.Parallel()
 	var total tally
 	t.Run("all", func(t *testing.T) {
@@ -53,6 +54,7 @@ func TestFaultMatrix(t *testing.T) {
 // The same with a RAM that shows nothing at once: what is not visible yet must
 // not be taken for gone, nor what is still attached for in use.
 func TestFaultMatrixWithPropagation(t *testing.T) {
+	skipMatrix(t)
 	t.Parallel()
 	var total tally
 	t.Run("all", func(t *testing.T) {
@@ -72,6 +74,14 @@ func TestFaultMatrixWithPropagation(t *testing.T) {
 		}
 	})
 	total.print(t, "TestFaultMatrixWithPropagation", 200)
+}
+
+// skipMatrix leaves a test of very many cases out of the quick loop.
+func skipMatrix(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("not with -short")
+	}
 }
 
 // scenario is a request, and what it works on.

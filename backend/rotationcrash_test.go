@@ -204,6 +204,7 @@ type crashTally struct {
 // At every crash point of a rotation a stored key works, and what follows
 // completes or undoes.
 func TestRotationCrashPoints(t *testing.T) {
+	skipMatrix(t)
 	t.Parallel()
 	var sum crashTally
 	t.Run("all", func(t *testing.T) {

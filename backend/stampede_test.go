@@ -15,6 +15,7 @@ import (
 // 500 static roles are due in the same minute, in an account of which RAM takes
 // 20 writes a second and in which somebody else writes too.
 func TestStaticRolesStampede(t *testing.T) {
+	skipMatrix(t)
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		const roles = 500

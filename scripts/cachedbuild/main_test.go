@@ -14,6 +14,9 @@ import (
 // TestBuildOnce builds a small program from several processes at once, and then
 // again with nothing to build from.
 func TestBuildOnce(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it builds programs: not with -short")
+	}
 	home := t.TempDir()
 	run := func(name string, args ...string) (stdout, stderr string, err error) {
 		var out, errs strings.Builder
