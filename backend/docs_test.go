@@ -590,6 +590,37 @@ func TestDocsLinks(t *testing.T) {
 	}
 }
 
+// TestIgnoreChanges wants the same advice for Terraform wherever it is given:
+// that of the example.
+func TestIgnoreChanges(t *testing.T) {
+	t.Parallel()
+	advice := regexp.MustCompile(`ignore_changes = \[[^\]]*\]`)
+	want := advice.FindString(readPage(t, "../examples/terraform/main.tf"))
+	pages := []string{"../README.md"}
+	for _, pattern := range []string{"../docs/*.md", "*.go"} {
+		found, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pages = append(pages, found...)
+	}
+	given := 0
+	for _, page := range pages {
+		if strings.HasSuffix(page, "_test.go") {
+			continue
+		}
+		for _, got := range advice.FindAllString(readPage(t, page), -1) {
+			given++
+			if got != want {
+				t.Errorf("%s says %s, and the example %s", page, got, want)
+			}
+		}
+	}
+	if want == "" || given < 4 {
+		t.Errorf("%d places say %q", given, want)
+	}
+}
+
 // anchors are the headings of a page, as they are linked to.
 func anchors(text string) []string {
 	var all []string

@@ -135,7 +135,7 @@ func (b *backend) mergeConfig(ctx context.Context, s logical.Storage, data *fram
 	case before.rotatedAway(c.AccessKey):
 		warnings = append(warnings, fmt.Sprintf("access_key %s was rotated away and was NOT stored: the mount goes on with %s, which a rotation put in its place. "+
 			"Leave access_key and secret_key out of the write, or give force=true if the old key is really wanted. "+
-			"In Terraform: lifecycle { ignore_changes = [access_key, secret_key_wo_version] }", c.AccessKey, before.AccessKey))
+			"In Terraform: lifecycle { ignore_changes = [access_key] }", c.AccessKey, before.AccessKey))
 		c.AccessKey, c.SecretKey, c.SecurityToken = before.AccessKey, before.SecretKey, before.SecurityToken
 	}
 	warnings = append(warnings, c.followRotation(&before, time.Now())...)
