@@ -41,7 +41,7 @@ func grant(refused *openapi.Error, who string, on []string) string {
 	case kind == "AssumeRolePolicy":
 		return "The trust policy of the RAM role must name " + who + ", and its conditions, such as an external id, must hold: compare external_id."
 	case explicit:
-		return "A policy (" + cmp.Or(kind, "of a kind that the refusal does not tell") + ") denies " + what + " to " + who + " with Deny: a grant does not help. Take the Deny out, or narrow it."
+		return "A Deny in a policy (" + cmp.Or(kind, "of a kind that the refusal does not tell") + ") forbids " + what + " to " + who + ". No grant helps: take the Deny out, or narrow it."
 	}
 	fix := "Grant " + what + " to " + who + "."
 	if refused.Action == "AssumeRole" {

@@ -46,18 +46,23 @@ func answer(doing string, err error) (*logical.Response, error) {
 // explained prints a failure that does not come from the request, on one line:
 // what happened, the fix where there is a short one, and where to read more.
 func explained(err error) string {
-	text := oneLine(err)
 	var own *refusal
 	if errors.As(err, &own) {
-		return text // says what to do
+		return oneLine(err) // says what to do
 	}
+	return seeAlso(advised(err), helpOn(err))
+}
+
+// advised prints a failure on one line, with the fix where there is a short one.
+func advised(err error) string {
+	text := oneLine(err)
 	var refused *openapi.Error
 	if errors.As(err, &refused) && !refused.Temporary() {
 		if fix := fixOf(refused); fix != "" {
 			text = strings.TrimRight(text, ". ") + ". " + fix
 		}
 	}
-	return seeAlso(text, helpOn(err))
+	return text
 }
 
 // fixOf says what to do about a refusal, "" where nothing short can be said.
@@ -74,7 +79,7 @@ func known(refused *openapi.Error) string {
 	code := refused.Code
 	family, _, refined := strings.Cut(code, ".")
 	switch {
-	case code == ram.NoPermission, code == "Forbidden.RAM": // the second is that of other products
+	case ram.Denied(refused), code == "Forbidden.RAM": // the second is that of other products
 		return ram.NoPermission
 	case refused.TokenMissing():
 		return "MissingSecurityToken"
@@ -88,7 +93,7 @@ func known(refused *openapi.Error) string {
 
 // families are codes that services refine in more ways than they document, with
 // one fix for all of them. Other codes with a dot are about different things.
-var families = []string{"InvalidAccessKeyId", "InvalidSecurityToken"}
+var families = []string{"InvalidAccessKeyId", "InvalidSecurityToken", "InvalidTimeStamp"}
 
 // ofSource prints why a source of credentials does not take its fields.
 func ofSource(err error) string {
@@ -170,6 +175,8 @@ var fixes = map[string]string{
 	"MissingSecurityToken":             "The AccessKey is temporary (it begins with STS.) and its security_token is missing: give all three parts of it, with credential_type=sts.",
 	"InvalidSecurityToken":             "The security_token is not that of the AccessKey, or is cut short: write all three parts of one session together.",
 	"InvalidSecurityToken.Expired":     "The temporary keys in config have expired: write new ones.",
+	"IncompleteSignature":              "Look at what is between Vault and Alibaba Cloud: a proxy that takes headers away, or an endpoint that is none of theirs.",
+	"InvalidTimeStamp":                 "Check the clock of the Vault server, and proxies that change headers.",
 	"InvalidTimeStamp.Expired":         "Check the clock of the Vault server: more than 15 minutes are not accepted.",
 	"Inactive":                         "RAM, or STS, was never activated in this account: open the RAM console once as the account's owner.",
 	"LimitExceeded.User":               "The account is full of RAM users: raise the quota or shorten ttl.",

@@ -408,7 +408,7 @@ func (o ownKeys) owner() (account, user string) { return o.account, o.user }
 func (o ownKeys) call(ctx context.Context, repeatable bool, action string, params map[string]string, out any) error {
 	err := o.cloud.CallAs(ctx, o.key.Signing(), repeatable, action, params, out)
 	var refused *openapi.Error
-	if !errors.As(err, &refused) || refused.Code != ram.NoPermission && !refused.KeyRefused() {
+	if !errors.As(err, &refused) || !ram.Denied(refused) && !refused.KeyRefused() {
 		return err
 	}
 	who, unknown := o.cloud.Whoami(ctx)
@@ -420,7 +420,7 @@ func (o ownKeys) call(ctx context.Context, repeatable bool, action string, param
 		named[name] = value
 	}
 	if again := o.cloud.Call(ctx, repeatable, action, named, out); again != nil {
-		if openapi.Ambiguous(again) || !ram.HasCode(again, ram.NoPermission) {
+		if openapi.Ambiguous(again) || !ram.Denied(again) {
 			return again
 		}
 		return err
@@ -445,7 +445,7 @@ func (o ownKeys) probe(ctx context.Context, k ram.AccessKey) error {
 		return err
 	}
 	err := o.cloud.CallAs(ctx, k.Signing(), true, "ListAccessKeys", nil, nil)
-	if ram.HasCode(err, ram.NoPermission) {
+	if ram.Denied(err) {
 		return nil
 	}
 	return err

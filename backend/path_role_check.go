@@ -276,7 +276,7 @@ func (c *roleCheck) looked(err error, action, absent string) (result, fix string
 		return checkYes, ""
 	case ram.NotExist(err):
 		return checkNo, absent
-	case ram.HasCode(err, ram.NoPermission):
+	case ram.Denied(err):
 		return checkUnknown, "Only with " + action + ", which leases do not need, can this be looked at."
 	}
 	return checkUnknown, explained(err)
@@ -356,9 +356,11 @@ func (c *roleCheck) probe(neededFor, action, on string, params map[string]string
 		case err == nil:
 		case !errors.As(err, &refused) || refused.Temporary():
 			f.Result, f.Fix = checkUnknown, explained(err)
-		case refused.Code == ram.NoPermission:
+		case ram.Denied(refused):
 			fix := grant(refused, c.who.Principal(), ram.Permissions[action].ARNs(c.who.AccountID, params))
-			f.Result, f.Fix = checkNo, c.patterns.Replace(fix)+" docs/least-policy.md has the policies to copy."
+			if f.Result, f.Fix = checkNo, c.patterns.Replace(fix); strings.HasPrefix(fix, "Grant ") {
+				f.Fix += " docs/least-policy.md has the policies to copy."
+			}
 		case refused.NotExist(), strings.HasPrefix(refused.Code, "InvalidParameter"), strings.HasPrefix(refused.Code, "Malformed"),
 			strings.HasPrefix(refused.Code, "EntityAlreadyExists"), strings.HasPrefix(refused.Code, "LimitExceeded"):
 		default:

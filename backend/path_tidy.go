@@ -164,7 +164,7 @@ func (b *backend) removeStrays(ctx context.Context, s logical.Storage, c *cloud,
 			}
 		}
 		if failures[n] != nil {
-			failed = append(failed, left.String()+": "+oneLine(failures[n]))
+			failed = append(failed, left.String()+": "+advised(failures[n]))
 		}
 	}
 	return failed

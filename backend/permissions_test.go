@@ -22,7 +22,7 @@ func TestAdviceOnDenials(t *testing.T) {
 	}{
 		"no detail": {
 			openapi.Error{Action: "CreateUser"},
-			"Grant ram:CreateUser on acs:ram:*:<account>:user/* to the principal of this mount", "with Deny",
+			"Grant ram:CreateUser on acs:ram:*:<account>:user/* to the principal of this mount", "A Deny",
 		},
 		"RAM's sentence": {
 			openapi.Error{Action: "CreateRole", Denied: openapi.AccessDenied{Action: "ram:CreateRole", Resource: "acs:ram:*:1000000000000001:role/*"}},
@@ -32,11 +32,11 @@ func TestAdviceOnDenials(t *testing.T) {
 			openapi.Error{Action: "CreateUser", Denied: openapi.AccessDenied{
 				Action: "ram:CreateUser", PrincipalDisplayName: "vault:mount", NoPermissionType: "ImplicitDeny", PolicyType: "AccountLevelIdentityBasedPolicy",
 			}},
-			"Grant ram:CreateUser on acs:ram:*:<account>:user/* to vault:mount", "with Deny",
+			"Grant ram:CreateUser on acs:ram:*:<account>:user/* to vault:mount", "A Deny",
 		},
 		"explicit": {
 			openapi.Error{Action: "DeleteUser", Denied: openapi.AccessDenied{NoPermissionType: "ExplicitDeny", PolicyType: "AccountLevelIdentityBasedPolicy"}},
-			"A policy (AccountLevelIdentityBasedPolicy) denies ram:DeleteUser on acs:ram:*:<account>:user/<UserName> to the principal of this mount", "Grant",
+			"A Deny in a policy (AccountLevelIdentityBasedPolicy) forbids ram:DeleteUser on acs:ram:*:<account>:user/<UserName> to the principal of this mount", "Grant",
 		},
 		"control policy": {
 			openapi.Error{Action: "CreateUser", Denied: openapi.AccessDenied{NoPermissionType: "ExplicitDeny", PolicyType: "ControlPolicy"}},
@@ -60,11 +60,11 @@ func TestAdviceOnDenials(t *testing.T) {
 		},
 		"AssumeRole, which side is not known": {
 			openapi.Error{Action: "AssumeRole"},
-			"The trust policy of the RAM role must name that principal too", "with Deny",
+			"The trust policy of the RAM role must name that principal too", "A Deny",
 		},
 		"a call and a kind that are not known": {
 			openapi.Error{Action: "Later", Denied: openapi.AccessDenied{NoPermissionType: "ImplicitDeny", PolicyType: "LaterPolicy"}},
-			"Grant the action to the principal of this mount", "with Deny",
+			"Grant the action to the principal of this mount", "A Deny",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -82,7 +82,7 @@ func TestExplicitDenyIsNotAnsweredWithGrant(t *testing.T) {
 	t.Parallel()
 	m := newLeastMount(t, []string{`{"Version":"1","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"},{"Effect":"Deny","Action":"ram:CreateUser","Resource":"*"}]}`})
 	m.must(logical.UpdateOperation, "role/r", leastUser)
-	m.refused(logical.ReadOperation, "creds/r", nil, "denies ram:CreateUser on acs:ram:*:")
+	m.refused(logical.ReadOperation, "creds/r", nil, "forbids ram:CreateUser on acs:ram:*:")
 }
 
 // F1.5, F1.6, F1.8: families of codes have advice, whatever their suffix.
@@ -93,6 +93,9 @@ func TestAdviceOnFamiliesOfCodes(t *testing.T) {
 		"InvalidAccessKeyId.NotFound":    {"Check access_key in config", "#invalidaccesskeyidnotfound"},
 		"InvalidAccessKeyId.Inactive":    {"Enable the AccessKey", "#invalidaccesskeyidinactive"},
 		"InvalidAccessKeyId.Later":       {"Check access_key in config", "#invalidaccesskeyid"},
+		"NoPermission.Later":             {"Grant ram:CreateUser", "#nopermission"},
+		"IncompleteSignature":            {"proxy", "#incompletesignature"},
+		"InvalidTimeStamp.Format":        {"clock", "#invalidtimestamp"},
 		"Inactive":                       {"never activated", "#inactive"},
 		"MissingSecurityToken":           {"security_token is missing", "#missingsecuritytoken"},
 		"InvalidSecurityToken.Malformed": {"security_token", "#invalidsecuritytoken"},
@@ -115,5 +118,28 @@ func TestAdviceOnFamiliesOfCodes(t *testing.T) {
 				t.Errorf("the answer is %q, want %q", got, want)
 			}
 		})
+	}
+}
+
+// A revocation that is refused says what to do, too.
+func TestAdviceOnRefusedRevocations(t *testing.T) {
+	t.Parallel()
+	m := newLeastMount(t, []string{`{"Version":"1","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"},{"Effect":"Deny","Action":"ram:DeleteUser","Resource":"*"}]}`})
+	secret := m.lease(leastUser)
+	m.as(leastKey, nil)
+	_, err := m.revokeLease(secret)
+	if err == nil || !strings.Contains(err.Error(), "forbids ram:DeleteUser on acs:ram:*:") || !strings.HasSuffix(err.Error(), helpLeases) {
+		t.Errorf("the revocation fails with %v", err)
+	}
+}
+
+// What is there already was made by an earlier attempt, however the code is spelled.
+func TestWhatIsThereAlreadyIsMade(t *testing.T) {
+	t.Parallel()
+	for _, code := range []string{"EntityAlreadyExists.User.Policy", "EntityAlreadyExist.User.Policy"} {
+		m := newMount(t)
+		m.must(logical.UpdateOperation, "role/r", leastUser)
+		m.fault(alisim.Fault{Action: "AttachPolicyToUser", Kind: alisim.FaultRefuse, Code: code, Status: 409})
+		m.must(logical.ReadOperation, "creds/r", nil)
 	}
 }

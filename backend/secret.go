@@ -129,7 +129,7 @@ func (b *backend) revoke(ctx context.Context, req *logical.Request, _ *framework
 	ctx, cancel := context.WithTimeout(ctx, cleanUpTimeout)
 	defer cancel()
 	if err := b.remove(ctx, req.Storage, cloud, l.issued); err != nil {
-		return nil, errors.New(seeAlso(fmt.Sprintf("deleting %s: %s", l.name(), oneLine(err)), helpPage+helpLeases))
+		return nil, errors.New(seeAlso(fmt.Sprintf("deleting %s: %s", l.name(), advised(err)), helpPage+helpLeases))
 	}
 	return nil, nil
 }

@@ -49,14 +49,14 @@ func (c *Client) create(ctx context.Context, p Plan) error {
 			"MaxSessionDuration", strconv.Itoa(int(p.MaxSession/time.Second)))
 	}
 	err := c.Call(ctx, true, "Create"+string(p.Entity.Kind), params, nil)
-	return unless(err, "EntityAlreadyExists."+string(p.Entity.Kind))
+	return alreadyThere(err, string(p.Entity.Kind))
 }
 
 func (c *Client) createPolicy(ctx context.Context, d Document) error {
 	err := c.Call(ctx, true, "CreatePolicy", map[string]string{
 		"PolicyName": d.Name, "PolicyDocument": d.Text, "Description": d.Mark,
 	}, nil)
-	return unless(err, "EntityAlreadyExists.Policy")
+	return alreadyThere(err, "Policy")
 }
 
 // Equip gives the entity what the plan has for it, in a second wave: an
@@ -97,7 +97,7 @@ func (c *Client) Equip(ctx context.Context, p Plan) (AccessKey, error) {
 		w.Add(func() error {
 			return visible(func() error {
 				err := c.Call(ctx, true, "AddUserToGroup", p.Entity.params("GroupName", group), nil)
-				return unless(err, "EntityAlreadyExists.User.Group")
+				return alreadyThere(err, "User.Group")
 			})
 		})
 	}

@@ -51,7 +51,7 @@ func (c *Client) Exists(ctx context.Context, e Entity) error {
 
 func (c *Client) attach(ctx context.Context, e Entity, p Policy) error {
 	err := c.Call(ctx, true, "AttachPolicyTo"+string(e.Kind), e.params("PolicyName", p.Name, "PolicyType", p.Type), nil)
-	return unless(err, "EntityAlreadyExists."+string(e.Kind)+".Policy")
+	return alreadyThere(err, string(e.Kind)+".Policy")
 }
 
 func (c *Client) detach(ctx context.Context, e Entity, p Policy) error {
@@ -109,7 +109,7 @@ func (c *Client) held(ctx context.Context, policy string) (bool, error) {
 		policies, err = c.policiesOf(ctx, e)
 		held = slices.Contains(policies, Policy{policy, "Custom"})
 	}
-	if HasCode(err, NoPermission) {
+	if Denied(err) {
 		return true, nil
 	}
 	return held, err

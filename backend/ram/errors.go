@@ -12,6 +12,12 @@ import (
 // NoPermission is the code of a refusal for want of permission.
 const NoPermission = "NoPermission"
 
+// Denied tells whether err is a refusal for want of permission.
+func Denied(err error) bool {
+	var refused *openapi.Error
+	return errors.As(err, &refused) && (refused.Code == NoPermission || strings.HasPrefix(refused.Code, NoPermission+"."))
+}
+
 // VisibleWithin is how long RAM may take to show everywhere what was created.
 // Alibaba Cloud says "a while"; tools in the field retry for seconds.
 const VisibleWithin = 30 * time.Second
@@ -36,9 +42,10 @@ func gone(err error) error {
 	return err
 }
 
-// unless turns one code into success.
-func unless(err error, code string) error {
-	if HasCode(err, code) {
+// alreadyThere turns EntityAlreadyExists of what was to be made into success. STS
+// and RAM spell the code with an s and without.
+func alreadyThere(err error, entity string) error {
+	if HasCode(err, "EntityAlreadyExists."+entity) || HasCode(err, "EntityAlreadyExist."+entity) {
 		return nil
 	}
 	return err

@@ -64,12 +64,15 @@ func (k Keys) List(ctx context.Context) ([]AccessKey, error) {
 // Create makes a key. It is never repeated after an ambiguous failure: RAM tells
 // the secret once, and would keep a key that nobody knows.
 func (k Keys) Create(ctx context.Context) (AccessKey, error) {
-	var out struct{ AccessKey wireKey }
+	var out struct {
+		AccessKey wireKey
+		RequestID string `json:"RequestId"`
+	}
 	if err := k.Call(ctx, false, "CreateAccessKey", k.params(""), &out); err != nil {
 		return AccessKey{}, err
 	}
 	if out.AccessKey.ID == "" || out.AccessKey.Secret == "" {
-		return AccessKey{}, errors.New("CreateAccessKey: the answer lacks the AccessKeyId or the AccessKeySecret")
+		return AccessKey{}, fmt.Errorf("CreateAccessKey: the answer lacks the AccessKeyId or the AccessKeySecret (RequestId %.64q)", out.RequestID)
 	}
 	return AccessKey(out.AccessKey), nil
 }
@@ -87,7 +90,7 @@ func (k Keys) Delete(ctx context.Context, id string) error {
 	remove := func() error { return gone(k.Call(ctx, true, "DeleteAccessKey", k.params(id), nil)) }
 	err := remove()
 	var refused *openapi.Error
-	if !errors.As(err, &refused) || refused.Temporary() || openapi.Ambiguous(err) || refused.Code == NoPermission {
+	if !errors.As(err, &refused) || refused.Temporary() || openapi.Ambiguous(err) || Denied(err) {
 		return err
 	}
 	if k.Disable(ctx, id) != nil {

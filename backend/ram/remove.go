@@ -137,7 +137,12 @@ func (c *Client) empty(ctx context.Context, e Entity) error {
 		// Only an administrator adds these two, and the mount may lack the right
 		// to remove them: DeleteUser then goes on to say which is in the way.
 		for _, action := range []string{"DeleteLoginProfile", "UnbindMFADevice"} {
-			w.Add(func() error { return unless(gone(c.Call(ctx, true, action, e.params(), nil)), NoPermission) })
+			w.Add(func() error {
+				if err := c.Call(ctx, true, action, e.params(), nil); !Denied(err) {
+					return gone(err)
+				}
+				return nil
+			})
 		}
 	}
 	if err := w.Run(); err != nil {
