@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -28,7 +27,6 @@ type clusterNode struct {
 	*vaultServer
 	name        string
 	clusterAddr string
-	exited      chan error
 	down        bool
 }
 
@@ -73,16 +71,17 @@ func startCluster(t *testing.T, nodes int) *vaultCluster {
 func startNode(t *testing.T, name, pluginDir string) *clusterNode {
 	t.Helper()
 	var err error
+	said := &output{}
 	for range startTries {
 		node := &clusterNode{
-			vaultServer: &vaultServer{binary: need(t, programs.vault), home: t.TempDir(), pluginDir: pluginDir, output: &output{}},
+			vaultServer: &vaultServer{binary: need(t, programs.vault), home: t.TempDir(), pluginDir: pluginDir, output: said},
 			name:        name,
 		}
 		if err = node.start(t); err == nil {
 			return node
 		}
 	}
-	t.Fatalf("no Vault server after %d tries: %v", startTries, err)
+	t.Fatalf("no Vault server after %d tries: %v\n%s", startTries, err, tail(said.String(), 2<<10))
 	return nil
 }
 
@@ -110,46 +109,14 @@ api_addr         = %q
 cluster_addr     = "https://%s"
 plugin_directory = %q
 disable_mlock    = true
-log_level        = "debug"
 `, data, n.name, listen, n.clusterAddr, n.addr, n.clusterAddr, n.pluginDir), 0o600)
 	if err != nil {
 		return err
 	}
-	cmd := exec.Command(n.binary, "server", "-config="+config)
-	cmd.Env = n.environ()
-	cmd.Stdout, cmd.Stderr = n.output, n.output
-	cmd.WaitDelay = time.Second
-	if err := cmd.Start(); err != nil {
-		return err
-	}
-	n.process, n.exited = cmd.Process, make(chan error, 1)
-	go func() { n.exited <- cmd.Wait() }()
-
-	settings := api.DefaultConfig()
-	settings.Address = n.addr
-	settings.MaxRetries = 0
-	if n.api, err = api.NewClient(settings); err != nil {
-		return err
-	}
-	n.api.ClearNamespace()
-	deadline := time.After(startTimeout)
-	for {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	return n.launch(t, func(ctx context.Context) error {
 		_, err := n.api.Sys().SealStatusWithContext(ctx)
-		cancel()
-		if err == nil {
-			break
-		}
-		select {
-		case err := <-n.exited:
-			return fmt.Errorf("vault server exited: %w\n%s", err, tail(n.output.String(), 2<<10))
-		case <-deadline:
-			n.kill()
-			return fmt.Errorf("vault server not ready after %v", startTimeout)
-		case <-time.After(50 * time.Millisecond):
-		}
-	}
-	return nil
+		return err
+	}, "-config="+config)
 }
 
 // stop ends all nodes by their pids, at the same time: one after the other each

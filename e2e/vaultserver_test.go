@@ -29,6 +29,7 @@ type vaultServer struct {
 	output    *output // of the server and of all its plugins
 	api       *api.Client
 	process   *os.Process
+	exited    <-chan error
 }
 
 const (
@@ -67,19 +68,20 @@ func startVault(t *testing.T) *vaultServer {
 
 func (v *vaultServer) start(t *testing.T) error {
 	v.addr = "http://" + freeAddr(t)
-	cmd := exec.Command(v.binary, "server", "-dev", "-dev-no-store-token",
-		"-dev-root-token-id="+v.token,
-		"-dev-listen-address="+strings.TrimPrefix(v.addr, "http://"),
-		"-dev-plugin-dir="+v.pluginDir)
-	cmd.Env = append(v.environ(), "VAULT_LOG_LEVEL=debug")
-	cmd.Stdout, cmd.Stderr = v.output, v.output
-	cmd.WaitDelay = time.Second // a plugin that outlives Vault must not keep us waiting
-	if err := cmd.Start(); err != nil {
+	err := v.launch(t, func(ctx context.Context) error {
+		_, err := v.api.Auth().Token().LookupSelfWithContext(ctx)
 		return err
+	}, "-dev", "-dev-no-store-token", "-dev-root-token-id="+v.token,
+		"-dev-listen-address="+strings.TrimPrefix(v.addr, "http://"), "-dev-plugin-dir="+v.pluginDir)
+	if err == nil {
+		t.Cleanup(func() { v.stop(t) })
 	}
-	exited := make(chan error, 1)
-	go func() { exited <- cmd.Wait() }()
+	return err
+}
 
+// launch starts the process at addr, and returns when it is ready. A process
+// that never is has been ended.
+func (v *vaultServer) launch(t *testing.T, ready func(context.Context) error, args ...string) error {
 	config := api.DefaultConfig()
 	config.Address = v.addr
 	config.MaxRetries = 0
@@ -89,14 +91,25 @@ func (v *vaultServer) start(t *testing.T) error {
 	}
 	client.SetToken(v.token)
 	client.ClearNamespace()
-	ready := func() bool {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		_, err := client.Auth().Token().LookupSelfWithContext(ctx)
-		return err == nil
+	v.api = client
+
+	cmd := exec.Command(v.binary, append([]string{"server"}, args...)...)
+	cmd.Env = append(v.environ(), "VAULT_LOG_LEVEL=debug")
+	cmd.Stdout, cmd.Stderr = v.output, v.output
+	cmd.WaitDelay = time.Second // a plugin that outlives Vault must not keep us waiting
+	if err := cmd.Start(); err != nil {
+		return err
 	}
-	deadline := time.After(startTimeout)
-	for !ready() {
+	exited := make(chan error, 1)
+	go func() { exited <- cmd.Wait() }()
+	v.process, v.exited = cmd.Process, exited
+	for deadline := time.After(startTimeout); ; {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		err := ready(ctx)
+		cancel()
+		if err == nil {
+			return nil
+		}
 		select {
 		case err := <-exited:
 			return fmt.Errorf("vault server exited: %w", err)
@@ -107,20 +120,17 @@ func (v *vaultServer) start(t *testing.T) error {
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
-	v.api, v.process = client, cmd.Process
-	t.Cleanup(func() { v.stop(t, exited) })
-	return nil
 }
 
 // stop ends the server by its pid, and wants all its plugins to end with it.
-func (v *vaultServer) stop(t *testing.T, exited <-chan error) {
+func (v *vaultServer) stop(t *testing.T) {
 	_ = v.process.Signal(syscall.SIGTERM)
 	select {
-	case <-exited:
+	case <-v.exited:
 	case <-time.After(stopTimeout):
 		t.Errorf("vault server still there %v after SIGTERM", stopTimeout)
 		_ = v.process.Kill()
-		<-exited
+		<-v.exited
 	}
 	for _, pid := range v.pluginPIDs("") {
 		for start := time.Now(); alive(pid); {
