@@ -42,8 +42,6 @@ type Credentials struct {
 	AccountID  string // when known
 	RoleARN    string // the role whose session this is, when known
 	SessionARN string // the session as STS names it, when known
-
-	_ uint64 // makes the size a multiple of 16 bytes, which compilers copy in half the time
 }
 
 // Keys are what a request is signed with. They are empty for a bearer token.

@@ -25,12 +25,6 @@ const (
 	firstBackOff   = time.Second
 	longestBackOff = 30 * time.Second
 
-	// Reading the clock takes several times longer than all the rest of a
-	// hit, so one reading serves this long, for credentials that have at
-	// least the margin left before they are stale.
-	clockReading = 10 * time.Millisecond
-	clockMargin  = time.Minute
-
 	defaultRefreshTimeout = time.Minute
 )
 
@@ -63,10 +57,6 @@ type Cache struct {
 
 	current atomic.Pointer[entry]
 
-	hot      atomic.Pointer[entry] // what hits need no clock for
-	watching atomic.Bool           // cool is running
-	cool     *time.Timer           // empties hot
-
 	mu     sync.Mutex
 	flight *flight
 	closed bool
@@ -76,21 +66,20 @@ type Cache struct {
 	running sync.WaitGroup
 }
 
-// entry is immutable but for its last two fields.
+// entry is what one renewal obtained. Its credentials never change, so that
+// hits read them without a lock.
 type entry struct {
 	credentials Credentials
 	staleAt     time.Time
 	next        atomic.Int64 // Unix nanoseconds before which no renewal begins
-	failures    int          // of renewals in the background; theirs alone
+	failures    int          // of the renewals since; Cache.mu guards it
 }
-
-func (e *entry) expired(now time.Time) bool { return e.credentials.Expired(now) }
 
 // flight is one call of the provider, for all who wait.
 type flight struct {
-	done  chan struct{}
-	entry *entry // empty with an error, never nil once done
-	err   error
+	done        chan struct{}
+	credentials Credentials // once done, unless err says why not
+	err         error
 }
 
 // NewCache wraps a provider. Nothing is asked for before the first Retrieve.
@@ -100,11 +89,6 @@ func NewCache(p Provider, o CacheOptions) *Cache {
 	}
 	c := &Cache{provider: p, options: o}
 	c.open, c.close = context.WithCancel(context.Background())
-	c.watching.Store(true) // for the first time below
-	c.cool = time.AfterFunc(clockReading, func() {
-		c.hot.Store(nil)
-		c.watching.Store(false)
-	})
 	return c
 }
 
@@ -113,39 +97,22 @@ func (c *Cache) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("Cache")) }
 
 // Retrieve returns valid credentials, from memory if it can.
 func (c *Cache) Retrieve(ctx context.Context) (Credentials, error) {
-	e, err := c.entry(ctx) // a pointer, so that this is inlined and copies once: twice as fast
-	return e.credentials, err
-}
-
-// entry returns what is valid, or an empty entry and an error.
-func (c *Cache) entry(ctx context.Context) (*entry, error) {
-	if e := c.hot.Load(); e != nil {
-		return e, nil
-	}
-	return c.look(ctx)
-}
-
-func (c *Cache) look(ctx context.Context) (*entry, error) {
 	now := time.Now()
-	if e := c.current.Load(); e != nil {
-		if now.Before(e.staleAt) {
-			c.heat(e, now)
-			return e, nil
-		}
-		if !e.expired(now) {
+	if e := c.current.Load(); e != nil && !e.credentials.Expired(now) {
+		if !now.Before(e.staleAt) {
 			c.renew(ctx, e, now)
-			return e, nil
 		}
+		return e.credentials, nil
 	}
 	f, valid := c.join(ctx)
 	if valid != nil {
-		return valid, nil
+		return valid.credentials, nil
 	}
 	select {
 	case <-f.done:
-		return f.entry, f.err
+		return f.credentials, f.err
 	case <-ctx.Done():
-		return &entry{}, fmt.Errorf("waiting for credentials: %w", ctx.Err())
+		return Credentials{}, fmt.Errorf("waiting for credentials: %w", ctx.Err())
 	}
 }
 
@@ -157,15 +124,6 @@ func (c *Cache) Close() {
 	c.mu.Unlock()
 	c.close()
 	c.running.Wait()
-}
-
-// heat lets hits do without the clock for a moment. A cache that nobody asks
-// cools down and does nothing.
-func (c *Cache) heat(e *entry, now time.Time) {
-	if now.Add(clockMargin).Before(e.staleAt) && c.watching.CompareAndSwap(false, true) {
-		c.hot.Store(e)
-		c.cool.Reset(clockReading)
-	}
 }
 
 // renew starts a renewal in the background unless there is one already, or
@@ -190,7 +148,7 @@ func (c *Cache) join(ctx context.Context) (*flight, *entry) {
 	if c.flight != nil {
 		return c.flight, nil
 	}
-	if e := c.current.Load(); e != nil && !e.expired(time.Now()) {
+	if e := c.current.Load(); e != nil && !e.credentials.Expired(time.Now()) {
 		return nil, e
 	}
 	return c.start(ctx), nil
@@ -231,18 +189,19 @@ func (c *Cache) land(f *flight, credentials Credentials, err error) (behind bool
 	c.flight = nil
 	defer close(f.done)
 	if err == nil {
-		f.entry = newEntry(credentials)
-		c.current.Store(f.entry)
+		e := newEntry(credentials)
+		f.credentials = e.credentials
+		c.current.Store(e)
 		return true
 	}
-	f.entry, f.err = &entry{}, err
+	f.err = err
 	e := c.current.Load()
 	if e == nil {
 		return false
 	}
 	e.failures++
 	e.next.Store(time.Now().Add(backOff(e.failures)).UnixNano())
-	return !e.expired(time.Now())
+	return !e.credentials.Expired(time.Now())
 }
 
 func newEntry(c Credentials) *entry {

@@ -401,7 +401,7 @@ func TestCacheRace(t *testing.T) {
 	all.Wait()
 }
 
-// Hits that rely on a reading of the clock of a moment ago are no exception.
+// Hits stop at the very expiry, also between renewals that fail.
 func TestCacheHitsEndBeforeTheExpiry(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

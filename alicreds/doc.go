@@ -95,8 +95,8 @@
 // Everything here is safe for concurrent use. A renewal in a Cache is shared
 // by all callers, belongs to none of them, and is bounded by
 // [CacheOptions].RefreshTimeout: a caller whose context ends leaves, and the
-// renewal goes on. Nothing runs in the background but the renewals and, of a
-// Cache in use, one timer; [Cache.Close] ends them.
+// renewal goes on. Nothing runs in the background but the renewals, which
+// [Cache.Close] ends.
 //
 // # Secrets
 //
