@@ -32,7 +32,7 @@ func TestImportArrows(t *testing.T) {
 		"/backend/policy":      {"github.com/hashicorp/vault/sdk/framework", "github.com/hashicorp/vault/sdk/logical", "github.com/hashicorp/vault/sdk/helper/template", "github.com/hashicorp/go-secure-stdlib/base62"},
 		"/backend/ram":         {module + "/alicreds", module + "/alicreds/openapi"}, // knows no Vault
 		"/alicreds":            {"golang.org/x/...", module + "/alicreds/openapi"},
-		"/alicreds/openapi":    {},
+		"/alicreds/openapi":    {"golang.org/x/time/rate"},
 		"/alisim":              {}, // shares nothing with the signer that it verifies
 		"/cmd/alisim":          {module + "/alisim"},
 		"/scripts/cachedbuild": {},

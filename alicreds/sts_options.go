@@ -80,7 +80,7 @@ func (o STSOptions) ready() (STSOptions, error) {
 		o.Client = client
 	}
 	for _, endpoint := range o.Endpoints() {
-		if err := o.Client.CheckEndpoint(endpoint); err != nil {
+		if err := openapi.CheckEndpoint(endpoint); err != nil {
 			return o, fmt.Errorf("STS endpoint: %w", err)
 		}
 	}

@@ -17,37 +17,6 @@ func CheckEndpoint(endpoint string) error {
 	return err
 }
 
-// maxEndpoints bounds how many a Client remembers; it calls a few.
-const maxEndpoints = 64
-
-// CheckEndpoint is the function of that name; an endpoint that the client has
-// been asked about before costs nothing.
-func (c *Client) CheckEndpoint(endpoint string) error {
-	_, err := c.endpoint(endpoint)
-	return err
-}
-
-// endpoint is parseEndpoint, once for each.
-func (c *Client) endpoint(s string) (*url.URL, error) {
-	c.endpointsMu.RLock()
-	u := c.endpoints[s]
-	c.endpointsMu.RUnlock()
-	if u != nil {
-		return u, nil
-	}
-	u, err := parseEndpoint(s)
-	if err != nil {
-		return nil, err
-	}
-	c.endpointsMu.Lock()
-	defer c.endpointsMu.Unlock()
-	if c.endpoints == nil || len(c.endpoints) >= maxEndpoints {
-		c.endpoints = map[string]*url.URL{}
-	}
-	c.endpoints[s] = u
-	return u, nil
-}
-
 func parseEndpoint(endpoint string) (*url.URL, error) {
 	if endpoint == "" {
 		return nil, fmt.Errorf("openapi: the endpoint is empty")

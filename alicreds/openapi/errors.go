@@ -168,7 +168,7 @@ func Ambiguous(err error) bool {
 	switch e := err.(type) { //nolint:errorlint // walks the tree itself, because errors.As stops at the first match
 	case nil:
 		return false
-	case earlierError:
+	case doubtful:
 		return true
 	case *NetworkError:
 		return e.Sent
@@ -180,11 +180,19 @@ func Ambiguous(err error) bool {
 	return Ambiguous(errors.Unwrap(err))
 }
 
-// earlierError is the last failure of a call of which an earlier attempt may
-// have taken effect.
-type earlierError struct{ error }
+// doubtful is the last failure of a call of which an earlier attempt may have
+// taken effect.
+type doubtful struct{ error }
 
-func (e earlierError) Unwrap() error { return e.error }
+func (e doubtful) Unwrap() error { return e.error }
+
+// afterDoubt keeps the doubt that an earlier failure left. A success ends it.
+func afterDoubt(earlier, err error) error {
+	if err != nil && Ambiguous(earlier) {
+		return doubtful{err}
+	}
+	return err
+}
 
 // refusal reads an error answer: JSON, or the XML that gateways fall back to.
 func refusal(action string, res *http.Response, body []byte) *Error {

@@ -1,7 +1,6 @@
 package openapi
 
 import (
-	"net/url"
 	"sync"
 	"time"
 )
@@ -38,28 +37,4 @@ func (o *outages) has(host string) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return time.Now().Before(o.until[host])
-}
-
-// targets are the request's endpoints, those that were reachable first.
-func (c *Client) targets(r Request) ([]*url.URL, error) {
-	targets := make([]*url.URL, 0, 1+len(r.Fallbacks))
-	for _, endpoint := range append([]string{r.Endpoint}, r.Fallbacks...) {
-		target, err := c.endpoint(endpoint)
-		if err != nil {
-			return nil, err
-		}
-		targets = append(targets, target)
-	}
-	if len(targets) == 1 {
-		return targets, nil
-	}
-	var reachable, down []*url.URL
-	for _, target := range targets {
-		if c.outages.has(target.Host) {
-			down = append(down, target)
-		} else {
-			reachable = append(reachable, target)
-		}
-	}
-	return append(reachable, down...), nil
 }

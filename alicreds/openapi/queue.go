@@ -2,9 +2,12 @@ package openapi
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
 const (
@@ -22,161 +25,202 @@ const (
 	backOffShare = 0.9
 	growth       = 5
 
-	// unpacedAfter is how long after the last refusal an action is no longer
-	// held back.
-	unpacedAfter = time.Minute
+	// catchUp is the share of a second whose calls may go at once after the
+	// queue was idle.
+	catchUp = 0.1
 
-	rateWindow  = time.Second            // grants are counted by
-	longestLead = 100 * time.Millisecond // that a late call may make up for
+	// openAfter is how long after the last refusal a queue opens again.
+	openAfter = time.Minute
+
+	rateWindow = time.Second // in which grants are counted
 )
 
-// pace holds back the calls of one action after the service has refused one
-// for its rate. They queue, first come, first served, at the rate that the
-// service has been seen to grant. Until then nothing waits: the rates that
-// Alibaba Cloud publishes are defaults, which accounts raise by ticket, and
-// which other clients of the account share.
-type pace struct {
-	turn chan struct{} // holds one: the call that goes next
+// queue holds back the calls of one action after the service has refused one
+// for its rate. They go first come, first served, at the rate that the
+// service has been seen to grant. Until then the queue is open and nothing
+// waits: the rates that Alibaba Cloud publishes are defaults, which accounts
+// raise by ticket, and which other clients of the account share.
+type queue struct {
+	head    chan struct{} // holds one: the call that goes next
+	limiter *rate.Limiter // without a limit while the queue is open
 
 	mu      sync.Mutex
-	rate    float64   // calls per second; 0: not held back
-	next    time.Time // when the next call may go
 	waiting int
-	refusal error     // the last one
+	refusal *Error    // the last one
 	refused time.Time // when it came
+	resume  time.Time // when the pause ends that the service asked for
 
-	window          time.Time // the second that now counts
-	granted, before int       // grants of that second, and of the one before it
+	second          time.Time // when the second began that now counts
+	granted, before int       // grants in that second, and in the one before it
 }
 
-func newPace() *pace { return &pace{turn: make(chan struct{}, 1)} }
-
-// pace returns the queue of an action.
-func (c *Client) pace(action string) *pace {
-	c.pacesMu.Lock()
-	defer c.pacesMu.Unlock()
-	p := c.paces[action]
-	if p == nil {
-		if c.paces == nil {
-			c.paces = map[string]*pace{}
-		}
-		p = newPace()
-		c.paces[action] = p
-	}
-	return p
+func newQueue() *queue {
+	return &queue{head: make(chan struct{}, 1), limiter: rate.NewLimiter(rate.Inf, 1)}
 }
 
-// holdsBack tells whether calls have to queue.
-func (p *pace) holdsBack() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.rate != 0
+// queue returns the queue of an action.
+func (c *Client) queue(action string) *queue {
+	c.queuesMu.Lock()
+	defer c.queuesMu.Unlock()
+	if c.queues[action] == nil {
+		c.queues[action] = newQueue()
+	}
+	return c.queues[action]
 }
 
-// wait returns when the call may go, and whether it had to queue for that.
-// Where its turn would come after the context's deadline it returns the
-// refusal that made the queue, at once.
-func (p *pace) wait(ctx context.Context) (queued bool, err error) {
-	p.mu.Lock()
-	if p.rate == 0 {
-		p.mu.Unlock()
-		return false, nil
-	}
-	if deadline, ok := ctx.Deadline(); ok {
-		turn := time.Now().Add(time.Duration(float64(p.waiting) / p.rate * float64(time.Second)))
-		if turn.Before(p.next) {
-			turn = p.next
-		}
-		if turn.After(deadline) {
-			defer p.mu.Unlock()
-			return false, fmt.Errorf("%w (its turn would come too late: %d calls are waiting for theirs)", p.refusal, p.waiting)
-		}
-	}
-	p.waiting++
-	p.mu.Unlock()
-	defer func() {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		p.waiting--
-	}()
+func (q *queue) open() bool { return q.limiter.Limit() == rate.Inf }
 
+// wait returns when it is the call's turn, and tells whether it had to queue.
+// Where its turn would come after the context's deadline it returns at once,
+// with the refusal for which the calls queue.
+func (q *queue) wait(ctx context.Context) (queued bool, err error) {
+	if queued, err = q.enter(ctx); !queued {
+		return false, err
+	}
+	defer q.leave()
 	select {
-	case p.turn <- struct{}{}:
+	case q.head <- struct{}{}:
 	case <-ctx.Done():
-		return false, ctx.Err()
+		return true, ctx.Err()
 	}
-	defer func() { <-p.turn }()
+	defer func() { <-q.head }()
 	for {
-		left := p.take()
+		left := q.take()
 		if left <= 0 {
 			return true, nil
 		}
-		timer := time.NewTimer(left)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-			return false, ctx.Err()
+		if err := sleep(ctx, left); err != nil {
+			return true, err
 		}
 	}
 }
 
-// take lets the call at the head of the queue go, or tells for how long not.
-func (p *pace) take() time.Duration {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+func (q *queue) enter(ctx context.Context) (queued bool, err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.open() {
+		return false, nil
+	}
+	turn := time.Duration(float64(q.waiting) / float64(q.limiter.Limit()) * float64(time.Second))
+	if outlasts(ctx, max(turn, time.Until(q.resume))) {
+		return false, fmt.Errorf("%w (its turn would come too late: %d calls are waiting for theirs)", q.refusal, q.waiting)
+	}
+	q.waiting++
+	return true, nil
+}
+
+func (q *queue) leave() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.waiting--
+}
+
+// take lets the call at the head of the queue go, or tells how long it has to
+// wait before it asks again. Only the head reserves, so that a new rate counts
+// for all others.
+func (q *queue) take() time.Duration {
+	q.mu.Lock()
+	defer q.mu.Unlock()
 	now := time.Now()
-	if left := p.next.Sub(now); left > 0 {
+	if left := q.resume.Sub(now); left > 0 {
 		return left
 	}
-	if p.rate == 0 {
-		return 0
+	turn := q.limiter.ReserveN(now, 1)
+	left := turn.DelayFrom(now)
+	if left > 0 {
+		turn.CancelAt(now)
 	}
-	if late := now.Add(-longestLead); p.next.Before(late) {
-		p.next = late
-	}
-	p.next = p.next.Add(time.Duration(float64(time.Second) / p.rate))
-	return 0
+	return left
 }
 
 // grant counts a call that was not refused for its rate.
-func (p *pace) grant() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+func (q *queue) grant() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
 	now := time.Now()
-	p.turnWindow(now)
-	p.granted++
-	switch {
-	case p.rate == 0:
-	case now.Sub(p.refused) > unpacedAfter:
-		p.rate, p.refusal = 0, nil
+	q.turnSecond(now)
+	q.granted++
+	switch limit := q.limiter.Limit(); {
+	case q.open():
+	case now.Sub(q.refused) > openAfter:
+		q.limiter.SetLimitAt(now, rate.Inf)
 	default:
-		p.rate += growth / p.rate
+		q.setRate(now, limit+growth/limit)
 	}
 }
 
 // refuse slows the action down. Refusals within a second, of calls that were
-// sent together, count as one; pause holds back all of the action's calls.
-func (p *pace) refuse(err error, pause time.Duration) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+// sent together, count as one. The pause holds back all of the action's calls.
+func (q *queue) refuse(refusal *Error, pause time.Duration) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
 	now := time.Now()
-	p.turnWindow(now)
-	if p.rate == 0 || now.Sub(p.refused) > rateWindow {
-		p.rate = max(slowest, backOffShare*float64(max(p.granted, p.before)))
+	q.turnSecond(now)
+	if q.open() || now.Sub(q.refused) > rateWindow {
+		q.setRate(now, rate.Limit(max(slowest, backOffShare*float64(max(q.granted, q.before)))))
 	}
-	p.refusal, p.refused = err, now
-	if until := now.Add(pause); until.After(p.next) {
-		p.next = until
+	q.refusal, q.refused = refusal, now
+	if until := now.Add(pause); until.After(q.resume) {
+		q.resume = until
 	}
 }
 
-// turnWindow begins a new second of counting where the last one is over.
-func (p *pace) turnWindow(now time.Time) {
-	switch age := now.Sub(p.window); {
+func (q *queue) setRate(now time.Time, perSecond rate.Limit) {
+	q.limiter.SetLimitAt(now, perSecond)
+	q.limiter.SetBurstAt(now, 1+int(perSecond*catchUp))
+}
+
+// turnSecond begins a new second of counting where the last one is over.
+func (q *queue) turnSecond(now time.Time) {
+	switch age := now.Sub(q.second); {
 	case age >= 2*rateWindow:
-		p.before, p.granted, p.window = 0, 0, now
+		q.before, q.granted, q.second = 0, 0, now
 	case age >= rateWindow:
-		p.before, p.granted, p.window = p.granted, 0, now
+		q.before, q.granted, q.second = q.granted, 0, now
+	}
+}
+
+// inTurn makes an attempt when the action's rate and the slots allow it, and
+// learns the rate from its outcome. pause is the shortest time before the next
+// attempt. Nothing was sent unless made is true.
+func (c *call) inTurn(ctx context.Context, attempt int) (pause time.Duration, made bool, err error) {
+	if err := c.turn(ctx); err != nil {
+		if ctx.Err() != nil {
+			err = &NetworkError{Action: c.Action, Host: c.targets[0].Host, Err: ctx.Err()}
+		}
+		return 0, false, err
+	}
+	hint, err := c.reach(ctx)
+	<-c.slots
+	pause = wait(attempt, hint)
+	var refused *Error
+	switch answered := errors.As(err, &refused); {
+	case err == nil, answered && !refused.Throttled():
+		c.queue.grant()
+	case answered && c.retries >= 0: // who wants no repetition wants no queue
+		c.queue.refuse(refused, pause)
+	}
+	return pause, true, err
+}
+
+// turn returns when an attempt may be made, and then holds a slot.
+func (c *call) turn(ctx context.Context) error {
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		queued, err := c.queue.wait(ctx)
+		if err != nil {
+			return err
+		}
+		select {
+		case c.slots <- struct{}{}:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if queued || c.queue.open() {
+			return nil
+		}
+		<-c.slots // throttled while the call waited for the slot
 	}
 }

@@ -125,6 +125,33 @@ func TestQueueRefusesWhatComesTooLate(t *testing.T) {
 	})
 }
 
+// The refusal for which others queue says nothing about calls that were never
+// sent, whatever else happened to the call that met it.
+func TestQueueRefusalIsNotAmbiguous(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		client, err := openapi.New(openapi.Options{HTTP: &http.Client{Transport: &byHost{hosts: map[string]func(*http.Request) (*http.Response, error){
+			"a": dropped, "b": status(429, ``),
+		}}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := call("a")
+		r.Fallbacks, r.Repeatable = []string{"b"}, true
+		soon, cancel := context.WithTimeout(t.Context(), time.Nanosecond)
+		defer cancel()
+		if err := client.Do(soon, r, nil); !openapi.Ambiguous(err) {
+			t.Errorf("Do = %v, want doubt about the call that was dropped", err)
+		}
+		soon, cancel = context.WithTimeout(t.Context(), time.Nanosecond)
+		defer cancel()
+		var refused *openapi.Error
+		if err := client.Do(soon, r, nil); !errors.As(err, &refused) || !refused.Throttled() || openapi.Ambiguous(err) {
+			t.Errorf("Do = %v, want the refusal for the rate and no doubt", err)
+		}
+	})
+}
+
 // Other actions do not wait, and a minute after the last refusal nothing does.
 func TestQueueEnds(t *testing.T) {
 	t.Parallel()

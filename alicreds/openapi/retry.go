@@ -28,7 +28,44 @@ type Retry struct {
 	Err     error         // *Error, or *NetworkError (one for each endpoint, joined)
 }
 
-// retryable decides about a failed attempt whose repetition does no harm.
+// repeat makes attempts until one succeeds or another is of no use, not
+// allowed, or too late.
+func (c *call) repeat(ctx context.Context) error {
+	var failure error // of the attempt before
+	for attempt := 1; ; attempt++ {
+		pause, made, err := c.inTurn(ctx, attempt)
+		switch {
+		case err == nil:
+			return nil
+		case !made && ctx.Err() != nil && failure != nil:
+			return gaveUp(failure, ctx.Err())
+		}
+		err = afterDoubt(failure, err)
+		if !made || ctx.Err() != nil || attempt > c.retries || !c.mayRepeat(err) {
+			return err
+		}
+		failure = err
+		if c.onRetry != nil {
+			c.onRetry(Retry{Action: c.Action, Attempt: attempt, Wait: pause, Err: err})
+		}
+		if isThrottled(err) {
+			continue // and queue
+		}
+		if outlasts(ctx, pause) {
+			return err
+		}
+		if ended := sleep(ctx, pause); ended != nil {
+			return gaveUp(err, ended)
+		}
+	}
+}
+
+// mayRepeat tells whether another attempt may help and does no harm.
+func (c *call) mayRepeat(err error) bool {
+	return retryable(err) && (c.Repeatable || !Ambiguous(err))
+}
+
+// retryable tells whether another attempt may succeed.
 func retryable(err error) bool {
 	var refused *Error
 	if errors.As(err, &refused) {
@@ -57,19 +94,21 @@ func wait(attempt int, hint time.Duration) time.Duration {
 	return min(hint+rand.N(limit), maxWait)
 }
 
-// sleep returns false without waiting when the pause would outlast the
-// caller's deadline.
-func sleep(ctx context.Context, d time.Duration) (bool, error) {
-	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= d {
-		return false, nil
-	}
+// outlasts tells whether a pause would end after the caller's deadline.
+func outlasts(ctx context.Context, pause time.Duration) bool {
+	deadline, ok := ctx.Deadline()
+	return ok && time.Until(deadline) <= pause
+}
+
+// sleep returns early, with an error, when the context ends.
+func sleep(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-		return true, nil
+		return nil
 	case <-ctx.Done():
-		return false, ctx.Err()
+		return ctx.Err()
 	}
 }
 
@@ -101,12 +140,6 @@ func milliseconds(s string) time.Duration {
 		return 0
 	}
 	return time.Duration(min(max(ms, 0), maxWait.Milliseconds())) * time.Millisecond
-}
-
-// answered tells whether err, or its absence, is the service's word.
-func answered(err error) bool {
-	var refused *Error
-	return err == nil || errors.As(err, &refused)
 }
 
 func isThrottled(err error) bool {
