@@ -70,10 +70,7 @@ func (c Credentials) String() string {
 	return s + ")"
 }
 
-// GoString is String, so that %#v is safe too.
-func (c Credentials) GoString() string { return c.String() }
-
-// Format prints String for every verb.
+// Format prints String for every verb, %#v too.
 func (c Credentials) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(c.String())) }
 
 // MarshalJSON encodes String. Credentials are not to be stored by accident.

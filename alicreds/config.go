@@ -99,10 +99,7 @@ type Config struct {
 // String names the type.
 func (c Config) String() string { return "Config(" + c.Type + ")" }
 
-// GoString is String, so that %#v is safe too.
-func (c Config) GoString() string { return c.String() }
-
-// Format prints String for every verb.
+// Format prints String for every verb, %#v too.
 func (c Config) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(c.String())) }
 
 // MarshalJSON encodes String. Only decoding is meant for use.

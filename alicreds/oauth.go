@@ -46,10 +46,7 @@ type OAuthTokens struct {
 // String tells nothing.
 func (OAuthTokens) String() string { return "OAuthTokens(****)" }
 
-// GoString is String, so that %#v is safe too.
-func (t OAuthTokens) GoString() string { return t.String() }
-
-// Format prints String for every verb.
+// Format prints String for every verb, %#v too.
 func (t OAuthTokens) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(t.String())) }
 
 // MarshalJSON encodes String.

@@ -107,7 +107,7 @@ func (p RSAKeyPair) Retrieve(ctx context.Context) (Credentials, error) {
 	endpoints := o.Endpoints()
 	var reply struct {
 		SessionAccessKey *struct {
-			SessionAccessKeyId     string //nolint:revive // the service's spelling
+			SessionAccessKeyId     string // the service's spelling
 			SessionAccessKeySecret string
 			Expiration             string
 		}

@@ -2,7 +2,6 @@ package alicreds
 
 import (
 	"crypto/rand"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -61,9 +60,7 @@ func seconds(d time.Duration) string {
 
 // newSessionName names the sessions of one provider.
 func newSessionName() string {
-	var b [8]byte
-	rand.Read(b[:]) //nolint:errcheck // never fails since Go 1.24
-	return "alicreds-" + hex.EncodeToString(b[:])
+	return "alicreds-" + rand.Text()
 }
 
 // sessionReply is the answer of AssumeRole and AssumeRoleWithOIDC.
@@ -74,7 +71,7 @@ type sessionReply struct {
 
 // temporaryKeys is how every Alibaba Cloud service spells a session.
 type temporaryKeys struct {
-	AccessKeyId     string //nolint:revive // the service's spelling
+	AccessKeyId     string // the service's spelling
 	AccessKeySecret string
 	SecurityToken   string
 	Expiration      string

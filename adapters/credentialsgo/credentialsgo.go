@@ -103,7 +103,7 @@ func (c *Credential) GetCredential() (*credentials.CredentialModel, error) {
 //
 // Deprecated: where several goroutines take fields one by one, a renewal can
 // still come between. Use GetCredential.
-func (c *Credential) GetAccessKeyId() (*string, error) { //nolint:revive // the interface's spelling
+func (c *Credential) GetAccessKeyId() (*string, error) {
 	got, err := c.show()
 	if err != nil {
 		return nil, err

@@ -3,7 +3,7 @@ package ossv2_test
 import (
 	"context"
 	"crypto/hmac"
-	"crypto/sha1" //nolint:gosec // OSS signs with it
+	"crypto/sha1" // OSS signs with it
 	"encoding/base64"
 	"errors"
 	"fmt"

@@ -12,7 +12,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 	"unicode"
 )
@@ -165,7 +164,7 @@ func (e *NetworkError) Unwrap() error { return e.Err }
 // must look before it repeats or forgets such a call. Of joined errors one is
 // enough.
 func Ambiguous(err error) bool {
-	switch e := err.(type) { //nolint:errorlint // walks the tree itself, because errors.As stops at the first match
+	switch e := err.(type) { // errors.As would stop at the first of joined errors
 	case nil:
 		return false
 	case doubtful:
@@ -249,13 +248,11 @@ func (d *accessDeniedDetail) UnmarshalJSON(b []byte) error {
 
 // deniedSentence is RAM's: "You are not authorized to do this action.
 // Resource: acs:ram:*:<account id>:role/* Action: ram:CreateRole".
-var deniedSentence = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`\bResource: (acs:\S+) Action: ([A-Za-z0-9-]+:[A-Za-z0-9*]+)`)
-})
+var deniedSentence = regexp.MustCompile(`\bResource: (acs:\S+) Action: ([A-Za-z0-9-]+:[A-Za-z0-9*]+)`)
 
 func (r refusalBody) denied() AccessDenied {
 	action, resource := r.Detail.AuthAction, r.Detail.AuthResource
-	if sentence := deniedSentence().FindStringSubmatch(r.Message); sentence != nil {
+	if sentence := deniedSentence.FindStringSubmatch(r.Message); sentence != nil {
 		resource, action = cmp.Or(resource, sentence[1]), cmp.Or(action, sentence[2])
 	}
 	return AccessDenied{
@@ -303,7 +300,7 @@ func requestID(res *http.Response, fromBody string) string {
 // identifier drops what is not a code or a request id, so that a foreign
 // answer cannot write into logs.
 func identifier(s string) string {
-	if len(s) > 128 || holdsKey(s) {
+	if len(s) > 128 || key.MatchString(s) {
 		return ""
 	}
 	if strings.ContainsFunc(s, func(r rune) bool { return !inIdentifier(r) }) {
@@ -316,7 +313,7 @@ func identifier(s string) string {
 // kind, so that an answer cannot bring a secret into errors either. The longest,
 // the resource of a policy, has a name of 128 characters in it.
 func name(s string) string {
-	if len(s) > maxName || holdsKey(s) || slices.ContainsFunc(unbroken().FindAllString(s, -1), looksRandom) {
+	if len(s) > maxName || key.MatchString(s) || slices.ContainsFunc(unbroken.FindAllString(s, -1), looksRandom) {
 		return ""
 	}
 	if strings.ContainsFunc(s, func(r rune) bool { return !inIdentifier(r) && !strings.ContainsRune(":/*@", r) }) {
@@ -340,36 +337,19 @@ func speaks(code string) bool {
 	return strings.HasPrefix(code, "Malformed")
 }
 
-// keyLike is what starts as AccessKeyIds, security tokens and JWTs do, also
-// within a word, and unbroken any other long run; looksRandom tells it from a
-// name. They are compiled for the first message, which most clients never see.
 var (
-	keyLike  = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?:LTAI|STS\.|CAI[A-Z]|eyJ)[A-Za-z0-9+/=_.\-]*`) })
-	unbroken = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`[A-Za-z0-9+/=]{28,}`) })
-)
+	// keyLike starts as AccessKeyIds, security tokens and JWTs do, also within
+	// a word.
+	keyLike = regexp.MustCompile(`(?:LTAI|STS\.|CAI[A-Z]|eyJ)[A-Za-z0-9+/=_.\-]*`)
 
-// holdsKey tells whether something in s starts as keyLike does, and goes on as
-// long as a key.
-func holdsKey(s string) bool {
-	const shortest = 12 // after its beginning
-	for i := range s {
-		rest := s[i:]
-		switch {
-		case strings.HasPrefix(rest, "LTAI"), strings.HasPrefix(rest, "CAI") && len(rest) > 3 && 'A' <= rest[3] && rest[3] <= 'Z':
-			rest = rest[4:]
-		case strings.HasPrefix(rest, "STS.N"):
-			rest = rest[5:]
-		case strings.HasPrefix(rest, "eyJ"):
-			rest = rest[3:]
-		default:
-			continue
-		}
-		if end := strings.IndexFunc(rest, func(r rune) bool { return r == '.' || !inIdentifier(r) }); end >= shortest || end < 0 && len(rest) >= shortest {
-			return true
-		}
-	}
-	return false
-}
+	// key is keyLike and as long as a key. RequestIds and the names of roles
+	// may start as one does.
+	key = regexp.MustCompile(`(?:LTAI|STS\.N|CAI[A-Z]|eyJ)[A-Za-z0-9_\-]{12}`)
+
+	// unbroken is any other run as long as a secret; looksRandom tells it from
+	// a name.
+	unbroken = regexp.MustCompile(`[A-Za-z0-9+/=]{28,}`)
+)
 
 // inIdentifier tells whether codes and request ids may have the character.
 func inIdentifier(r rune) bool {
@@ -392,8 +372,8 @@ func scrub(message string) string {
 	message = strings.Join(strings.FieldsFunc(strings.ToValidUTF8(message, ""), func(r rune) bool {
 		return r == ' ' || !unicode.IsPrint(r)
 	}), " ")
-	message = keyLike().ReplaceAllString(message, "[redacted]")
-	message = unbroken().ReplaceAllStringFunc(message, func(run string) string {
+	message = keyLike.ReplaceAllString(message, "[redacted]")
+	message = unbroken.ReplaceAllStringFunc(message, func(run string) string {
 		if looksRandom(run) {
 			return "[redacted]"
 		}

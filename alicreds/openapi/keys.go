@@ -58,10 +58,7 @@ func (k Keys) String() string {
 	}
 }
 
-// GoString is String, so that %#v is safe too.
-func (k Keys) GoString() string { return k.String() }
-
-// Format prints String for every verb.
+// Format prints String for every verb, %#v too.
 func (k Keys) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(k.String())) }
 
 // MarshalJSON encodes String.

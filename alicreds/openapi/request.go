@@ -3,6 +3,7 @@ package openapi
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"crypto/rsa"
 	"errors"
 	"io"
@@ -78,7 +79,7 @@ func (c *call) request(ctx context.Context, target *url.URL) (*http.Request, err
 		method, u.RawQuery = http.MethodGet, query
 	case c.Keys.anonymous():
 		u.RawQuery = encode(map[string]string{
-			"Action": c.Action, "Version": c.Version, "Format": "JSON", "Timestamp": timestamp(), "SignatureNonce": nonce(),
+			"Action": c.Action, "Version": c.Version, "Format": "JSON", "Timestamp": timestamp(), "SignatureNonce": rand.Text(),
 		})
 		body = []byte(encode(c.Params))
 		header["Content-Type"] = []string{form}
@@ -92,7 +93,7 @@ func (c *call) request(ctx context.Context, target *url.URL) (*http.Request, err
 		header["X-Acs-Action"] = []string{c.Action}
 		header["X-Acs-Version"] = []string{c.Version}
 		header["X-Acs-Date"] = []string{timestamp()}
-		header["X-Acs-Signature-Nonce"] = []string{nonce()}
+		header["X-Acs-Signature-Nonce"] = []string{rand.Text()}
 		sign(header, c.Keys, u.Host, u.RawQuery, body)
 	}
 	request := (&http.Request{

@@ -2,7 +2,6 @@ package openapi
 
 import (
 	"crypto/hmac"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"maps"
@@ -87,12 +86,6 @@ func escape(b *strings.Builder, s string) {
 		b.WriteByte(digits[c>>4])
 		b.WriteByte(digits[c&15])
 	}
-}
-
-func nonce() string {
-	var b [16]byte
-	rand.Read(b[:]) //nolint:errcheck // never fails since Go 1.24
-	return hex.EncodeToString(b[:])
 }
 
 func timestamp() string { return time.Now().UTC().Format("2006-01-02T15:04:05Z") }

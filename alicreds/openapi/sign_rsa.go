@@ -27,7 +27,7 @@ func rsaQuery(r Request) (string, error) {
 		"SignatureMethod":  "SHA256withRSA",
 		"SignatureType":    "PRIVATEKEY",
 		"SignatureVersion": "1.0",
-		"SignatureNonce":   nonce(),
+		"SignatureNonce":   rand.Text(),
 		"Timestamp":        timestamp(),
 	})
 	query := encode(params)

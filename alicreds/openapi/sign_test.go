@@ -83,15 +83,3 @@ func TestEncode(t *testing.T) {
 		t.Errorf("encode = %s, want %s", got, want)
 	}
 }
-
-func TestNonceIsFresh(t *testing.T) {
-	t.Parallel()
-	seen := map[string]bool{}
-	for range 1000 {
-		n := nonce()
-		if seen[n] || len(n) != 32 {
-			t.Fatalf("nonce %q repeated or of the wrong length", n)
-		}
-		seen[n] = true
-	}
-}
