@@ -162,17 +162,14 @@ func Default(o DefaultOptions) (*Chain, error) {
 	if err != nil {
 		return nil, &Error{Source: typeDefault, Err: err}
 	}
-	session := o.Getenv(envRoleSessionName)
-	if session == "" {
-		session = newSessionName()
-	}
+	session := newSessionName()
 	chain := NewChain(o.ChainOptions,
 		NewEnvironment(o.Getenv),
-		o.member(typeOIDCRoleARN, []string{envOIDCTokenFile, envOIDCToken, envOIDCProviderARN}, Config{RoleSessionName: session}),
+		o.member(typeOIDCRoleARN, session, envOIDCTokenFile, envOIDCToken, envOIDCProviderARN),
 		cli,
 		ini,
-		o.member(typeECSRAMRole, nil, Config{}),
-		o.member(typeCredentialsURI, []string{envCredentialsURI}, Config{}),
+		o.member(typeECSRAMRole, session),
+		o.member(typeCredentialsURI, session, envCredentialsURI),
 	)
 	chain.name = typeDefault
 	return chain, nil
@@ -180,10 +177,9 @@ func Default(o DefaultOptions) (*Chain, error) {
 
 // member is built from the environment each time it is asked. It is set up
 // when one of the variables is there, and then has to be complete.
-func (o DefaultOptions) member(kind string, variables []string, c Config) Provider {
-	c.Type, c.Getenv, c.Client, c.Metadata = kind, o.Getenv, o.STSOptions.Client, o.Metadata
-	c.STSEndpoint, c.STSFallbackEndpoints = o.STSOptions.Endpoint, o.STSOptions.FallbackEndpoints
-	c.STSRegionID, c.EnableVPC = o.STSOptions.Region, o.STSOptions.VPC
+func (o DefaultOptions) member(kind, session string, variables ...string) Provider {
+	c := Config{Type: kind}
+	c.complete(o.STSOptions, o.Metadata, o.Getenv, session)
 	return ProviderFunc(func(ctx context.Context) (Credentials, error) {
 		present := len(variables) == 0
 		for _, variable := range variables {

@@ -1,11 +1,10 @@
 package alicreds
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"strings"
@@ -94,6 +93,8 @@ type Config struct {
 	Getenv   func(string) string `json:"-"` // default os.Getenv
 	Client   *openapi.Client     `json:"-"` // sends to STS; its own timeouts and proxy count
 	Metadata *Metadata           `json:"-"` // for ecs_ram_role and default; its own timeouts count
+
+	cli *cliConfig // of a profile of config.json
 }
 
 // String names the type.
@@ -108,25 +109,29 @@ func (c Config) MarshalJSON() ([]byte, error) { return json.Marshal(c.String()) 
 // LogValue logs String.
 func (c Config) LogValue() slog.Value { return slog.StringValue(c.String()) }
 
-// types are the values of Config.Type, in the order in which they are shown.
-func (c Config) types() []struct {
+// configType is a value of Config.Type, and the constructor of its provider.
+type configType struct {
 	name  string
-	build func() (Provider, error)
-} {
-	return []struct {
-		name  string
-		build func() (Provider, error)
-	}{
-		{typeAccessKey, c.accessKey},
-		{typeSTS, c.sts},
-		{typeRAMRoleARN, c.ramRoleARN},
-		{typeOIDCRoleARN, c.oidcRoleARN},
-		{typeECSRAMRole, c.ecsRAMRole},
-		{typeRSAKeyPair, c.rsaKeyPair},
-		{typeCredentialsURI, c.credentialsURI},
-		{typeBearer, c.bearer},
-		{typeDefault, c.defaultChain},
+	build func(Config) (Provider, error)
+}
+
+// types are in the order in which errors list them.
+func (c Config) types() []configType {
+	types := []configType{
+		{typeAccessKey, Config.accessKey},
+		{typeSTS, Config.sts},
+		{typeRAMRoleARN, Config.ramRoleARN},
+		{typeOIDCRoleARN, Config.oidcRoleARN},
+		{typeECSRAMRole, Config.ecsRAMRole},
+		{typeRSAKeyPair, Config.rsaKeyPair},
+		{typeCredentialsURI, Config.credentialsURI},
+		{typeBearer, Config.bearer},
+		{typeDefault, Config.defaultChain},
 	}
+	if c.cli != nil {
+		types = append(types, c.cli.types()...)
+	}
+	return types
 }
 
 // New builds the provider that a Config describes, and checks everything
@@ -144,24 +149,22 @@ func New(c Config) (Provider, error) {
 		if c.ConnectTimeout < 0 || c.Timeout < 0 {
 			return nil, failed(c.Type, "a timeout is negative")
 		}
-		p, err := known.build()
+		p, err := known.build(c)
 		if err != nil {
 			return nil, err
 		}
 		return p, nil
 	}
+	what := "unknown"
 	if c.Type == "" {
-		return nil, fmt.Errorf("the credential type is missing; it is one of %s", strings.Join(names, ", "))
+		what = "missing"
 	}
-	return nil, fmt.Errorf("the credential type is unknown; it is one of %s", strings.Join(names, ", "))
+	return nil, fmt.Errorf("the credential type is %s; it is one of %s", what, strings.Join(names, ", "))
 }
 
 // or is the value, or what the environment has in its place.
 func (c Config) or(value, variable string) string {
-	if value != "" {
-		return value
-	}
-	return c.Getenv(variable)
+	return cmp.Or(value, c.Getenv(variable))
 }
 
 func (c Config) keys() (id, secret string, err error) {
@@ -195,19 +198,8 @@ func (c Config) sts() (Provider, error) {
 	return NewSTS(id, secret, token)
 }
 
-// ramRoleARN takes no security token from the environment: it might belong
-// to other keys than those given here.
 func (c Config) ramRoleARN() (Provider, error) {
-	id, secret, err := c.keys()
-	if err != nil {
-		return nil, err
-	}
-	source, err := Provider(nil), error(nil)
-	if c.SecurityToken == "" {
-		source, err = NewAccessKey(id, secret)
-	} else {
-		source, err = NewSTS(id, secret, c.SecurityToken)
-	}
+	source, err := c.source()
 	if err != nil {
 		return nil, err
 	}
@@ -218,13 +210,29 @@ func (c Config) ramRoleARN() (Provider, error) {
 		ExternalID:      c.ExternalID,
 		Duration:        inUnits(c.RoleSessionExpiration, time.Second),
 	}
-	if o.RoleARN == "" {
+	if o.RoleARN == "" && (c.cli == nil || c.cli.source == nil) {
 		return nil, failed(c.Type, "role_arn and %s are empty", envRoleARN)
 	}
 	if o.STSOptions, err = c.stsOptions(c.STSEndpoint); err != nil {
 		return nil, err
 	}
 	return NewRAMRoleARN(source, o)
+}
+
+// source is what assumes the role. It takes no security token from the
+// environment, which might belong to other keys than those given here.
+func (c Config) source() (Provider, error) {
+	if c.cli != nil && c.cli.source != nil {
+		return c.cli.source, nil
+	}
+	id, secret, err := c.keys()
+	switch {
+	case err != nil:
+		return nil, err
+	case c.SecurityToken == "":
+		return NewAccessKey(id, secret)
+	}
+	return NewSTS(id, secret, c.SecurityToken)
 }
 
 func (c Config) oidcRoleARN() (Provider, error) {
@@ -297,25 +305,12 @@ func (c Config) ecsRAMRole() (Provider, error) {
 }
 
 func (c Config) rsaKeyPair() (Provider, error) {
-	if c.PublicKeyID == "" {
-		return nil, failed(c.Type, "public_key_id is empty")
-	}
-	if c.PrivateKeyFile == "" {
-		return nil, failed(c.Type, "private_key_file is empty")
-	}
-	key, err := readKeyFile(c.PrivateKeyFile)
+	key, err := c.privateKey()
 	if err != nil {
-		return nil, &Error{Source: c.Type, Err: err}
+		return nil, err
 	}
-	expiration, endpoint := c.SessionExpiration, c.Host
-	if expiration == 0 {
-		expiration = c.RoleSessionExpiration
-	}
-	if endpoint == "" {
-		endpoint = c.STSEndpoint
-	}
-	o := RSAKeyPairOptions{Duration: inUnits(expiration, time.Second)}
-	if o.STSOptions, err = c.stsOptions(endpoint); err != nil {
+	o := RSAKeyPairOptions{Duration: inUnits(cmp.Or(c.SessionExpiration, c.RoleSessionExpiration), time.Second)}
+	if o.STSOptions, err = c.stsOptions(cmp.Or(c.Host, c.STSEndpoint)); err != nil {
 		return nil, err
 	}
 	return NewRSAKeyPair(c.PublicKeyID, key, o)
@@ -323,26 +318,22 @@ func (c Config) rsaKeyPair() (Provider, error) {
 
 const maxKeyFile = 64 << 10
 
-// readKeyFile reads a regular file and nothing that could make it wait.
-func readKeyFile(path string) (string, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return "", err
+// privateKey is PEM, which a config.json holds and other Configs name a file of.
+func (c Config) privateKey() (string, error) {
+	switch {
+	case c.cli != nil:
+		return c.cli.privateKey, nil
+	case c.PublicKeyID == "":
+		return "", failed(c.Type, "public_key_id is empty")
+	case c.PrivateKeyFile == "":
+		return "", failed(c.Type, "private_key_file is empty")
 	}
-	if !info.Mode().IsRegular() {
-		return "", fmt.Errorf("%s is not a regular file", path)
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxKeyFile+1))
-	if err != nil {
-		return "", err
-	}
-	if len(text) > maxKeyFile {
-		return "", errors.New(path + " is larger than 64 KiB")
+	text, err := readRegularFile(c.PrivateKeyFile, maxKeyFile)
+	switch {
+	case err != nil:
+		return "", &Error{Source: c.Type, Err: err}
+	case len(text) > maxKeyFile:
+		return "", failed(c.Type, "%s is larger than 64 KiB", c.PrivateKeyFile)
 	}
 	return string(text), nil
 }

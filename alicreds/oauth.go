@@ -82,42 +82,16 @@ type OAuth struct {
 type oauthLogin struct {
 	url, client string
 	http        *http.Client
-	store       oauthStore
-}
-
-// oauthRecord is what a login has come to.
-type oauthRecord struct {
-	tokens  OAuthTokens
-	session Credentials
-}
-
-// oauthStore keeps the record of a login.
-type oauthStore interface {
-	// record is what is kept right now.
-	record(ctx context.Context) (oauthRecord, error)
-
-	// exclusively runs do while nobody else changes the record.
-	exclusively(ctx context.Context, do func(oauthTurn) error) error
-}
-
-// oauthTurn is the right to change a record.
-type oauthTurn struct {
-	oauthRecord
-	keep func(oauthRecord) // must not fail: the old tokens may be void
-
-	// mayRenew is false when a new refresh token could not be kept, although
-	// others rely on it.
-	mayRenew bool
+	store       *oauthStore
 }
 
 // NewOAuth checks the options and sends nothing. The tokens are kept in
 // memory.
 func NewOAuth(tokens OAuthTokens, o OAuthOptions) (OAuth, error) {
-	memory := &oauthMemory{turn: make(chan struct{}, 1), now: seal(oauthRecord{tokens: tokens}), save: o.Save}
-	return newOAuth(memory, o)
+	return newOAuth(newOAuthMemory(tokens, o.Save), o)
 }
 
-func newOAuth(store oauthStore, o OAuthOptions) (OAuth, error) {
+func newOAuth(store *oauthStore, o OAuthOptions) (OAuth, error) {
 	l := &oauthLogin{url: o.URL, client: o.ClientID, http: loginClient(o.HTTP), store: store}
 	if o.Site != "" {
 		site, ok := oauthSites[strings.ToUpper(o.Site)]
@@ -155,67 +129,69 @@ func (p OAuth) Retrieve(ctx context.Context) (Credentials, error) {
 }
 
 func (l *oauthLogin) session(ctx context.Context) (Credentials, error) {
-	kept, err := l.store.record(ctx)
-	if err != nil {
+	kept, err := l.store.read()
+	switch {
+	case err != nil:
 		return Credentials{}, err
-	}
-	if kept.session.validFor(storedSessionLead) {
+	case kept.session.validFor(storedSessionLead):
 		return kept.session, nil
 	}
 	if err := kept.tokens.over(true); err != nil && !kept.session.validFor(0) {
 		return Credentials{}, err // which needs no turn
 	}
-	var c Credentials
-	err = l.store.exclusively(ctx, func(turn oauthTurn) error {
+	turn, err := l.store.begin(ctx)
+	if err == nil {
+		defer turn.end()
 		kept = turn.oauthRecord
 		if kept.session.validFor(storedSessionLead) { // somebody else was faster
-			c = kept.session
-			return nil
+			return kept.session, nil
 		}
-		var err error
-		c, err = l.renew(ctx, turn)
-		return err
-	})
-	if err != nil && kept.session.validFor(0) {
+		err = l.renew(ctx, turn)
+	}
+	switch {
+	case err == nil:
+		return turn.session, nil
+	case kept.session.validFor(0):
 		return kept.session, nil
 	}
-	return c, err
+	return Credentials{}, err
 }
 
 // renew gets a session, and an access token before if need be.
-func (l *oauthLogin) renew(ctx context.Context, turn oauthTurn) (Credentials, error) {
-	now := turn.oauthRecord
-	if err := now.tokens.over(turn.mayRenew); err != nil {
-		return Credentials{}, err
-	}
-	renewable := now.tokens.RefreshToken != "" && turn.mayRenew
-	refresh := func() error {
-		renewable = false
-		tokens, err := l.refresh(ctx, now.tokens.RefreshToken)
-		if err == nil {
-			now.tokens = tokens
-			turn.keep(now)
-		}
+func (l *oauthLogin) renew(ctx context.Context, turn *oauthTurn) error {
+	if err := turn.tokens.over(turn.mayRenew); err != nil {
 		return err
 	}
-	if renewable && (now.tokens.AccessToken == "" || time.Until(now.tokens.Expiration) <= oauthRefreshLead) {
-		if err := refresh(); err != nil && (now.tokens.accessOver() || !(&Error{Err: err}).Temporary()) {
-			return Credentials{}, err
+	renewable := turn.mayRenew && turn.tokens.RefreshToken != ""
+	if renewable && (turn.tokens.AccessToken == "" || time.Until(turn.tokens.Expiration) <= oauthRefreshLead) {
+		renewable = false // once is enough
+		if err := l.renewTokens(ctx, turn); err != nil && (turn.tokens.accessOver() || !(&Error{Err: err}).Temporary()) {
+			return err
 		}
 	}
-	session, err := l.exchange(ctx, now.tokens.AccessToken)
+	session, err := l.exchange(ctx, turn.tokens.AccessToken)
 	if renewable && failureClass(err) == "log-in-again" { // the service's clock is the one that counts
-		if err := refresh(); err != nil {
-			return Credentials{}, err
+		if err := l.renewTokens(ctx, turn); err != nil {
+			return err
 		}
-		session, err = l.exchange(ctx, now.tokens.AccessToken)
+		session, err = l.exchange(ctx, turn.tokens.AccessToken)
 	}
 	if err != nil {
-		return Credentials{}, err
+		return err
 	}
-	now.session = session
-	turn.keep(now)
-	return session, nil
+	turn.session = session
+	turn.keep(ctx)
+	return nil
+}
+
+// renewTokens keeps the new tokens before anything else can fail.
+func (l *oauthLogin) renewTokens(ctx context.Context, turn *oauthTurn) error {
+	tokens, err := l.refresh(ctx, turn.tokens.RefreshToken)
+	if err == nil {
+		turn.tokens = tokens
+		turn.keep(ctx)
+	}
+	return err
 }
 
 func (t OAuthTokens) accessOver() bool {
@@ -297,52 +273,4 @@ func (l *oauthLogin) exchange(ctx context.Context, accessToken string) (Credenti
 		return Credentials{}, fmt.Errorf("%s: %w", oauthExchangeAction, err)
 	}
 	return c, nil
-}
-
-func or(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
-}
-
-// oauthMemory keeps the tokens of a login that no file holds.
-type oauthMemory struct {
-	turn chan struct{}
-	now  sealed[oauthRecord] // owned by whoever has the turn
-	save func(context.Context, OAuthTokens, Credentials) error
-}
-
-// record has no session: a provider asks anew at each call.
-func (m *oauthMemory) record(ctx context.Context) (oauthRecord, error) {
-	if err := m.take(ctx); err != nil {
-		return oauthRecord{}, err
-	}
-	defer m.leave()
-	return m.now(), nil
-}
-
-func (m *oauthMemory) take(ctx context.Context) error {
-	select {
-	case m.turn <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-func (m *oauthMemory) leave() { <-m.turn }
-
-func (m *oauthMemory) exclusively(ctx context.Context, do func(oauthTurn) error) error {
-	if err := m.take(ctx); err != nil {
-		return err
-	}
-	defer m.leave()
-	kept := context.WithoutCancel(ctx) // new tokens are to be saved whoever still waits
-	return do(oauthTurn{oauthRecord: m.now(), mayRenew: true, keep: func(r oauthRecord) {
-		m.now = seal(oauthRecord{tokens: r.tokens})
-		if m.save != nil {
-			_ = m.save(kept, r.tokens, r.session) // without it the login lasts as long as this provider
-		}
-	}})
 }

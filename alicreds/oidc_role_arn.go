@@ -2,13 +2,12 @@ package alicreds
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"strings"
 	"time"
 
@@ -34,19 +33,7 @@ type TokenFile string
 // Token reads the file. It must be a regular file; what it holds is used only
 // if it is a well-formed JWT.
 func (f TokenFile) Token(context.Context) (string, error) {
-	info, err := os.Stat(string(f))
-	if err != nil {
-		return "", err
-	}
-	if !info.Mode().IsRegular() {
-		return "", fmt.Errorf("%s is not a regular file", string(f))
-	}
-	file, err := os.Open(string(f))
-	if err != nil {
-		return "", err
-	}
-	defer file.Close()
-	text, err := io.ReadAll(io.LimitReader(file, 2*maxOIDCToken))
+	text, err := readRegularFile(string(f), 2*maxOIDCToken)
 	if err != nil {
 		return "", err
 	}
@@ -117,7 +104,7 @@ func (o OIDCRoleARNOptions) ready() (OIDCRoleARNOptions, error) {
 	if o.RoleSessionName == "" {
 		o.RoleSessionName = newSessionName()
 	}
-	if err := firstError(
+	if err := cmp.Or(
 		checkOIDCProviderARN(o.OIDCProviderARN),
 		CheckRoleARN(o.RoleARN),
 		CheckRoleSessionName(o.RoleSessionName),

@@ -1,15 +1,12 @@
 package alicreds
 
 import (
+	"cmp"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
-	"slices"
-	"strconv"
 	"strings"
-	"sync"
 )
 
 const (
@@ -52,10 +49,7 @@ type iniFile struct {
 	ProfileOptions
 	clientGiven bool
 	session     string // name of role sessions
-
-	mu       sync.Mutex
-	made     [sha256.Size]byte // what provider was made of
-	provider Provider
+	built       builtProfile
 }
 
 // NewProfile checks the options. It does not look for the file.
@@ -100,7 +94,7 @@ func (f *iniFile) current() (provider Provider, where string, err error) {
 	if err != nil {
 		return nil, "", fmt.Errorf("%s: %w", path, err)
 	}
-	name := or(or(f.Profile, f.Getenv(envProfile)), defaultSection)
+	name := cmp.Or(f.Profile, f.Getenv(envProfile), defaultSection)
 	where = "section " + shownName(name) + " of " + path
 	section, ok := sections[name]
 	switch {
@@ -110,22 +104,16 @@ func (f *iniFile) current() (provider Provider, where string, err error) {
 		return nil, "", fmt.Errorf("%w: %s has no section %s", ErrUnavailable, path, shownName(name))
 	}
 
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	now := sha256.Sum256(slices.Concat([]byte(strconv.Quote(path)+strconv.Quote(name)), text))
-	if f.provider != nil && now == f.made {
-		return f.provider, where, nil
-	}
-	if provider, err = f.build(section); err != nil {
+	provider, err = f.built.get(path, name, text, func() (Provider, error) { return f.build(section) })
+	if err != nil {
 		return nil, "", fmt.Errorf("%s: %w", where, err)
 	}
-	f.made, f.provider = now, provider
 	return provider, where, nil
 }
 
 // read reads the first file that exists.
 func (f *iniFile) read() (path string, text []byte, err error) {
-	if path = or(f.Path, f.Getenv(envCredentialsFile)); path != "" {
+	if path = cmp.Or(f.Path, f.Getenv(envCredentialsFile)); path != "" {
 		text, err = readProfileFile(path)
 		return path, text, err
 	}
@@ -158,15 +146,17 @@ var sectionTypes = map[string][]string{
 // build makes the section's provider. It fails without ErrUnavailable,
 // unless the section is disabled.
 func (f *iniFile) build(section map[string]string) (Provider, error) {
-	s := &iniSection{keys: section}
-	if _, ok := section["enable"]; ok && !s.truth("enable") && s.err == nil {
-		return nil, fmt.Errorf("%w: it says enable = false", ErrUnavailable)
+	enabled := true
+	if value, ok := section["enable"]; ok {
+		if err := fromText("enable", cmp.Or(value, "false"), &enabled); err != nil {
+			return nil, err
+		}
 	}
 	kind := section["type"]
 	needed, known := sectionTypes[kind]
 	switch {
-	case s.err != nil:
-		return nil, s.err
+	case !enabled:
+		return nil, fmt.Errorf("%w: it says enable = false", ErrUnavailable)
 	case kind == "":
 		return nil, errors.New("it has no type")
 	case !known && plainWord(kind, 32) != "":
@@ -179,92 +169,17 @@ func (f *iniFile) build(section map[string]string) (Provider, error) {
 			return nil, fmt.Errorf("%s: it has no %s", kind, key)
 		}
 	}
-	provider, err := New(f.config(kind, s))
-	if err = firstError(s.err, err); err != nil {
-		return nil, setUp{err}
+	c := Config{Type: kind}
+	if err := c.readINI(section); err != nil {
+		return nil, err
 	}
-	return provider, nil
-}
-
-// config is the section as the parameters of a credential type.
-func (f *iniFile) config(kind string, s *iniSection) Config {
-	sts := f.STSOptions
-	c := Config{
-		Type:                  kind,
-		AccessKeyID:           s.keys["access_key_id"],
-		AccessKeySecret:       s.keys["access_key_secret"],
-		SecurityToken:         s.keys["security_token"],
-		RoleARN:               s.keys["role_arn"],
-		RoleSessionName:       s.first("role_session_name"),
-		Policy:                s.keys["policy"],
-		ExternalID:            s.keys["external_id"],
-		RoleSessionExpiration: s.number("role_session_expiration", "duration_seconds"),
-		SessionExpiration:     s.number("session_expiration"),
-		OIDCProviderARN:       s.keys["oidc_provider_arn"],
-		OIDCTokenFilePath:     s.keys["oidc_token_file_path"],
-		STSEndpoint:           or(s.keys["sts_endpoint"], sts.Endpoint),
-		STSFallbackEndpoints:  sts.FallbackEndpoints,
-		STSRegionID:           or(s.first("sts_region_id", "sts_region", "region_id"), sts.Region),
-		EnableVPC:             s.truth("enable_vpc") || sts.VPC,
-		Host:                  s.keys["host"],
-		RoleName:              s.keys["role_name"],
-		DisableIMDSv1:         s.truth("disable_imds_v1"),
-		PublicKeyID:           s.keys["public_key_id"],
-		PrivateKeyFile:        s.keys["private_key_file"],
-		CredentialsURI:        s.keys["credentials_uri"],
-		BearerToken:           s.keys["bearer_token"],
-		ConnectTimeout:        s.number("connect_timeout"),
-		Timeout:               s.number("timeout"),
-		Proxy:                 s.keys["proxy"],
-		Client:                sts.Client,
-		Metadata:              f.Metadata,
-		Getenv:                f.Getenv,
-	}
-	if c.RoleSessionName == "" && f.Getenv(envRoleSessionName) == "" {
-		c.RoleSessionName = f.session
-	}
+	c.complete(f.STSOptions, f.Metadata, f.Getenv, f.session)
 	if !f.clientGiven && (c.ConnectTimeout != 0 || c.Timeout != 0 || c.Proxy != "") {
 		c.Client = nil // one is made that is like this
 	}
-	return c
-}
-
-// iniSection reads the keys of a section and remembers the first that cannot
-// be read.
-type iniSection struct {
-	keys map[string]string
-	err  error
-}
-
-func (s *iniSection) first(names ...string) string {
-	for _, name := range names {
-		if s.keys[name] != "" {
-			return s.keys[name]
-		}
+	provider, err := New(c)
+	if err != nil {
+		return nil, setUp{err}
 	}
-	return ""
-}
-
-func (s *iniSection) truth(name string) bool {
-	switch value := s.keys[name]; {
-	case isTrue(value):
-		return true
-	case value != "" && !strings.EqualFold(value, "false"):
-		s.err = firstError(s.err, fmt.Errorf("the key %s is neither true nor false", name))
-	}
-	return false
-}
-
-func (s *iniSection) number(names ...string) int {
-	for _, name := range names {
-		if s.keys[name] == "" {
-			continue
-		}
-		n, err := strconv.ParseInt(s.keys[name], 10, 32) // keeps durations in nanoseconds from overflowing
-		if err != nil {
-			s.err = firstError(s.err, fmt.Errorf("the key %s is not a whole number", name))
-		}
-		return int(n)
-	}
-	return 0
+	return provider, nil
 }

@@ -22,15 +22,10 @@ const envProfile = "ALIBABA_CLOUD_PROFILE"
 // readProfileFile reads a whole regular file of up to 1 MiB. It says
 // ErrUnavailable when there is none. Errors name the path and quote nothing.
 func readProfileFile(path string) ([]byte, error) {
-	info, err := os.Stat(path) // before it is opened: opening a named pipe waits
-	if err == nil && !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a regular file", path)
-	}
-	var data []byte
-	if err == nil {
-		data, err = readAtMost(path, maxProfileFile)
-	}
+	data, err := readRegularFile(path, maxProfileFile)
 	switch {
+	case errors.Is(err, errNotRegular):
+		return nil, err
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("%w: there is no file %s", ErrUnavailable, path)
 	case err != nil:
@@ -41,7 +36,18 @@ func readProfileFile(path string) ([]byte, error) {
 	return data, nil
 }
 
-func readAtMost(path string, limit int64) ([]byte, error) {
+var errNotRegular = errors.New("is not a regular file")
+
+// readRegularFile reads up to limit bytes, and one more to tell that there are
+// more. Nothing but a regular file is opened: opening a named pipe waits.
+func readRegularFile(path string, limit int64) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s %w", path, errNotRegular)
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err

@@ -175,15 +175,20 @@ func FuzzWriteBack(f *testing.F) {
 		if err != nil || !bytes.Equal(again, after) {
 			t.Errorf("set again it is another text: %v", err)
 		}
-		p, err := readCLIProfile(after, profile)
+		written, err := readCLIProfile(after, profile)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, want := p.text("oauth_refresh_token"), strings.ToValidUTF8(token, ""); strings.ToValidUTF8(strings.ReplaceAll(got, "\ufffd", ""), "") != strings.ReplaceAll(want, "\ufffd", "") {
+		var c Config
+		c.cli = &cliConfig{}
+		if err := c.readCLI(written, "oauth_refresh_token sts_token sts_expiration"); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := c.cli.tokens.RefreshToken, strings.ToValidUTF8(token, ""); strings.ToValidUTF8(strings.ReplaceAll(got, "\ufffd", ""), "") != strings.ReplaceAll(want, "\ufffd", "") {
 			t.Errorf("the token is %q, want %q", got, want)
 		}
-		if p.text("sts_token") != "new" || p.number("sts_expiration") != expiration || p.err != nil {
-			t.Errorf("the keys are %q, %d, %v", p.text("sts_token"), p.number("sts_expiration"), p.err)
+		if c.SecurityToken != "new" || expiration > 0 && c.cli.sessionExpiration.Unix() != expiration || expiration <= 0 && !c.cli.sessionExpiration.IsZero() {
+			t.Errorf("the keys are %q, %s", c.SecurityToken, c.cli.sessionExpiration)
 		}
 		if was, is := skeleton(t, text, profile, fields), skeleton(t, after, profile, fields); was != is {
 			t.Errorf("was\n%s\nis\n%s", was, is)

@@ -1,6 +1,7 @@
 package alicreds
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -34,7 +35,7 @@ func (o RAMRoleARNOptions) ready() (RAMRoleARNOptions, error) {
 	if o.RoleSessionName == "" {
 		o.RoleSessionName = newSessionName()
 	}
-	if err := firstError(
+	if err := cmp.Or(
 		CheckRoleARN(o.RoleARN),
 		CheckRoleSessionName(o.RoleSessionName),
 		checkSessionPolicy(o.Policy),

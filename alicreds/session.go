@@ -1,6 +1,7 @@
 package alicreds
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
@@ -37,15 +38,6 @@ func checkSessionPolicy(policy string) error {
 func checkDuration(d time.Duration) error {
 	if d != 0 && (d < minDuration || d > maxDuration) {
 		return fmt.Errorf("the session duration must be between %.0f and %.0f seconds", minDuration.Seconds(), maxDuration.Seconds())
-	}
-	return nil
-}
-
-func firstError(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
 	}
 	return nil
 }
@@ -132,10 +124,7 @@ func (r sessionReply) session(roleARN, source string) (Credentials, error) {
 	if sessionARN(r.AssumedRoleUser.Arn) {
 		c.SessionARN = r.AssumedRoleUser.Arn
 	}
-	c.AccountID = accountOf(c.SessionARN)
-	if c.AccountID == "" {
-		c.AccountID = accountOf(roleARN)
-	}
+	c.AccountID = cmp.Or(accountOf(c.SessionARN), accountOf(roleARN))
 	return c, nil
 }
 

@@ -34,43 +34,55 @@ type unwritable struct{ err error }
 func (u unwritable) Error() string { return u.err.Error() }
 func (u unwritable) Unwrap() error { return u.err }
 
-// locked runs do while no other process changes the file. It waits for the
-// lock for 30 s at most. The error is an unwritable when there cannot be a
-// lock, and do has not run then.
-func (f configFile) locked(ctx context.Context, do func(lockedConfig) error) error {
+// lock keeps other processes from changing the file until unlock. It waits for
+// the lock for 30 s at most. The error is an unwritable when there cannot be a
+// lock.
+func (f configFile) lock(ctx context.Context) (_ *lockedConfig, err error) {
 	target, err := filepath.EvalSymlinks(f.path)
 	if err != nil {
-		return unwritable{fmt.Errorf("finding %s: %w", f.path, withoutPath(err))}
+		return nil, unwritable{fmt.Errorf("finding %s: %w", f.path, withoutPath(err))}
 	}
 	if info, err := os.Stat(target); err == nil && info.Mode()&0o200 == 0 {
-		return unwritable{fmt.Errorf("%s is not to be written to, says its mode", f.path)} // which root could ignore
+		return nil, unwritable{fmt.Errorf("%s is not to be written to, says its mode", f.path)} // which root could ignore
 	}
 	lock, err := openLock(target)
 	if err != nil {
-		return unwritable{fmt.Errorf("locking %s: %w", f.path, withoutPath(err))}
+		return nil, unwritable{fmt.Errorf("locking %s: %w", f.path, withoutPath(err))}
 	}
-	defer lock.Close() // ends the lock too
+	defer func() {
+		if err != nil {
+			_ = lock.Close()
+		}
+	}()
 	limited, cancel := context.WithTimeout(ctx, lockWait)
 	defer cancel()
 	for pause := firstLockPoll; ; pause = min(2*pause, longestLockPoll) {
 		got, err := tryLock(lock)
 		if err != nil {
-			return unwritable{fmt.Errorf("locking %s: %w", f.path, err)}
+			return nil, unwritable{fmt.Errorf("locking %s: %w", f.path, err)}
 		}
 		if got {
-			return do(lockedConfig{path: f.path, target: target})
+			return &lockedConfig{configFile: f, target: target, held: lock}, nil
 		}
-		timer := time.NewTimer(pause)
 		select {
-		case <-timer.C:
+		case <-time.After(pause):
 		case <-limited.Done():
-			timer.Stop()
 			if err := ctx.Err(); err != nil {
-				return fmt.Errorf("waiting to change %s: %w", f.path, err)
+				return nil, fmt.Errorf("waiting to change %s: %w", f.path, err)
 			}
-			return fmt.Errorf("waiting %s to change %s: %w", lockWait, f.path, errLocked)
+			return nil, fmt.Errorf("waiting %s to change %s: %w", lockWait, f.path, errLocked)
 		}
 	}
+}
+
+// change is set with a lock of its own.
+func (f configFile) change(ctx context.Context, profile string, fields []jsonField) error {
+	lock, err := f.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer lock.unlock()
+	return lock.set(profile, fields)
 }
 
 // openLock opens the lock file, for the owner of the target if it is new.
@@ -89,15 +101,19 @@ func openLock(target string) (*os.File, error) {
 	return lock, nil
 }
 
-// lockedConfig is config.json while the lock is held.
-type lockedConfig struct{ path, target string }
+// lockedConfig is config.json while this process may change it.
+type lockedConfig struct {
+	configFile
+	target string   // the file itself where the path is a link
+	held   *os.File // whose lock it is
+}
 
-func (l lockedConfig) read() ([]byte, error) { return readProfileFile(l.path) }
+func (l *lockedConfig) unlock() { _ = l.held.Close() }
 
 // set changes members of one profile, and nothing else. It reads the file
 // anew, because the aliyun CLI does not take part in the locking. Nothing
 // is written when the members are as they should be.
-func (l lockedConfig) set(profile string, fields []jsonField) error {
+func (l *lockedConfig) set(profile string, fields []jsonField) error {
 	before, err := l.read()
 	if err != nil {
 		return err

@@ -26,22 +26,12 @@ func TestLockWait(t *testing.T) {
 	t.Parallel()
 	file := temporaryConfig(t)
 	synctest.Test(t, func(t *testing.T) {
-		held, release := make(chan struct{}), make(chan struct{})
-		ended := make(chan error)
-		go func() {
-			ended <- file.locked(context.Background(), func(lockedConfig) error {
-				close(held)
-				<-release
-				return nil
-			})
-		}()
-		<-held
-		never := func(lockedConfig) error {
-			t.Error("the lock was taken twice")
-			return nil
+		held, err := file.lock(context.Background())
+		if err != nil {
+			t.Fatal(err)
 		}
 		began := time.Now()
-		err := file.locked(context.Background(), never)
+		_, err = file.lock(context.Background())
 		if took := time.Since(began); !errors.Is(err, errLocked) || took != lockWait {
 			t.Errorf("after %s: %v", took, err)
 		}
@@ -51,16 +41,21 @@ func TestLockWait(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
-		if err := file.locked(ctx, never); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := file.lock(ctx); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("got %v", err)
 		}
-		go func() { ended <- file.locked(context.Background(), func(lockedConfig) error { return nil }) }()
-		time.Sleep(time.Second)
-		close(release)
-		for range 2 {
-			if err := <-ended; err != nil {
-				t.Error(err)
+		ended := make(chan error)
+		go func() {
+			next, err := file.lock(context.Background())
+			if err == nil {
+				next.unlock()
 			}
+			ended <- err
+		}()
+		time.Sleep(time.Second)
+		held.unlock()
+		if err := <-ended; err != nil {
+			t.Error(err)
 		}
 	})
 }
@@ -68,7 +63,7 @@ func TestLockWait(t *testing.T) {
 func TestLockNothing(t *testing.T) {
 	t.Parallel()
 	var cannot unwritable
-	err := configFile{path: filepath.Join(t.TempDir(), "none")}.locked(context.Background(), func(lockedConfig) error { return nil })
+	_, err := configFile{path: filepath.Join(t.TempDir(), "none")}.lock(context.Background())
 	if !errors.As(err, &cannot) {
 		t.Errorf("got %v", err)
 	}
@@ -105,7 +100,7 @@ func TestSetLimits(t *testing.T) {
 		"too large":  {"a", jsonField{"x", jsonText(strings.Repeat("x", maxProfileFile))}, "larger than 1 MiB"},
 		"no profile": {"b", jsonField{"x", jsonText("x")}, `no profile "b"`},
 	} {
-		err := file.locked(t.Context(), func(locked lockedConfig) error { return locked.set(c.profile, []jsonField{c.field}) })
+		err := file.change(t.Context(), c.profile, []jsonField{c.field})
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -126,7 +121,7 @@ func TestSetKeepsOwner(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	err := file.locked(t.Context(), func(locked lockedConfig) error { return locked.set("a", []jsonField{{"x", jsonText("x")}}) })
+	err := file.change(t.Context(), "a", []jsonField{{"x", jsonText("x")}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,177 @@
+package alicreds
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// cliMode is a mode of a profile, as the aliyun CLI spells it.
+type cliMode struct {
+	name string
+	kind string // its Config.Type
+	keys string // that are read
+
+	// more sets what is not in the profile itself.
+	more func(cliBuild, string, *Config) error
+}
+
+const (
+	keptKeys  = "access_key_id access_key_secret sts_token sts_expiration "
+	stsKeys   = "sts_endpoint sts_region enable_vpc "
+	roleKeys  = "ram_role_arn ram_session_name expired_seconds policy external_id " + stsKeys
+	oauthKeys = "oauth_site_type oauth_refresh_token oauth_access_token oauth_access_token_expire " + keptKeys
+)
+
+func cliModes() []cliMode {
+	return []cliMode{
+		{modeAK, typeAccessKey, "access_key_id access_key_secret", nil},
+		{modeSTSToken, typeSTS, "access_key_id access_key_secret sts_token", nil},
+		{"RamRoleArn", typeRAMRoleARN, "access_key_id access_key_secret sts_token " + roleKeys, nil},
+		{"ChainableRamRoleArn", typeRAMRoleARN, "source_profile " + roleKeys, cliBuild.setSourceProfile},
+		{"RamRoleArnWithRoleName", typeRAMRoleARN, "ram_role_name " + roleKeys, cliBuild.setInstanceRole},
+		{"EcsRamRole", typeECSRAMRole, "ram_role_name", nil},
+		{"OIDC", typeOIDCRoleARN, "oidc_provider_arn oidc_token_file " + roleKeys, nil},
+		{"CloudSSO", typeCloudSSO, "cloud_sso_sign_in_url cloud_sso_account_id cloud_sso_access_config access_token cloud_sso_access_token_expire " + keptKeys, nil},
+		{"OAuth", typeOAuth, oauthKeys, cliBuild.setLogin},
+		{"External", typeExternal, "process_command", cliBuild.setExternal},
+		{"CredentialsURI", typeCredentialsURI, "credentials_uri", nil},
+		{"RsaKeyPair", typeRSAKeyPair, "key_pair_name private_key expired_seconds " + stsKeys, nil},
+		{"BearerToken", typeBearer, "bearer_token", nil},
+		{"Anonymous", "", "", cliBuild.refuseAnonymous},
+	}
+}
+
+// setSourceProfile makes another profile sign.
+func (b cliBuild) setSourceProfile(name string, c *Config) error {
+	next := c.cli.sourceProfile
+	b.sources = append(slices.Clip(b.sources), name)
+	switch {
+	case next == "":
+		return errors.New("the key source_profile is empty")
+	case slices.Contains(b.sources, next):
+		return fmt.Errorf("the source_profile %s leads in a circle", shownName(next))
+	case len(b.sources) > maxSourceProfiles:
+		return fmt.Errorf("more than %d profiles are linked by source_profile", maxSourceProfiles)
+	}
+	var err error
+	if c.cli.source, err = b.provider(next); err != nil {
+		return fmt.Errorf("source_profile %s: %w", shownName(next), setUp{err})
+	}
+	return nil
+}
+
+// setInstanceRole makes the instance's role sign.
+func (b cliBuild) setInstanceRole(_ string, c *Config) (err error) {
+	instance := *c
+	instance.Type = typeECSRAMRole
+	c.cli.source, err = New(instance)
+	return err
+}
+
+func (b cliBuild) setLogin(name string, c *Config) error {
+	if c.cli.site == "" {
+		return errors.New("the key oauth_site_type is empty; it is CN or INTL")
+	}
+	id := strconv.Quote(b.path) + strconv.Quote(name)
+	if b.logins[id] == nil {
+		b.logins[id] = newOAuthFile(b.path, name, b.CLIProfileOptions)
+	}
+	c.cli.login = b.logins[id]
+	return nil
+}
+
+func (b cliBuild) setExternal(name string, c *Config) error {
+	if v := b.Getenv(envExternalRefused); isTrue(v) || v == "1" {
+		return fmt.Errorf("%s forbids to run a command", envExternalRefused)
+	}
+	c.cli.external = ExternalOptions{Timeout: b.ExternalTimeout, Stderr: b.ExternalStderr}
+	if b.ReadOnly {
+		return nil
+	}
+	file, onWriteError := configFile{path: b.path}, b.OnWriteError
+	c.cli.external.Save = func(ctx context.Context, obtained Credentials) error {
+		err := file.change(ctx, name, sessionFields(obtained))
+		if err != nil && onWriteError != nil {
+			onWriteError(&Error{Source: typeCLIProfile + "/" + typeExternal, Err: err})
+		}
+		return err
+	}
+	return nil
+}
+
+func (cliBuild) refuseAnonymous(string, *Config) error {
+	return errors.New("the mode Anonymous means to send no credentials, so there are none to obtain")
+}
+
+// cliConfig are the parameters of a Config that only a profile of config.json
+// has.
+type cliConfig struct {
+	sessionExpiration time.Time // of the Config's keys, where they are the kept session of a login
+
+	sourceProfile string
+	source        Provider // signs in place of the Config's keys
+
+	privateKey string // PEM, in place of the Config's file
+
+	command  string
+	external ExternalOptions
+
+	accessToken string
+	cloudSSO    CloudSSOOptions
+
+	site   string
+	tokens OAuthTokens
+	login  *oauthStore
+
+	http *http.Client
+}
+
+// types are the values of Config.Type for which config.json has more.
+func (*cliConfig) types() []configType {
+	return []configType{
+		{typeCloudSSO, Config.cloudSSO},
+		{typeOAuth, Config.oauth},
+		{typeExternal, Config.external},
+	}
+}
+
+func (c Config) cloudSSO() (Provider, error) {
+	o := c.cli.cloudSSO
+	o.Session, o.HTTP = c.keptSession(), c.cli.http
+	return NewCloudSSO(c.cli.accessToken, o)
+}
+
+func (c Config) oauth() (Provider, error) {
+	return newOAuth(c.cli.login, OAuthOptions{Site: c.cli.site, HTTP: c.cli.http})
+}
+
+func (c Config) external() (Provider, error) { return NewExternal(c.cli.command, c.cli.external) }
+
+// keptSession is what a profile keeps for a login.
+func (c Config) keptSession() Credentials {
+	return Credentials{
+		AccessKeyID:     c.AccessKeyID,
+		AccessKeySecret: c.AccessKeySecret,
+		SecurityToken:   c.SecurityToken,
+		Expiration:      c.cli.sessionExpiration,
+	}
+}
+
+// sessionFields are the keys under which a profile keeps a session. When
+// nobody knows when it ends, what is written there about an earlier one stays.
+func sessionFields(c Credentials) []jsonField {
+	fields := []jsonField{
+		{"access_key_id", jsonText(c.AccessKeyID)},
+		{"access_key_secret", jsonText(c.AccessKeySecret)},
+		{"sts_token", jsonText(c.SecurityToken)},
+	}
+	if !c.Expiration.IsZero() {
+		fields = append(fields, jsonField{"sts_expiration", strconv.AppendInt(nil, c.Expiration.Unix(), 10)})
+	}
+	return fields
+}
