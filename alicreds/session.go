@@ -52,7 +52,9 @@ func seconds(d time.Duration) string {
 
 // newSessionName names the sessions of one provider.
 func newSessionName() string {
-	return "alicreds-" + rand.Text()
+	var b [8]byte
+	rand.Read(b[:]) // never fails
+	return fmt.Sprintf("alicreds-%x", b)
 }
 
 // sessionReply is the answer of AssumeRole and AssumeRoleWithOIDC.
