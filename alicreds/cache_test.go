@@ -332,6 +332,26 @@ func TestCacheClose(t *testing.T) {
 	})
 }
 
+// Close returns when the provider has, although that does not heed its context.
+func TestCacheCloseWaits(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ended := false
+		cache := alicreds.NewCache(alicreds.ProviderFunc(func(ctx context.Context) (alicreds.Credentials, error) {
+			<-ctx.Done()
+			time.Sleep(3 * time.Second)
+			ended = true
+			return alicreds.Credentials{}, ctx.Err()
+		}), alicreds.CacheOptions{})
+		go cache.Retrieve(t.Context())
+		synctest.Wait()
+		cache.Close()
+		if waited := time.Since(start); !ended || waited != 3*time.Second {
+			t.Errorf("Close returned after %s, the provider has ended: %t", waited, ended)
+		}
+	})
+}
+
 func TestCacheClosedServesWhatIsValid(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -346,26 +366,58 @@ func TestCacheClosedServesWhatIsValid(t *testing.T) {
 	})
 }
 
+// Processes that began together do not renew together, nor try again together
+// after a failure.
 func TestCacheRenewalsAreSpread(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		at := map[time.Duration]bool{}
-		for range 50 {
-			source := &issuer{life: time.Hour}
-			cache := alicreds.NewCache(source, alicreds.CacheOptions{})
-			began := time.Now()
-			retrieve(t, cache)
-			time.Sleep(45 * time.Minute)
-			for source.calls.Load() == 1 {
-				time.Sleep(time.Second)
-				retrieve(t, cache)
-			}
-			at[time.Since(began)] = true
-		}
-		if len(at) < 10 {
-			t.Errorf("50 renewals at %d different times", len(at))
-		}
-	})
+	for name, c := range map[string]struct {
+		life  time.Duration
+		fails bool
+	}{
+		"expiring":   {life: time.Hour},
+		"unexpiring": {},
+		"failed":     {life: time.Hour, fails: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				at := map[time.Duration]bool{}
+				for range 50 {
+					source := &issuer{life: c.life}
+					cache := alicreds.NewCache(source, alicreds.CacheOptions{})
+					began, step, calls := time.Now(), time.Second, int64(1)
+					retrieve(t, cache)
+					if c.fails {
+						source.breakWith(errors.New("outage"))
+						time.Sleep(50 * time.Minute)
+						retrieve(t, cache)
+						began, step, calls = time.Now(), 10*time.Millisecond, 2
+					} else {
+						time.Sleep(13*time.Minute + c.life/2)
+					}
+					for source.calls.Load() == calls {
+						time.Sleep(step)
+						retrieve(t, cache)
+					}
+					at[time.Since(began)] = true
+				}
+				if len(at) < 10 {
+					t.Errorf("50 renewals at %d different times", len(at))
+				}
+			})
+		})
+	}
+}
+
+// The monotonic clock stops while a machine is suspended, and the service's
+// does not. An expiration is a time of day.
+func TestCacheExpirationIsWallTime(t *testing.T) {
+	t.Parallel()
+	cache := alicreds.NewCache(&issuer{life: time.Hour}, alicreds.CacheOptions{})
+	got, err := cache.Retrieve(t.Context())
+	if err != nil || got.Expiration != got.Expiration.Round(0) {
+		t.Errorf("%s has a reading of the monotonic clock (%v)", got.Expiration, err)
+	}
 }
 
 func TestCacheHitAllocatesNothing(t *testing.T) {

@@ -1,10 +1,14 @@
 package alicreds_test
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -156,4 +160,38 @@ func TestCredentialsURIRefusesMetadata(t *testing.T) {
 	if _, err := credentialsURI(t, d.URL, alicreds.CredentialsURIOptions{RefuseMetadata: true}).Retrieve(t.Context()); err != nil {
 		t.Errorf("loopback: %v", err)
 	}
+}
+
+// A proxy would connect in our place, past the look at the address: with
+// RefuseMetadata that of the environment is not used. net/http reads the
+// environment once, so this is a process of its own.
+func TestCredentialsURIRefusesMetadataWithoutProxy(t *testing.T) {
+	t.Parallel()
+	for _, refuse := range []string{"refuse", "allow"} {
+		proxy := newDesk(t, answers(200, codedJSON()))
+		cmd := exec.CommandContext(t.Context(), os.Args[0], "ALICREDS_COMMAND", "metadata", refuse)
+		cmd.Env = append(os.Environ(), "HTTP_PROXY="+proxy.URL, "http_proxy="+proxy.URL, "NO_PROXY=", "no_proxy=")
+		out, err := cmd.CombinedOutput()
+		if (err != nil) != (refuse == "refuse") || err != nil && !strings.Contains(string(out), "link-local and metadata addresses are refused") {
+			t.Errorf("%s: %v: %s", refuse, err, out)
+		}
+		proxy.mu.Lock()
+		if n := len(proxy.requests); (n == 0) != (refuse == "refuse") {
+			t.Errorf("%s: the proxy was asked %d times", refuse, n)
+		}
+		proxy.mu.Unlock()
+	}
+}
+
+// metadata is one of commands: it reads a metadata address as a credentials URI.
+func metadata(args []string) int {
+	p, err := alicreds.NewCredentialsURI("http://169.254.169.254/", alicreds.CredentialsURIOptions{RefuseMetadata: args[0] == "refuse"})
+	if err == nil {
+		_, err = p.Retrieve(context.Background())
+	}
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	return 0
 }

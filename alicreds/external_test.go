@@ -85,7 +85,8 @@ var commands = map[string]func(args []string) int{
 		<-time.After(time.Minute) // is killed long before
 		return 0
 	},
-	"login": login,
+	"login":    login,
+	"metadata": metadata,
 	"stderr": func([]string) int {
 		fmt.Fprint(os.Stderr, "log in first")
 		return 1

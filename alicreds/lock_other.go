@@ -14,4 +14,4 @@ func tryLock(*os.File) (bool, error) { return false, errors.ErrUnsupported }
 
 func giveTo(*os.File, fs.FileInfo) error { return nil }
 
-func syncDirectory(string) {}
+func syncDirectory(string, func(*os.File) error) {}

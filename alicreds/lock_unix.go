@@ -44,9 +44,9 @@ func giveTo(f *os.File, other fs.FileInfo) error {
 }
 
 // syncDirectory makes a rename last. The file is complete without it.
-func syncDirectory(name string) {
+func syncDirectory(name string, sync func(*os.File) error) {
 	if d, err := os.Open(name); err == nil {
-		_ = d.Sync()
+		_ = sync(d)
 		_ = d.Close()
 	}
 }

@@ -357,6 +357,28 @@ func TestOAuthSave(t *testing.T) {
 	}
 }
 
+// TestOAuthSaveOutlivesItsCaller: the refresh token is spent, whoever has left.
+func TestOAuthSaveOutlivesItsCaller(t *testing.T) {
+	t.Parallel()
+	d := authority(t, answers(200, oauthTokenJSON), answers(200, oauthSessionJSON))
+	ctx, leave := context.WithCancel(t.Context())
+	defer leave()
+	o, saved := d.oauth(), ""
+	o.Save = func(ctx context.Context, tokens alicreds.OAuthTokens, _ alicreds.Credentials) error {
+		leave()
+		if ctx.Err() == nil {
+			saved = tokens.RefreshToken
+		}
+		return ctx.Err()
+	}
+	if _, err := oauth(t, alicreds.OAuthTokens{RefreshToken: "r"}, o).Retrieve(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	if saved != "fake-refresh-2" {
+		t.Errorf("saved %q", saved)
+	}
+}
+
 // TestOAuthConcurrent: a refresh token is sent once, however many ask.
 func TestOAuthConcurrent(t *testing.T) {
 	t.Parallel()

@@ -127,7 +127,7 @@ func (l *lockedConfig) set(profile string, fields []jsonField) error {
 	case len(after) > maxProfileFile:
 		return fmt.Errorf("changing %s: it would be larger than 1 MiB", l.path)
 	}
-	if err := replaceFile(l.target, after); err != nil {
+	if err := replaceFile(l.target, after, (*os.File).Sync); err != nil {
 		return fmt.Errorf("changing %s: %w", l.path, withoutPaths(err))
 	}
 	return nil
@@ -173,8 +173,9 @@ func profileAt(text []byte, profile string) (int, error) {
 }
 
 // replaceFile puts data in place of a file at once: whoever reads sees the
-// old or the new file, also after a crash. Mode and owner stay.
-func replaceFile(name string, data []byte) (err error) {
+// old or the new file, also after a crash. Mode and owner stay. sync is
+// (*os.File).Sync; a test watches when it is called.
+func replaceFile(name string, data []byte, sync func(*os.File) error) (err error) {
 	info, err := os.Stat(name)
 	if err != nil {
 		return err
@@ -198,7 +199,7 @@ func replaceFile(name string, data []byte) (err error) {
 	if _, err := temporary.Write(data); err != nil {
 		return err
 	}
-	if err := temporary.Sync(); err != nil {
+	if err := sync(temporary); err != nil {
 		return err
 	}
 	if err := temporary.Close(); err != nil {
@@ -207,7 +208,7 @@ func replaceFile(name string, data []byte) (err error) {
 	if err := os.Rename(temporary.Name(), name); err != nil {
 		return err
 	}
-	syncDirectory(filepath.Dir(name))
+	syncDirectory(filepath.Dir(name), sync)
 	return nil
 }
 

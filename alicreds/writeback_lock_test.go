@@ -3,8 +3,11 @@ package alicreds
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -77,15 +80,64 @@ func TestReplaceFileFails(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(inPlace, "a directory"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	err := replaceFile(inPlace, []byte("fake-secret-value"))
+	err := replaceFile(inPlace, []byte("fake-secret-value"), (*os.File).Sync)
 	if err == nil || strings.Contains(withoutPaths(err).Error(), dir) {
 		t.Errorf("got %v", err)
 	}
 	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 {
 		t.Errorf("the directory holds %v, %v", entries, err)
 	}
-	if err := replaceFile(filepath.Join(dir, "none"), nil); !errors.Is(err, os.ErrNotExist) {
+	if err := replaceFile(filepath.Join(dir, "none"), nil, (*os.File).Sync); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestReplaceFileIsDurable: the new file is on disk before it takes the old
+// one's place, and then its name is. A file that cannot be flushed does not.
+func TestReplaceFileIsDurable(t *testing.T) {
+	t.Parallel()
+	file := temporaryConfig(t)
+	before, err := file.read()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var flushed []string
+	watch := func(f *os.File) error {
+		info, err := f.Stat()
+		if err != nil {
+			t.Fatal(err)
+		}
+		now, err := file.read()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.IsDir() {
+			flushed = append(flushed, "the directory of "+string(now))
+		} else {
+			written, err := os.ReadFile(f.Name())
+			flushed = append(flushed, fmt.Sprintf("%s beside %s, %v", written, now, err))
+		}
+		return f.Sync()
+	}
+	if err := replaceFile(file.path, []byte("new"), watch); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"new beside " + string(before) + ", <nil>", "the directory of new"}
+	if runtime.GOOS == "windows" {
+		want = want[:1] // a directory cannot be flushed there
+	}
+	if !slices.Equal(flushed, want) {
+		t.Errorf("flushed %q, want %q", flushed, want)
+	}
+	full := errors.New("disk full")
+	if err := replaceFile(file.path, []byte("newer"), func(*os.File) error { return full }); !errors.Is(err, full) {
+		t.Errorf("got %v", err)
+	}
+	if text, err := file.read(); err != nil || string(text) != "new" {
+		t.Errorf("the file holds %s, %v", text, err)
+	}
+	if entries, err := os.ReadDir(filepath.Dir(file.path)); err != nil || len(entries) != 1 {
+		t.Errorf("the directory holds %v, %v", entries, err)
 	}
 }
 
