@@ -108,6 +108,7 @@ func TestCLIProfileModes(t *testing.T) {
 	t.Parallel()
 	const account = "acs:ram::" + alisim.DefaultAccountID + ":"
 	const root, user = "cli_profile/", account + "user/" + alisim.DefaultUserName
+	c, path := modes(t)
 	for profile, want := range map[string]struct{ source, arn string }{
 		"ak":                      {"access_key", user},
 		"lower case":              {"access_key", user},
@@ -130,7 +131,6 @@ func TestCLIProfileModes(t *testing.T) {
 	} {
 		t.Run(profile, func(t *testing.T) {
 			t.Parallel()
-			c, path := modes(t)
 			p := cliProfile(t, c.cli(t, path, profile))
 			for range 2 {
 				got := get(t, p)

@@ -109,6 +109,9 @@ func (h *hostRecorder) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 func TestConformance(t *testing.T) {
+	if testing.Short() {
+		t.Skip("130 rows")
+	}
 	t.Parallel()
 	roleConfig := alicreds.Config{Type: "ram_role_arn", AccessKeyID: "i", AccessKeySecret: "s", RoleARN: roleARN}
 	oidcConfig := alicreds.Config{Type: "oidc_role_arn", OIDCTokenFilePath: "f", OIDCProviderARN: providerARN, RoleARN: roleARN}

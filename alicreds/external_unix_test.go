@@ -19,6 +19,9 @@ import (
 // TestDefectD13: a time limit bounds the wait although a grandchild holds
 // standard output, and ends the grandchild too.
 func TestDefectD13(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits for a time limit")
+	}
 	t.Parallel()
 	pid := filepath.Join(t.TempDir(), "pid")
 	p := external(t, alicreds.ExternalOptions{Timeout: 2 * time.Second}, "family", pid, "wait")
@@ -56,6 +59,9 @@ func TestExternalCancelled(t *testing.T) {
 // TestExternalLeavesSomethingRunning: a command that starts a daemon is not
 // waited for, and what it printed counts.
 func TestExternalLeavesSomethingRunning(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits for a time limit")
+	}
 	t.Parallel()
 	pid := filepath.Join(t.TempDir(), "pid")
 	c, err := external(t, alicreds.ExternalOptions{}, "family", pid, "end").Retrieve(t.Context())

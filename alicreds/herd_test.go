@@ -19,6 +19,9 @@ import (
 // first of them leave before the answer comes: one call to STS serves the
 // others.
 func TestHerd(t *testing.T) {
+	if testing.Short() {
+		t.Skip("10,000 goroutines")
+	}
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		const callers = 10_000

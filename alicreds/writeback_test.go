@@ -360,6 +360,9 @@ func TestWriteBackConcurrent(t *testing.T) {
 // works once, and every session ends too soon to be shared, so that a lost
 // update would end the login.
 func TestDefectD07(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts processes")
+	}
 	t.Parallel()
 	seed := alisim.SourcesSeed()
 	seed.Sources.OAuth.AccessTokenLife = 600
