@@ -13,7 +13,7 @@ type AccessKey struct {
 	keys sealed[openapi.Keys]
 }
 
-// NewAccessKey wants both halves of the key.
+// NewAccessKey needs the id and the secret.
 func NewAccessKey(id, secret string) (AccessKey, error) {
 	switch {
 	case id == "":
@@ -26,10 +26,11 @@ func NewAccessKey(id, secret string) (AccessKey, error) {
 
 // Retrieve returns the key. It does not expire.
 func (p AccessKey) Retrieve(context.Context) (Credentials, error) {
-	return given(p.keys, typeAccessKey)
+	return fixedKeys(p.keys, typeAccessKey)
 }
 
-func given(keys sealed[openapi.Keys], source string) (Credentials, error) {
+// fixedKeys are what a provider without a service behind it returns.
+func fixedKeys(keys sealed[openapi.Keys], source string) (Credentials, error) {
 	if keys == nil {
 		return Credentials{}, failed(source, "%w: it has no keys", ErrUnavailable)
 	}

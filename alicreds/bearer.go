@@ -10,7 +10,7 @@ type Bearer struct {
 	token sealed[string]
 }
 
-// NewBearer wants a token.
+// NewBearer needs a token.
 func NewBearer(token string) (Bearer, error) {
 	if token == "" {
 		return Bearer{}, failed(typeBearer, "the bearer token is empty")

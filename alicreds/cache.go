@@ -156,8 +156,8 @@ func (c *Cache) join(ctx context.Context) (*flight, *entry) {
 
 var errClosed = errors.New("the credentials cache is closed")
 
-// start begins the renewal; c.mu is held. It keeps the caller's values and
-// not its end, because others will wait for it.
+// start begins a renewal; c.mu is held. It takes the values of the caller's
+// context but not its cancellation, because others wait for the renewal, too.
 func (c *Cache) start(ctx context.Context) *flight {
 	f := &flight{done: make(chan struct{})}
 	if c.closed {
@@ -171,21 +171,21 @@ func (c *Cache) start(ctx context.Context) *flight {
 		defer context.AfterFunc(c.open, cancel)()
 		credentials, err := c.provider.Retrieve(limited)
 		if err == nil {
-			err = useful(credentials)
+			err = checkUsable(credentials)
 		}
 		c.mu.Lock()
-		behind := c.land(f, credentials, err)
+		hidden := c.land(f, credentials, err)
 		c.mu.Unlock()
-		if err != nil && behind && c.options.OnRefreshError != nil {
+		if err != nil && hidden && c.options.OnRefreshError != nil {
 			c.options.OnRefreshError(err)
 		}
 	})
 	return f
 }
 
-// land publishes the outcome; c.mu is held. behind tells whether there are
-// valid credentials, so that a failure stays behind the scenes.
-func (c *Cache) land(f *flight, credentials Credentials, err error) (behind bool) {
+// land publishes the outcome; c.mu is held. hidden tells that Retrieve goes on
+// to return valid credentials, so that nobody sees a failure.
+func (c *Cache) land(f *flight, credentials Credentials, err error) (hidden bool) {
 	c.flight = nil
 	defer close(f.done)
 	if err == nil {
@@ -229,8 +229,8 @@ func backOff(failures int) time.Duration {
 	return d/2 + rand.N(d/2+1)
 }
 
-// useful refuses what no request can be made with.
-func useful(c Credentials) error {
+// checkUsable refuses credentials that no request can be signed with.
+func checkUsable(c Credentials) error {
 	switch {
 	case c.BearerToken == "" && (c.AccessKeyID == "" || c.AccessKeySecret == ""):
 		return fmt.Errorf("the provider returned no credentials")

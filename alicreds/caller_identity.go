@@ -56,7 +56,7 @@ func CallerIdentity(ctx context.Context, keys openapi.Keys, o STSOptions) (Ident
 	return Identity(reply), nil
 }
 
-// identityType is what an answer without one says by its ARN,
+// identityType derives the type that an answer lacks from its ARN,
 // acs:ram::<account id>:<kind>/<names>.
 func identityType(arn string) string {
 	parts := strings.SplitN(arn, ":", 5)

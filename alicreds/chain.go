@@ -23,12 +23,12 @@ type ChainOptions struct {
 	AlwaysWalk bool
 }
 
-// Chain asks providers in turn until one is set up. An error that wraps
-// ErrUnavailable passes the question on; any other ends it, so that a
-// provider that is set up and fails is not replaced by another identity.
+// Chain asks providers in turn until one is set up. After an error that wraps
+// ErrUnavailable it asks the next one. Any other error ends the search, so that
+// a provider that is set up and fails is not replaced by another identity.
 //
-// The provider that succeeded is asked first and alone from then on. Nothing
-// is remembered of failures. Wrap a Chain in a Cache.
+// From then on only the provider that succeeded is asked. Failures are not
+// remembered. Wrap a Chain in a Cache.
 type Chain struct {
 	name    string // prefix of Source
 	members []Provider
@@ -162,14 +162,14 @@ func Default(o DefaultOptions) (*Chain, error) {
 	if err != nil {
 		return nil, &Error{Source: typeDefault, Err: err}
 	}
-	session := newSessionName()
+	sessionName := newSessionName()
 	chain := NewChain(o.ChainOptions,
 		NewEnvironment(o.Getenv),
-		o.member(typeOIDCRoleARN, session, envOIDCTokenFile, envOIDCToken, envOIDCProviderARN),
+		o.member(typeOIDCRoleARN, sessionName, envOIDCTokenFile, envOIDCToken, envOIDCProviderARN),
 		cli,
 		ini,
-		o.member(typeECSRAMRole, session),
-		o.member(typeCredentialsURI, session, envCredentialsURI),
+		o.member(typeECSRAMRole, sessionName),
+		o.member(typeCredentialsURI, sessionName, envCredentialsURI),
 	)
 	chain.name = typeDefault
 	return chain, nil
@@ -177,9 +177,9 @@ func Default(o DefaultOptions) (*Chain, error) {
 
 // member is built from the environment each time it is asked. It is set up
 // when one of the variables is there, and then has to be complete.
-func (o DefaultOptions) member(kind, session string, variables ...string) Provider {
+func (o DefaultOptions) member(kind, sessionName string, variables ...string) Provider {
 	c := Config{Type: kind}
-	c.complete(o.STSOptions, o.Metadata, o.Getenv, session)
+	c.complete(o.STSOptions, o.Metadata, o.Getenv, sessionName)
 	return ProviderFunc(func(ctx context.Context) (Credentials, error) {
 		present := len(variables) == 0
 		for _, variable := range variables {

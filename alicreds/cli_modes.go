@@ -16,8 +16,8 @@ type cliMode struct {
 	kind string // its Config.Type
 	keys string // that are read
 
-	// more sets what is not in the profile itself.
-	more func(cliBuild, string, *Config) error
+	// more sets what is not in the profile itself, which has that name.
+	more func(b cliBuild, name string, c *Config) error
 }
 
 const (

@@ -67,9 +67,9 @@ type CLIProfile struct {
 // cliProfiles is a CLIProfile's configuration, and what it made of the file.
 type cliProfiles struct {
 	CLIProfileOptions
-	session string // name of role sessions
-	built   builtProfile
-	logins  map[string]*oauthStore // by path and profile; for whoever builds
+	sessionName string // of role sessions
+	built       builtProfile
+	logins      map[string]*oauthStore // by path and profile; for whoever builds
 }
 
 // NewCLIProfile checks the options. It does not look for the file.
@@ -89,7 +89,7 @@ func NewCLIProfile(o CLIProfileOptions) (CLIProfile, error) {
 	}
 	return CLIProfile{file: seal(&cliProfiles{
 		CLIProfileOptions: o,
-		session:           newSessionName(),
+		sessionName:       newSessionName(),
 		logins:            map[string]*oauthStore{},
 	})}, nil
 }
@@ -100,16 +100,7 @@ func (p CLIProfile) Retrieve(ctx context.Context) (Credentials, error) {
 	if p.file == nil {
 		return Credentials{}, failed(typeCLIProfile, "%w: it has no file", ErrUnavailable)
 	}
-	provider, where, err := p.file().current()
-	if err != nil {
-		return Credentials{}, &Error{Source: typeCLIProfile, Err: err}
-	}
-	c, err := provider.Retrieve(ctx)
-	if err != nil {
-		return Credentials{}, failed(typeCLIProfile, "%s: %w", where, setUp{err})
-	}
-	c.Source = typeCLIProfile + "/" + c.Source
-	return c, nil
+	return retrieveProfile(ctx, typeCLIProfile, p.file().current)
 }
 
 // current is the provider for what the file says now. where names profile
@@ -153,33 +144,22 @@ func (f *cliProfiles) choose(text []byte) (string, error) {
 	if !ok || text[profiles.valueAt] != '[' || len(jsonElements(text, profiles.valueAt)) == 0 {
 		return "", errors.New("it has no profiles")
 	}
-	var fromFile *string
+	var current string
 	if m, ok := jsonLast(members, "current"); ok {
-		if err := json.Unmarshal(text[m.valueAt:m.valueEnd], &fromFile); err != nil {
+		if err := json.Unmarshal(text[m.valueAt:m.valueEnd], &current); err != nil {
 			return "", errors.New("its key current is not a string")
 		}
 	}
-	switch name, chosen := f.Profile, f.Getenv(envProfile); {
-	case name != "":
-		return name, hasProfile(text, name, nil)
-	case chosen != "":
-		// The variable chooses in the INI file, too. It may mean that one.
-		return chosen, hasProfile(text, chosen, ErrUnavailable)
-	case fromFile != nil && *fromFile != "":
-		return *fromFile, hasProfile(text, *fromFile, nil)
-	}
-	return cliDefaultProfile, hasProfile(text, cliDefaultProfile, nil)
-}
-
-func hasProfile(text []byte, name string, otherwise error) error {
-	_, err := profileAt(text, name)
-	switch {
+	fromVariable := f.Getenv(envProfile)
+	name := cmp.Or(f.Profile, fromVariable, current, cliDefaultProfile)
+	switch _, err := profileAt(text, name); {
 	case err == nil:
-		return nil
-	case otherwise != nil:
-		return fmt.Errorf("%w: it has no profile %s", otherwise, shownName(name))
+		return name, nil
+	case f.Profile == "" && fromVariable != "":
+		// The variable chooses in the INI file, too. It may mean that one.
+		return "", fmt.Errorf("%w: it has no profile %s", ErrUnavailable, shownName(name))
 	}
-	return fmt.Errorf("it has no profile %s", shownName(name))
+	return "", fmt.Errorf("it has no profile %s", shownName(name))
 }
 
 // cliProfile is a profile of config.json.
@@ -221,11 +201,11 @@ func (b cliBuild) provider(name string) (Provider, error) {
 	if mode == "" {
 		return nil, fmt.Errorf("%w: the profile has no mode yet; `aliyun configure` sets it", ErrUnavailable)
 	}
+	var provider Provider
 	c, err := b.config(name, mode, profile)
-	if err != nil {
-		return nil, setUp{err}
+	if err == nil {
+		provider, err = New(c)
 	}
-	provider, err := New(c)
 	if err != nil {
 		return nil, setUp{err}
 	}
@@ -244,7 +224,7 @@ func (b cliBuild) config(name, word string, profile cliProfile) (Config, error) 
 		}
 		sts := b.STSOptions
 		sts.Endpoint = cmp.Or(sts.Endpoint, b.Getenv(envSTSEndpoint))
-		c.complete(sts, b.Metadata, b.Getenv, b.session)
+		c.complete(sts, b.Metadata, b.Getenv, b.sessionName)
 		var err error
 		if mode.more != nil {
 			err = mode.more(b, name, &c)

@@ -14,18 +14,19 @@ const (
 	cloudSSOAction = "CloudSSO sign-in"
 )
 
-// CloudSSOOptions say which account is entered with a CloudSSO login.
+// CloudSSOOptions say which account a CloudSSO login opens.
 type CloudSSOOptions struct {
 	SignInURL    string // of which only https and the host count
 	AccountID    string // of the account in the resource directory
 	AccessConfig string // id of the access configuration, "ac-..."
 
-	// AccessTokenExpiration is when the login ends, which only `aliyun
-	// configure` renews.
+	// AccessTokenExpiration is when the login ends. Only `aliyun configure`
+	// renews it.
 	AccessTokenExpiration time.Time
 
-	// Session is what an earlier exchange brought. It is used while it is
-	// good for more than 15 minutes, and to the end when no other is to be had.
+	// Session is what an earlier exchange obtained. It is used while it is
+	// good for more than 15 minutes, and until it expires when no new one can
+	// be obtained.
 	Session Credentials
 
 	HTTP *http.Client // default: connects within 5 s, answers within 10 s
@@ -63,7 +64,7 @@ func NewCloudSSO(accessToken string, o CloudSSOOptions) (CloudSSO, error) {
 	return CloudSSO{login: seal(login)}, nil
 }
 
-// over tells why the login is of no use.
+// over tells why the login cannot obtain a session.
 func (l cloudSSOLogin) over() error {
 	const again = "log in again with `aliyun configure --mode CloudSSO`"
 	switch {

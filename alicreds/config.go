@@ -167,40 +167,41 @@ func (c Config) or(value, variable string) string {
 	return cmp.Or(value, c.Getenv(variable))
 }
 
-func (c Config) keys() (id, secret string, err error) {
-	id, secret = c.or(c.AccessKeyID, envAccessKeyID), c.or(c.AccessKeySecret, envAccessKeySecret)
+// source are the keys themselves. It takes no security token from the
+// environment, which might belong to other keys than those given here.
+func (c Config) source() (Provider, error) {
+	id, secret := c.or(c.AccessKeyID, envAccessKeyID), c.or(c.AccessKeySecret, envAccessKeySecret)
 	switch {
 	case id == "":
-		return "", "", failed(c.Type, "access_key_id and %s are empty", envAccessKeyID)
+		return nil, failed(c.Type, "access_key_id and %s are empty", envAccessKeyID)
 	case secret == "":
-		return "", "", failed(c.Type, "access_key_secret and %s are empty", envAccessKeySecret)
+		return nil, failed(c.Type, "access_key_secret and %s are empty", envAccessKeySecret)
+	case c.SecurityToken == "":
+		return NewAccessKey(id, secret)
 	}
-	return id, secret, nil
+	return NewSTS(id, secret, c.SecurityToken)
 }
 
 func (c Config) accessKey() (Provider, error) {
-	id, secret, err := c.keys()
-	if err != nil {
-		return nil, err
-	}
-	return NewAccessKey(id, secret)
+	c.SecurityToken = ""
+	return c.source()
 }
 
 func (c Config) sts() (Provider, error) {
-	id, secret, err := c.keys()
-	if err != nil {
-		return nil, err
-	}
-	token := c.or(c.SecurityToken, envSecurityToken)
-	if token == "" {
+	c.SecurityToken = c.or(c.SecurityToken, envSecurityToken)
+	source, err := c.source()
+	if err == nil && c.SecurityToken == "" {
 		return nil, failed(c.Type, "security_token and %s are empty", envSecurityToken)
 	}
-	return NewSTS(id, secret, token)
+	return source, err
 }
 
 func (c Config) ramRoleARN() (Provider, error) {
-	source, err := c.source()
-	if err != nil {
+	chained := c.cli != nil && c.cli.source != nil
+	source, err := Provider(nil), error(nil)
+	if chained {
+		source = c.cli.source
+	} else if source, err = c.source(); err != nil {
 		return nil, err
 	}
 	o := RAMRoleARNOptions{
@@ -210,29 +211,13 @@ func (c Config) ramRoleARN() (Provider, error) {
 		ExternalID:      c.ExternalID,
 		Duration:        inUnits(c.RoleSessionExpiration, time.Second),
 	}
-	if o.RoleARN == "" && (c.cli == nil || c.cli.source == nil) {
+	if o.RoleARN == "" && !chained {
 		return nil, failed(c.Type, "role_arn and %s are empty", envRoleARN)
 	}
 	if o.STSOptions, err = c.stsOptions(c.STSEndpoint); err != nil {
 		return nil, err
 	}
 	return NewRAMRoleARN(source, o)
-}
-
-// source is what assumes the role. It takes no security token from the
-// environment, which might belong to other keys than those given here.
-func (c Config) source() (Provider, error) {
-	if c.cli != nil && c.cli.source != nil {
-		return c.cli.source, nil
-	}
-	id, secret, err := c.keys()
-	switch {
-	case err != nil:
-		return nil, err
-	case c.SecurityToken == "":
-		return NewAccessKey(id, secret)
-	}
-	return NewSTS(id, secret, c.SecurityToken)
 }
 
 func (c Config) oidcRoleARN() (Provider, error) {
@@ -318,7 +303,8 @@ func (c Config) rsaKeyPair() (Provider, error) {
 
 const maxKeyFile = 64 << 10
 
-// privateKey is PEM, which a config.json holds and other Configs name a file of.
+// privateKey is the text of the key. A config.json holds it; any other Config
+// names its file.
 func (c Config) privateKey() (string, error) {
 	switch {
 	case c.cli != nil:
@@ -383,7 +369,8 @@ func (c Config) stsOptions(endpoint string) (STSOptions, error) {
 	return o, nil
 }
 
-// inUnits cannot overflow: no limit of this package is near 2^30 of anything.
+// inUnits is bounded so that it cannot overflow: no limit of this package is
+// near 2^30 units.
 func inUnits(n int, unit time.Duration) time.Duration {
 	return time.Duration(max(-1, min(n, 1<<30))) * unit
 }

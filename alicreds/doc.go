@@ -64,9 +64,9 @@
 //	cache := alicreds.NewCache(chain, alicreds.CacheOptions{})
 //	defer cache.Close()
 //
-// A provider that is not set up passes the question on. One that is set up
-// and fails ends it: the next provider would be another identity, with other
-// permissions. The one that succeeded is asked alone from then on.
+// After a provider that is not set up the chain asks the next one. One that is
+// set up and fails ends the search: the next provider would be another identity,
+// with other permissions. From then on only the one that succeeded is asked.
 //
 // # Errors
 //

@@ -15,7 +15,7 @@ const (
 
 // Environment provides the keys in ALIBABA_CLOUD_ACCESS_KEY_ID,
 // ALIBABA_CLOUD_ACCESS_KEY_SECRET and, for temporary ones,
-// ALIBABA_CLOUD_SECURITY_TOKEN. It looks at each call. With neither id nor
+// ALIBABA_CLOUD_SECURITY_TOKEN. It reads them at each call. With neither id nor
 // secret it is not set up; with one of them it fails, because somebody
 // wanted to set it up.
 type Environment struct {

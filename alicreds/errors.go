@@ -31,8 +31,8 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Temporary tells whether the same call may succeed later: no answer came,
-// or one that asks for patience.
+// Temporary tells whether the same call may succeed later: no answer came, or
+// one that says so.
 func (e *Error) Temporary() bool {
 	var refused *openapi.Error
 	if errors.As(e.Err, &refused) {

@@ -17,7 +17,7 @@ import (
 const (
 	typeExternal = "external"
 
-	// What a command may say it prints; modes of a profile, too.
+	// The modes that a command may print. Profiles have them, too.
 	modeAK       = "AK"
 	modeSTSToken = "StsToken"
 

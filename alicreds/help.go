@@ -73,7 +73,7 @@ func helpClasses() []helpClass {
 	}
 }
 
-// failureClass is "" for a failure that says itself what to do.
+// failureClass is "" for a failure whose text already says what to do.
 func failureClass(err error) string {
 	var refused *openapi.Error
 	var network *openapi.NetworkError

@@ -43,7 +43,8 @@ func giveTo(f *os.File, other fs.FileInfo) error {
 	return f.Chown(int(theirs.Uid), int(theirs.Gid))
 }
 
-// syncDirectory makes a rename last. The file is complete without it.
+// syncDirectory flushes a rename to disk. Without it a crash may bring the old
+// file back, which is complete, too, so a failure does not matter.
 func syncDirectory(name string, sync func(*os.File) error) {
 	if d, err := os.Open(name); err == nil {
 		_ = sync(d)

@@ -1,6 +1,7 @@
 package alicreds
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -22,7 +23,7 @@ import (
 // they expire, which is when a Cache asks for the next one.
 const storedSessionLead = earliestRefresh
 
-// loginHost reads where a login lives: scheme and host of an https URL, or
+// loginHost reads where a login belongs to: scheme and host of an https URL, or
 // an http one on a loopback address.
 func loginHost(raw string) (string, error) {
 	u, err := url.Parse(raw)
@@ -107,24 +108,16 @@ func loginRefusal(answer []byte) (code, requestID string) {
 		RequestID string `json:"RequestId"`
 	}
 	_ = json.Unmarshal(answer, &reply) // an answer that says nothing is a refusal too
-	for _, candidate := range []string{reply.Error, reply.Code, reply.ErrorCode} {
-		if code == "" {
-			code = plainWord(candidate, 128)
-		}
-	}
-	return code, plainWord(reply.RequestID, 128)
+	return cmp.Or(plainWord(reply.Error, 128), plainWord(reply.Code, 128), plainWord(reply.ErrorCode, 128)), plainWord(reply.RequestID, 128)
 }
 
 // plainWord returns s if it is a word that may be shown: letters, digits and
 // . - _ only, and not too long. Otherwise it returns "".
 func plainWord(s string, limit int) string {
-	foreign := func(r rune) bool {
-		return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '.' || r == '-' || r == '_')
+	if madeOf(s, 0, limit, ".-_") {
+		return s
 	}
-	if len(s) > limit || strings.ContainsFunc(s, foreign) {
-		return ""
-	}
-	return s
+	return ""
 }
 
 // validFor tells whether credentials that were kept are complete and good

@@ -96,7 +96,7 @@ func (m *Metadata) get(ctx context.Context, path string) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		body, err := m.send(ctx, http.MethodGet, path, token)
+		body, err := m.request(ctx, http.MethodGet, path, token)
 		if err == nil || ctx.Err() != nil {
 			return body, err
 		}
@@ -116,14 +116,14 @@ func (m *Metadata) get(ctx context.Context, path string) ([]byte, error) {
 		if m.onlyV2 || unreachable(err) {
 			return nil, err
 		}
-		if body, again := m.send(ctx, http.MethodGet, path, ""); again == nil {
+		if body, again := m.request(ctx, http.MethodGet, path, ""); again == nil {
 			return body, nil
 		}
 		return nil, err
 	}
 }
 
-// sessionToken is "" when the service has none and need not have one. kept
+// sessionToken is "" when the service has none and IMDSv1 may be used. kept
 // tells that it is from an earlier call.
 func (m *Metadata) sessionToken(ctx context.Context) (token string, kept bool, err error) {
 	m.mu.Lock()
@@ -133,7 +133,7 @@ func (m *Metadata) sessionToken(ctx context.Context) (token string, kept bool, e
 		return known(), true, nil
 	}
 	asked := time.Now()
-	body, err := m.send(ctx, http.MethodPut, "/latest/api/token", "")
+	body, err := m.request(ctx, http.MethodPut, "/latest/api/token", "")
 	token = strings.TrimSpace(string(body))
 	if err == nil && (token == "" || strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r >= 0x7f })) {
 		token, err = "", errors.New("the answer is not a token")
@@ -163,7 +163,7 @@ func (m *Metadata) forget(token string) {
 	}
 }
 
-func (m *Metadata) send(ctx context.Context, method, path, token string) ([]byte, error) {
+func (m *Metadata) request(ctx context.Context, method, path, token string) ([]byte, error) {
 	r, err := http.NewRequestWithContext(ctx, method, m.endpoint+path, nil)
 	if err != nil {
 		return nil, errors.New(metadataAction + ": the request cannot be made")

@@ -36,7 +36,7 @@ var oauthSites = map[string]struct{ url, client string }{
 	"INTL": {"https://oauth.alibabacloud.com", "4103531455503354461"},
 }
 
-// OAuthTokens are what a login in the browser brought. They print nothing.
+// OAuthTokens are what a login in the browser obtained. They print nothing.
 type OAuthTokens struct {
 	RefreshToken string // may be empty: the login then ends with the access token
 	AccessToken  string
@@ -62,7 +62,7 @@ type OAuthOptions struct {
 	URL, ClientID string // in place of a Site: both
 
 	// Save is told about new tokens before they are used, with zero
-	// Credentials, and again with the session they brought. A refresh token
+	// Credentials, and again with the session that was obtained with them. A refresh token
 	// is good for one use: whoever keeps the old one has to log in again.
 	// When Save fails, Retrieve does not, and the OAuth goes on with the new
 	// tokens.
@@ -198,7 +198,7 @@ func (t OAuthTokens) accessOver() bool {
 	return t.AccessToken == "" || !t.Expiration.IsZero() && !time.Now().Before(t.Expiration)
 }
 
-// over tells why the tokens are of no use.
+// over tells why the tokens cannot obtain a session.
 func (t OAuthTokens) over(mayRenew bool) error {
 	const again = "log in again with `aliyun configure --mode OAuth`"
 	switch {
@@ -212,8 +212,8 @@ func (t OAuthTokens) over(mayRenew bool) error {
 	return fmt.Errorf("the login ended at %s and there is no refresh token: %s", t.Expiration.UTC().Format(time.RFC3339), again)
 }
 
-// refresh spends a refresh token. It is never repeated: an answer that got
-// lost has spent it all the same.
+// refresh uses up a refresh token. It is never repeated: the token is used up
+// also when the answer is lost.
 func (l *oauthLogin) refresh(ctx context.Context, token string) (OAuthTokens, error) {
 	asked := time.Now()
 	var reply struct {

@@ -137,9 +137,10 @@ func (t *oauthTurn) end() {
 func (t *oauthTurn) keep(ctx context.Context) {
 	s := t.store
 	if s.file == nil {
-		s.remember(seal(oauthRecord{tokens: t.tokens}), OAuthTokens{}) // without a session: a provider asks anew at each call
+		// Without the session: a provider asks anew at each call.
+		s.remember(seal(oauthRecord{tokens: t.tokens}), OAuthTokens{})
 		if s.save != nil {
-			// Whoever waited may have left; without Save the login lasts as long as this provider.
+			// The caller may have left. If Save fails the login lasts as long as this provider.
 			_ = s.save(context.WithoutCancel(ctx), t.tokens, t.session)
 		}
 		return

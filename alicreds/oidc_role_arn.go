@@ -149,7 +149,7 @@ func (p OIDCRoleARN) Retrieve(ctx context.Context) (Credentials, error) {
 	if err := o.call(ctx, openapi.Keys{}, "AssumeRoleWithOIDC", params, &reply); err != nil {
 		return Credentials{}, &Error{Source: typeOIDCRoleARN, Err: err}
 	}
-	c, err := reply.session(o.RoleARN, typeOIDCRoleARN)
+	c, err := reply.credentials(o.RoleARN, typeOIDCRoleARN)
 	if err != nil {
 		return Credentials{}, failed(typeOIDCRoleARN, "AssumeRoleWithOIDC: %w", err)
 	}

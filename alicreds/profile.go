@@ -48,7 +48,7 @@ type Profile struct {
 type iniFile struct {
 	ProfileOptions
 	clientGiven bool
-	session     string // name of role sessions
+	sessionName string // of role sessions
 	built       builtProfile
 }
 
@@ -62,7 +62,7 @@ func NewProfile(o ProfileOptions) (Profile, error) {
 	if o.STSOptions, err = o.STSOptions.ready(); err != nil {
 		return Profile{}, &Error{Source: typeProfile, Err: err}
 	}
-	return Profile{file: seal(&iniFile{ProfileOptions: o, clientGiven: given, session: newSessionName()})}, nil
+	return Profile{file: seal(&iniFile{ProfileOptions: o, clientGiven: given, sessionName: newSessionName()})}, nil
 }
 
 // Retrieve obtains the credentials of the section. Their Source is "profile/"
@@ -71,16 +71,7 @@ func (p Profile) Retrieve(ctx context.Context) (Credentials, error) {
 	if p.file == nil {
 		return Credentials{}, failed(typeProfile, "%w: it has no file", ErrUnavailable)
 	}
-	provider, where, err := p.file().current()
-	if err != nil {
-		return Credentials{}, &Error{Source: typeProfile, Err: err}
-	}
-	c, err := provider.Retrieve(ctx)
-	if err != nil {
-		return Credentials{}, failed(typeProfile, "%s: %w", where, setUp{err})
-	}
-	c.Source = typeProfile + "/" + c.Source
-	return c, nil
+	return retrieveProfile(ctx, typeProfile, p.file().current)
 }
 
 // current is the provider for what the file says now. where names section
@@ -173,7 +164,7 @@ func (f *iniFile) build(section map[string]string) (Provider, error) {
 	if err := c.readINI(section); err != nil {
 		return nil, err
 	}
-	c.complete(f.STSOptions, f.Metadata, f.Getenv, f.session)
+	c.complete(f.STSOptions, f.Metadata, f.Getenv, f.sessionName)
 	if !f.clientGiven && (c.ConnectTimeout != 0 || c.Timeout != 0 || c.Proxy != "") {
 		c.Client = nil // one is made that is like this
 	}

@@ -2,6 +2,7 @@ package alicreds
 
 import (
 	"cmp"
+	"context"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
@@ -146,12 +147,12 @@ func fromText(key, value string, into any) (err error) {
 
 // complete fills in what neither file says: where STS is, and the rest of what
 // the program brings.
-func (c *Config) complete(sts STSOptions, metadata *Metadata, getenv func(string) string, session string) {
+func (c *Config) complete(sts STSOptions, metadata *Metadata, getenv func(string) string, sessionName string) {
 	c.STSEndpoint = cmp.Or(c.STSEndpoint, sts.Endpoint)
 	c.STSFallbackEndpoints = sts.FallbackEndpoints
 	c.STSRegionID = cmp.Or(c.STSRegionID, sts.Region)
 	c.EnableVPC = c.EnableVPC || sts.VPC
-	c.RoleSessionName = cmp.Or(c.RoleSessionName, getenv(envRoleSessionName), session)
+	c.RoleSessionName = cmp.Or(c.RoleSessionName, getenv(envRoleSessionName), sessionName)
 	c.Client, c.Metadata, c.Getenv = sts.Client, metadata, getenv
 }
 
@@ -175,4 +176,19 @@ func (b *builtProfile) get(path, name string, text []byte, build func() (Provide
 		b.from, b.provider = from, provider
 	}
 	return provider, err
+}
+
+// retrieveProfile obtains the credentials of the profile that current finds:
+// its provider, and where it is for errors.
+func retrieveProfile(ctx context.Context, kind string, current func() (Provider, string, error)) (Credentials, error) {
+	provider, where, err := current()
+	if err != nil {
+		return Credentials{}, &Error{Source: kind, Err: err}
+	}
+	c, err := provider.Retrieve(ctx)
+	if err != nil {
+		return Credentials{}, failed(kind, "%s: %w", where, setUp{err})
+	}
+	c.Source = kind + "/" + c.Source
+	return c, nil
 }

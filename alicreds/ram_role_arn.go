@@ -114,7 +114,7 @@ func assumeRole(ctx context.Context, keys openapi.Keys, o RAMRoleARNOptions, sou
 	if err := o.call(ctx, keys, "AssumeRole", params, &reply); err != nil {
 		return Credentials{}, &Error{Source: source, Err: err}
 	}
-	c, err := reply.session(o.RoleARN, source)
+	c, err := reply.credentials(o.RoleARN, source)
 	if err != nil {
 		return Credentials{}, &Error{Source: source, Err: fmt.Errorf("AssumeRole: %w", err)}
 	}

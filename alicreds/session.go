@@ -115,8 +115,8 @@ func parseExpiration(s string) (time.Time, error) {
 
 var errEnded = errors.New("the reply's credentials expired")
 
-// session completes the credentials of an assumed role.
-func (r sessionReply) session(roleARN, source string) (Credentials, error) {
+// credentials are those of the assumed role.
+func (r sessionReply) credentials(roleARN, source string) (Credentials, error) {
 	c, err := r.Credentials.credentials()
 	if err != nil {
 		return Credentials{}, err

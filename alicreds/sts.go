@@ -14,7 +14,7 @@ type STS struct {
 	keys sealed[openapi.Keys]
 }
 
-// NewSTS wants all three parts of temporary keys.
+// NewSTS needs all three parts of temporary keys.
 func NewSTS(id, secret, securityToken string) (STS, error) {
 	switch {
 	case id == "":
@@ -29,5 +29,5 @@ func NewSTS(id, secret, securityToken string) (STS, error) {
 
 // Retrieve returns the keys.
 func (p STS) Retrieve(context.Context) (Credentials, error) {
-	return given(p.keys, typeSTS)
+	return fixedKeys(p.keys, typeSTS)
 }

@@ -29,8 +29,8 @@ type Error struct {
 	// empty. SignatureDoesNotMatch, for one, quotes the string to sign.
 	Message string
 
-	// Denied is what a refusal for want of permission tells beside its code;
-	// zero when it tells nothing.
+	// Denied is what the refusal of a missing permission tells beside its
+	// code; zero when it tells nothing.
 	Denied AccessDenied
 
 	reason string        // why an answer was unusable
@@ -204,7 +204,7 @@ func refusal(action string, res *http.Response, body []byte) *Error {
 	}
 	e.Code = identifier(answer.Code)
 	e.RequestID = requestID(res, answer.RequestID)
-	if speaks(e.Code) {
+	if messageIsSafe(e.Code) {
 		e.Message = scrub(answer.Message)
 	}
 	e.Denied = answer.denied()
@@ -235,7 +235,7 @@ type accessDeniedDetail struct {
 }
 
 // UnmarshalJSON takes an object, and a string that holds one, as some services
-// send it. What is neither must not cost the code that follows it.
+// send it. Anything else is ignored, so that the rest of the answer is read.
 func (d *accessDeniedDetail) UnmarshalJSON(b []byte) error {
 	var text string
 	if json.Unmarshal(b, &text) == nil {
@@ -266,7 +266,7 @@ func (r refusalBody) denied() AccessDenied {
 	}
 }
 
-// unusable is an answer that should have been a good one.
+// unusable is the failure of a call whose answer is none that can be used.
 func unusable(action string, res *http.Response, body []byte, reason string) *Error {
 	return &Error{Action: action, Status: res.StatusCode, RequestID: requestID(res, requestIDIn(body)), reason: reason}
 }
@@ -322,9 +322,9 @@ func name(s string) string {
 	return s
 }
 
-// speaks tells whether the messages of a code are known to quote names
+// messageIsSafe tells whether the messages of a code are known to quote names
 // and numbers only.
-func speaks(code string) bool {
+func messageIsSafe(code string) bool {
 	for _, family := range []string{
 		"EntityNotExist", "EntityAlreadyExists", "EntityAlreadyExist", "DeleteConflict", "LimitExceeded",
 		"NoPermission", "Forbidden.RAM", "InvalidParameter", "MissingParameter", "MissingSecurityToken", "Inactive",
