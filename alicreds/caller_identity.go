@@ -1,6 +1,7 @@
 package alicreds
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -39,16 +40,11 @@ func CallerIdentity(ctx context.Context, keys openapi.Keys, o STSOptions) (Ident
 		UserID       string `json:"UserId"`
 		RoleID       string `json:"RoleId"`
 	}
-	if err := o.call(ctx, keys, "GetCallerIdentity", nil, &reply); err != nil {
+	if err := o.call(ctx, openapi.Request{Action: "GetCallerIdentity", Keys: keys}, &reply); err != nil {
 		return Identity{}, err
 	}
-	for _, field := range []struct{ name, value string }{
-		{"AccountId", reply.AccountID},
-		{"Arn", reply.ARN},
-	} {
-		if field.value == "" {
-			return Identity{}, fmt.Errorf("GetCallerIdentity: the reply has no %s", field.name)
-		}
+	if err := cmp.Or(present("AccountId", reply.AccountID), present("Arn", reply.ARN)); err != nil {
+		return Identity{}, fmt.Errorf("GetCallerIdentity: %w", err)
 	}
 	if reply.IdentityType == "" {
 		reply.IdentityType = identityType(reply.ARN)

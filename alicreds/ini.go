@@ -35,15 +35,9 @@ func parseINI(text []byte) (map[string]map[string]string, error) {
 		switch {
 		case line == "" || startsComment(line):
 		case line[0] == '[':
-			name, rest, closed := strings.Cut(line[1:], "]")
-			name = strings.TrimSpace(name)
-			switch {
-			case !closed:
-				return fail("the section's name has no closing bracket")
-			case !blankOrComment(rest):
-				return fail("something follows the section's name")
-			case name == "":
-				return fail("the section's name is empty")
+			name, err := iniSection(line[1:])
+			if err != "" {
+				return fail(err)
 			}
 			if sections[name] == nil {
 				sections[name] = map[string]string{}
@@ -68,6 +62,22 @@ func parseINI(text []byte) (map[string]map[string]string, error) {
 		}
 	}
 	return sections, nil
+}
+
+// iniSection reads a section's name behind the opening bracket. err says what
+// is wrong.
+func iniSection(text string) (name, err string) {
+	name, rest, closed := strings.Cut(text, "]")
+	name = strings.TrimSpace(name)
+	switch {
+	case !closed:
+		return "", "the section's name has no closing bracket"
+	case !blankOrComment(rest):
+		return "", "something follows the section's name"
+	case name == "":
+		return "", "the section's name is empty"
+	}
+	return name, ""
 }
 
 // iniValue takes quotes and comment off. err says what is wrong.

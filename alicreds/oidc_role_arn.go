@@ -146,7 +146,7 @@ func (p OIDCRoleARN) Retrieve(ctx context.Context) (Credentials, error) {
 		}
 	}
 	var reply sessionReply
-	if err := o.call(ctx, openapi.Keys{}, "AssumeRoleWithOIDC", params, &reply); err != nil {
+	if err := o.call(ctx, openapi.Request{Action: "AssumeRoleWithOIDC", Params: params}, &reply); err != nil {
 		return Credentials{}, &Error{Source: typeOIDCRoleARN, Err: err}
 	}
 	c, err := reply.credentials(o.RoleARN, typeOIDCRoleARN)

@@ -111,7 +111,7 @@ func assumeRole(ctx context.Context, keys openapi.Keys, o RAMRoleARNOptions, sou
 		}
 	}
 	var reply sessionReply
-	if err := o.call(ctx, keys, "AssumeRole", params, &reply); err != nil {
+	if err := o.call(ctx, openapi.Request{Action: "AssumeRole", Params: params, Keys: keys}, &reply); err != nil {
 		return Credentials{}, &Error{Source: source, Err: err}
 	}
 	c, err := reply.credentials(o.RoleARN, source)

@@ -1,13 +1,13 @@
 package alicreds
 
 import (
+	"cmp"
 	"context"
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/pem"
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 
@@ -104,49 +104,44 @@ func (p RSAKeyPair) Retrieve(ctx context.Context) (Credentials, error) {
 		return Credentials{}, failed(typeRSAKeyPair, "%w: it has no key", ErrUnavailable)
 	}
 	o := p.options()
-	endpoints := o.Endpoints()
-	var reply struct {
-		SessionAccessKey *struct {
-			SessionAccessKeyId     string // the service's spelling
-			SessionAccessKeySecret string
-			Expiration             string
-		}
-	}
-	err := o.Client.Do(ctx, openapi.Request{
-		Endpoint:   endpoints[0],
-		Fallbacks:  endpoints[1:],
+	var reply struct{ SessionAccessKey *sessionAccessKey }
+	err := o.call(ctx, openapi.Request{
 		Action:     "GenerateSessionAccessKey",
-		Version:    stsVersion,
 		Params:     map[string]string{"DurationSeconds": seconds(o.Duration)},
 		Keys:       openapi.Keys{AccessKeyID: p.publicKeyID},
 		PrivateKey: o.key,
-		Repeatable: true,
 	}, &reply)
 	if err != nil {
 		return Credentials{}, &Error{Source: typeRSAKeyPair, Err: err}
 	}
-	k := reply.SessionAccessKey
-	switch {
-	case k == nil:
-		err = errors.New("the reply has no SessionAccessKey")
-	case k.SessionAccessKeyId == "":
-		err = errors.New("the reply has no SessionAccessKeyId")
-	case k.SessionAccessKeySecret == "":
-		err = errors.New("the reply has no SessionAccessKeySecret")
-	case k.Expiration == "":
-		err = errors.New("the reply has no Expiration")
-	}
-	var expiration time.Time
-	if err == nil {
-		expiration, err = parseExpiration(k.Expiration)
-	}
+	c, err := reply.SessionAccessKey.credentials()
 	if err != nil {
-		return Credentials{}, &Error{Source: typeRSAKeyPair, Err: fmt.Errorf("GenerateSessionAccessKey: %w", err)}
+		return Credentials{}, failed(typeRSAKeyPair, "GenerateSessionAccessKey: %w", err)
 	}
-	return Credentials{
-		AccessKeyID:     k.SessionAccessKeyId,
-		AccessKeySecret: k.SessionAccessKeySecret,
-		Expiration:      expiration,
-		Source:          typeRSAKeyPair,
-	}, nil
+	c.Source = typeRSAKeyPair
+	return c, nil
+}
+
+type sessionAccessKey struct {
+	SessionAccessKeyId     string // the service's spelling
+	SessionAccessKeySecret string
+	Expiration             string
+}
+
+func (k *sessionAccessKey) credentials() (Credentials, error) {
+	if k == nil {
+		return Credentials{}, errors.New("the reply has no SessionAccessKey")
+	}
+	if err := cmp.Or(
+		present("SessionAccessKeyId", k.SessionAccessKeyId),
+		present("SessionAccessKeySecret", k.SessionAccessKeySecret),
+		present("Expiration", k.Expiration),
+	); err != nil {
+		return Credentials{}, err
+	}
+	expiration, err := parseExpiration(k.Expiration)
+	if err != nil {
+		return Credentials{}, err
+	}
+	return Credentials{AccessKeyID: k.SessionAccessKeyId, AccessKeySecret: k.SessionAccessKeySecret, Expiration: expiration}, nil
 }

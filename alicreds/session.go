@@ -77,15 +77,13 @@ func (k *temporaryKeys) credentials() (Credentials, error) {
 	if k == nil {
 		return Credentials{}, fmt.Errorf("the reply has no Credentials")
 	}
-	for _, field := range []struct{ name, value string }{
-		{"AccessKeyId", k.AccessKeyId},
-		{"AccessKeySecret", k.AccessKeySecret},
-		{"SecurityToken", k.SecurityToken},
-		{"Expiration", k.Expiration},
-	} {
-		if field.value == "" {
-			return Credentials{}, fmt.Errorf("the reply has no %s", field.name)
-		}
+	if err := cmp.Or(
+		present("AccessKeyId", k.AccessKeyId),
+		present("AccessKeySecret", k.AccessKeySecret),
+		present("SecurityToken", k.SecurityToken),
+		present("Expiration", k.Expiration),
+	); err != nil {
+		return Credentials{}, err
 	}
 	expiration, err := parseExpiration(k.Expiration)
 	if err != nil {
@@ -97,6 +95,14 @@ func (k *temporaryKeys) credentials() (Credentials, error) {
 		SecurityToken:   k.SecurityToken,
 		Expiration:      expiration,
 	}, nil
+}
+
+// present refuses a reply that lacks a field.
+func present(field, value string) error {
+	if value == "" {
+		return fmt.Errorf("the reply has no %s", field)
+	}
+	return nil
 }
 
 // parseExpiration takes RFC 3339, with or without a fraction of a second.

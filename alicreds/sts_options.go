@@ -87,17 +87,10 @@ func (o STSOptions) ready() (STSOptions, error) {
 	return o, nil
 }
 
-// call sends one STS action. They are all harmless to repeat: another
+// call sends an action to STS. They are all harmless to repeat: another
 // session is at worst one that nobody uses.
-func (o STSOptions) call(ctx context.Context, keys openapi.Keys, action string, params map[string]string, reply any) error {
+func (o STSOptions) call(ctx context.Context, r openapi.Request, reply any) error {
 	endpoints := o.Endpoints()
-	return o.Client.Do(ctx, openapi.Request{
-		Endpoint:   endpoints[0],
-		Fallbacks:  endpoints[1:],
-		Action:     action,
-		Version:    stsVersion,
-		Params:     params,
-		Keys:       keys,
-		Repeatable: true,
-	}, reply)
+	r.Endpoint, r.Fallbacks, r.Version, r.Repeatable = endpoints[0], endpoints[1:], stsVersion, true
+	return o.Client.Do(ctx, r, reply)
 }
