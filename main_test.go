@@ -28,9 +28,10 @@ func TestImportArrows(t *testing.T) {
 	}
 	arrows := map[string][]string{
 		"":                     append(vault, module+"/backend"),
-		"/backend":             append(vault, module+"/backend/policy", module+"/backend/ram", module+"/alicreds", module+"/alicreds/openapi", "golang.org/x/...", "github.com/robfig/cron/v3"),
+		"/backend":             append(vault, module+"/backend/policy", module+"/backend/ram", module+"/backend/rotation", module+"/alicreds", module+"/alicreds/openapi", "golang.org/x/..."),
 		"/backend/policy":      {"github.com/hashicorp/vault/sdk/framework", "github.com/hashicorp/vault/sdk/logical", "github.com/hashicorp/vault/sdk/helper/template", "github.com/hashicorp/go-secure-stdlib/base62"},
-		"/backend/ram":         {module + "/alicreds", module + "/alicreds/openapi"}, // knows no Vault
+		"/backend/ram":         {module + "/alicreds", module + "/alicreds/openapi"},                                 // knows no Vault
+		"/backend/rotation":    {module + "/backend/ram", module + "/alicreds/openapi", "github.com/robfig/cron/v3"}, // knows no Vault
 		"/alicreds":            {"golang.org/x/...", module + "/alicreds/openapi"},
 		"/alicreds/openapi":    {"golang.org/x/time/rate"},
 		"/alisim":              {}, // shares nothing with the signer that it verifies

@@ -16,24 +16,28 @@ const announceTimeout = 2 * time.Second
 // every one.
 type announcer struct{ noEvents, noObservations atomic.Bool }
 
-// announce sends an event and an observation about a key to the host, where it
-// takes them, and is silent where it does not: alicloud/config-rotate,
+// announce tells the host by an event and an observation that a key was rotated,
+// or why not, and is silent where the host takes none: alicloud/config-rotate,
 // alicloud/static-role-rotate, and the same with -fail.
-func (b *backend) announce(ctx context.Context, key, what string, err error) {
+func (b *backend) announce(ctx context.Context, key string, failure error) {
 	if b.announcer.noEvents.Load() && b.announcer.noObservations.Load() {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), announceTimeout)
 	defer cancel()
+	what := "rotate"
+	if failure != nil {
+		what = "rotate-fail"
+	}
 	kind := "alicloud/static-role-" + what
 	if key == configKey {
 		kind = "alicloud/config-" + what
 	}
 	pairs := []string{logical.EventMetadataDataPath, key, logical.EventMetadataOperation, what}
-	if err == nil {
+	if failure == nil {
 		pairs = append(pairs, logical.EventMetadataModified, "true")
 	} else {
-		pairs = append(pairs, "reason", oneLine(err))
+		pairs = append(pairs, "reason", oneLine(failure))
 	}
 	if !b.announcer.noEvents.Load() && logical.SendEvent(ctx, b, kind, pairs...) != nil {
 		b.announcer.noEvents.Store(true)

@@ -21,6 +21,7 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/rotation"
 )
 
 // operationPrefix begins the operation names of generated clients, as it does
@@ -43,9 +44,11 @@ type backend struct {
 	roleWrite   sync.Mutex // the same of roles
 	staticWrite sync.Mutex // and of static roles
 
-	rotations *rotations
-	announcer announcer
-	http      *http.Client // nil: made from config; tests set it
+	queue       *rotation.Queue // of rotations
+	staticUsers staticUsers
+	pace        pace // of calls for static roles
+	announcer   announcer
+	http        *http.Client // nil: made from config; tests set it
 
 	mu     sync.RWMutex // guards the following; never held over a call to the cloud
 	client *cloud       // nil until needed, and after config has changed
@@ -58,7 +61,7 @@ func Factory(ctx context.Context, conf *logical.BackendConfig) (logical.Backend,
 	if err != nil {
 		return nil, err
 	}
-	b := &backend{tidyAge: 2 * minAge, metadata: map[bool]*alicreds.Metadata{}, rotations: newRotations()}
+	b := &backend{tidyAge: 2 * minAge, metadata: map[bool]*alicreds.Metadata{}, pace: newPace()}
 	for _, onlyV2 := range []bool{false, true} {
 		if b.metadata[onlyV2], err = alicreds.NewMetadata(alicreds.MetadataOptions{DisableIMDSv1: onlyV2}); err != nil {
 			return nil, err
@@ -88,8 +91,8 @@ func Factory(ctx context.Context, conf *logical.BackendConfig) (logical.Backend,
 		},
 		WALRollback:       b.rollback, // wal.go
 		WALRollbackMinAge: minAge,
-		InitializeFunc:    b.initialize, // rotations.go
-		PeriodicFunc:      b.periodic,   // rotations.go
+		InitializeFunc:    b.initialize, // rotation.go
+		PeriodicFunc:      b.periodic,   // rotation.go
 		Invalidate:        b.invalidate,
 		Clean:             b.clean,
 		RunningVersion:    version,
@@ -105,6 +108,7 @@ func Factory(ctx context.Context, conf *logical.BackendConfig) (logical.Backend,
 	if err := b.Setup(ctx, conf); err != nil {
 		return nil, err
 	}
+	b.queue = b.newQueue()
 	return b, nil
 }
 
@@ -163,7 +167,7 @@ func (b *backend) cloud(ctx context.Context, s logical.Storage) (*cloud, error) 
 
 // clean is called when the mount goes, or the node is no longer the active one.
 func (b *backend) clean(context.Context) {
-	b.rotations.stop()
+	b.queue.Stop()
 	b.resetCloud()
 }
 
@@ -193,7 +197,7 @@ func (b *backend) invalidate(_ context.Context, key string) {
 	case key == configKey:
 		b.resetCloud()
 	case strings.HasPrefix(key, staticRolePrefix):
-		b.rotations.reload()
+		b.staticUsers.reload()
 	}
 }
 

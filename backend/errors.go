@@ -12,7 +12,14 @@ import (
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds"
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
 	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/ram"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/rotation"
 )
+
+// refusal is an answer to the user: what is asked for cannot be done as things
+// are. It says what to do.
+type refusal = rotation.Refusal
+
+func refuse(format string, args ...any) error { return rotation.Refuse(format, args...) }
 
 // notConfigured says what to write where.
 const notConfigured = "no credentials are configured: write access_key and secret_key to the config path of this mount, " +
@@ -20,6 +27,7 @@ const notConfigured = "no credentials are configured: write access_key and secre
 
 // answer turns a failed cloud call into what a handler returns:
 //
+//   - refused by the engine itself: 400, with what to do.
 //   - throttled: the detail, with the sentinel that Vault answers as 502. The
 //     sentinel stays bare, because over gRPC only its exact text is recognised.
 //   - refused: 400, because Vault's clients repeat every 5xx and would repeat the
@@ -29,6 +37,10 @@ const notConfigured = "no credentials are configured: write access_key and secre
 //
 // doing says what was being done, in the words of a user.
 func answer(doing string, err error) (*logical.Response, error) {
+	var own *refusal
+	if errors.As(err, &own) {
+		return logical.ErrorResponse(own.Error()), nil
+	}
 	detail := doing + ": " + explained(err)
 	var refused *openapi.Error
 	switch {
@@ -108,7 +120,7 @@ func ofSource(err error) string {
 func rotationFailure(err error) string {
 	var own *refusal
 	if errors.As(err, &own) {
-		return own.text
+		return own.Error()
 	}
 	return seeAlso(oneLine(err), helpPage+helpRotation)
 }
@@ -139,7 +151,7 @@ func helpOn(err error) string {
 	var refused *openapi.Error
 	var source *alicreds.Error
 	switch {
-	case errors.Is(err, errKeyGone):
+	case errors.Is(err, rotation.ErrKeyGone):
 		return helpPage + helpRotation
 	case errors.As(err, &refused):
 		switch {

@@ -20,6 +20,7 @@ import (
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds"
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alisim"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/rotation"
 )
 
 // TestEveryMessage wants each text that the engine answers, warns with or logs
@@ -106,7 +107,7 @@ func messages(t *testing.T) map[string]string {
 				return !ok || key.Name != "Description"
 			case *ast.CallExpr:
 				switch name := called(n); name {
-				case "fmt.Errorf", "errors.New", "refuse", "logical.ErrorResponse", "resp.AddWarning", "seeAlso", "answer", "rotationAnswer", "Warn", "Error":
+				case "fmt.Errorf", "errors.New", "refuse", "Refuse", "logical.ErrorResponse", "resp.AddWarning", "seeAlso", "answer", "Warn", "Log.Warn", "Error":
 					if len(n.Args) > 0 {
 						say(n.Args[0], 1)
 					}
@@ -140,7 +141,7 @@ func messages(t *testing.T) map[string]string {
 func sources(t *testing.T) []string {
 	t.Helper()
 	var files []string
-	for _, pattern := range []string{"*.go", "policy/*.go", "ram/*.go"} {
+	for _, pattern := range []string{"*.go", "policy/*.go", "ram/*.go", "rotation/*.go"} {
 		found, err := filepath.Glob(pattern)
 		if err != nil || len(found) == 0 {
 			t.Fatalf("%s: %d files (%v)", pattern, len(found), err)
@@ -228,7 +229,7 @@ func TestErrorsLink(t *testing.T) {
 		"network":         &openapi.NetworkError{Action: "CreateUser", Host: "ram.aliyuncs.com", Err: io.EOF},
 		"deadline":        context.DeadlineExceeded,
 		"storage":         errors.New("storage is full"),
-		"key gone":        errKeyGone,
+		"key gone":        rotation.ErrKeyGone,
 		"source":          source,
 		"source, refused": &alicreds.Error{Source: "ram_role_arn/access_key", Err: &openapi.Error{Action: "AssumeRole", Code: "NoPermission", Status: 403}},
 		"source, no code": &alicreds.Error{Source: "ecs_ram_role", Err: &openapi.Error{Action: "AssumeRole", Code: "Some.NewCode", Status: 400}},

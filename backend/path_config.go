@@ -86,7 +86,7 @@ func (b *backend) writeConfig(ctx context.Context, req *logical.Request, data *f
 			err = b.verifyConfig(ctx, verified)
 		}
 		if err != nil {
-			return rotationAnswer("verify: nothing was stored, because GetCallerIdentity failed", err)
+			return answer("verify: nothing was stored, because GetCallerIdentity failed", err)
 		}
 	}
 	// One write at a time: two partial writes must not lose each other's fields,
@@ -97,7 +97,7 @@ func (b *backend) writeConfig(ctx context.Context, req *logical.Request, data *f
 	var refused *refusal
 	switch {
 	case errors.As(err, &refused):
-		return logical.ErrorResponse(refused.text), nil
+		return logical.ErrorResponse(refused.Error()), nil
 	case err != nil:
 		return nil, err
 	case verified != nil && !reflect.DeepEqual(verified.source, c.source):
@@ -179,9 +179,9 @@ func (b *backend) deleteConfig(ctx context.Context, req *logical.Request, _ *fra
 	}
 	waiting, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	release, err := b.rotations.take(waiting, configKey)
+	release, err := b.queue.Take(waiting, configKey)
 	if err != nil {
-		return rotationAnswer("deleting config", err)
+		return answer("deleting config", err)
 	}
 	defer release()
 	left := rootKey{b, req.Storage}.undoAll(waiting)

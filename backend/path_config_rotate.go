@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"reflect"
 	"slices"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
 	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/ram"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/rotation"
 )
 
 const (
@@ -37,23 +39,23 @@ const (
 
 // rootRotation is the part of config about the rotation of its key.
 type rootRotation struct {
-	rotationSettings
-	DisableAutomatedRotation bool          `json:"disable_automated_rotation,omitempty"`
-	RotationGracePeriod      time.Duration `json:"rotation_grace_period,omitempty"` // 0: defaultRootGrace
-	Rotation                 *rotation     `json:"rotation,omitempty"`
-	Superseded               []superseded  `json:"superseded,omitempty"`
+	rotation.Schedule
+	DisableAutomatedRotation bool            `json:"disable_automated_rotation,omitempty"`
+	RotationGracePeriod      time.Duration   `json:"rotation_grace_period,omitempty"` // 0: defaultRootGrace
+	Rotation                 *rotation.State `json:"rotation,omitempty"`
+	Superseded               []superseded    `json:"superseded,omitempty"`
 }
 
 // superseded is what a rotation had left in the cloud when a write of config
 // replaced its key, with the key that can remove it.
 type superseded struct {
 	Key ram.AccessKey `json:"key"`
-	rotation
+	rotation.State
 	At time.Time `json:"at"`
 }
 
 func rootRotationFields() map[string]*framework.FieldSchema {
-	fields := rotationFields(shortestRootPeriod)
+	fields := scheduleFields(shortestRootPeriod)
 	fields["disable_automated_rotation"] = &framework.FieldSchema{
 		Type:        framework.TypeBool,
 		Description: "Rotate on request only, whatever period or schedule is set. Default false.",
@@ -73,7 +75,7 @@ func (r *rootRotation) update(data *framework.FieldData) error {
 	if v, ok := data.GetOk("rotation_grace_period"); ok {
 		r.RotationGracePeriod = time.Duration(v.(int)) * time.Second
 	}
-	return r.rotationSettings.update(data)
+	return updateSchedule(&r.Schedule, data)
 }
 
 func (r *rootRotation) grace() time.Duration {
@@ -97,13 +99,13 @@ func (c *config) rotatable() error {
 }
 
 func (c *config) validateRotation() error {
-	if err := c.rotationSettings.validate(shortestRootPeriod); err != nil {
+	if err := c.Schedule.Validate(shortestRootPeriod); err != nil {
 		return err
 	}
 	if g := c.RotationGracePeriod; g != 0 && (g < time.Minute || g > longestRootGrace) {
 		return errors.New("rotation_grace_period must be 0, or 60 seconds to 30 days")
 	}
-	if c.automatic() {
+	if c.Automatic() {
 		if err := c.rotatable(); err != nil {
 			return fmt.Errorf("%w; without one, give rotation_period=0 and rotation_schedule=\"\"", err)
 		}
@@ -117,20 +119,13 @@ func (c *config) followRotation(before *config, now time.Time) (warnings []strin
 	if c.AccessKey != before.AccessKey || c.rotatable() != nil && before.rotatable() == nil {
 		warnings = c.supersede(before, now)
 	}
-	again := c.rotationSettings != before.rotationSettings || c.DisableAutomatedRotation != before.DisableAutomatedRotation
-	r := rotation{}
-	if c.Rotation != nil {
-		r = *c.Rotation
-	}
-	if c.automatic() && (again || r.NextRotation.IsZero()) {
-		from := now
-		if c.RotationPeriod > 0 && !r.LastRotated.IsZero() {
-			from = r.LastRotated
-		}
-		r.NextRotation = c.rotationSettings.next(from).UTC().Truncate(time.Second)
-	}
-	if !c.automatic() {
+	again := c.Schedule != before.Schedule || c.DisableAutomatedRotation != before.DisableAutomatedRotation
+	r := c.rotationState()
+	switch {
+	case !c.Automatic():
 		r.NextRotation = time.Time{}
+	case again || r.NextRotation.IsZero():
+		r.NextRotation = nextRotation(c.Schedule, r.LastRotated, now).Truncate(time.Second)
 	}
 	if again {
 		r.Failure = nil
@@ -155,14 +150,14 @@ func (c *config) supersede(before *config, now time.Time) (warnings []string) {
 	if left.Retiring != nil && left.Retiring.ID == c.AccessKey {
 		left.Retiring = nil
 	}
-	if left.unfinished() {
+	if left.Unfinished() {
 		left.Retired, left.Failure = nil, nil
 		c.Superseded = append(slices.Clone(before.Superseded), superseded{before.key(), left, now.UTC()})
 		if extra := len(c.Superseded) - maxSuperseded; extra > 0 {
 			c.Superseded = c.Superseded[extra:]
 		}
 	}
-	c.Rotation = stored(rotation{
+	c.Rotation = stored(rotation.State{
 		Retired: slices.DeleteFunc(slices.Clone(old.Retired), func(id string) bool { return id == c.AccessKey }),
 	})
 	return warnings
@@ -170,14 +165,22 @@ func (c *config) supersede(before *config, now time.Time) (warnings []string) {
 
 // stored is nil for a rotation without content, so that a config that was never
 // rotated is stored as the built-in engine stores it.
-func stored(r rotation) *rotation {
+func stored(r rotation.State) *rotation.State {
 	if len(r.Retired) == 0 {
 		r.Retired = nil
 	}
-	if reflect.DeepEqual(r, rotation{}) {
+	if reflect.DeepEqual(r, rotation.State{}) {
 		return nil
 	}
 	return &r
+}
+
+// rotationState is what is stored of the rotation, empty where nothing is.
+func (c *config) rotationState() rotation.State {
+	if c.Rotation == nil {
+		return rotation.State{}
+	}
+	return *c.Rotation
 }
 
 // rotatedAway tells whether the write would bring back a key that was rotated away.
@@ -189,41 +192,15 @@ func (c *config) rotatedAway(accessKey string) bool {
 func (c *config) madeByRotation() bool { return c.Rotation != nil && !c.Rotation.LastRotated.IsZero() }
 
 func (c *config) readRotation(into map[string]interface{}) {
-	c.rotationSettings.read(into)
+	readSchedule(c.Schedule, into)
 	into["disable_automated_rotation"] = c.DisableAutomatedRotation
 	into["rotation_grace_period"] = int64(c.grace() / time.Second)
-	r := rotation{}
-	if c.Rotation != nil {
-		r = *c.Rotation
-	}
+	r := c.rotationState()
 	into["last_rotated"], into["next_rotation"] = rfc3339(r.LastRotated), ""
 	if !c.DisableAutomatedRotation {
 		into["next_rotation"] = rfc3339(r.NextRotation)
 	}
-	into["rotation_state"], into["rotation_failure"] = r.state(), r.reason()
-}
-
-func (r *rotation) reason() string {
-	if r.Failure == nil {
-		return ""
-	}
-	return r.Failure.Reason
-}
-
-func rotationStateFields() map[string]*framework.FieldSchema {
-	return map[string]*framework.FieldSchema{
-		"last_rotated":     {Type: framework.TypeString, Description: "When the key was rotated, RFC 3339 in UTC; empty: never."},
-		"next_rotation":    {Type: framework.TypeString, Description: "When the key will be rotated by itself, RFC 3339 in UTC; empty: never."},
-		"rotation_state":   {Type: framework.TypeString, Description: `"idle", "creating", "probing" (the new key does not work everywhere yet), "overlapping" (both keys work) or "deleting" (the old key is disabled).`},
-		"rotation_failure": {Type: framework.TypeString, Description: "Why the last attempt failed; empty: it did not. It is repeated by itself."},
-	}
-}
-
-func rfc3339(t time.Time) string {
-	if t.IsZero() {
-		return ""
-	}
-	return t.UTC().Format(time.RFC3339)
+	into["rotation_state"], into["rotation_failure"] = r.Phase(), r.Reason()
 }
 
 func (b *backend) pathConfigRotateRoot() *framework.Path {
@@ -286,12 +263,12 @@ func (b *backend) rotateRoot(ctx context.Context, req *logical.Request, data *fr
 	if err := c.rotatable(); err != nil {
 		return logical.ErrorResponse(err.Error()), nil
 	}
-	switched, err := b.rotateNow(ctx, rootKey{b, req.Storage}, configKey, demand{now: true, force: data.Get("force").(bool)})
+	switched, err := b.queue.Rotate(ctx, rootKey{b, req.Storage}, rotation.Demand{Now: true, Force: data.Get("force").(bool)})
 	if err != nil {
-		return rotationAnswer("rotating the AccessKey in config", err)
+		return answer("rotating the AccessKey in config", err)
 	}
 	if c, err = load[config](ctx, req.Storage, configKey); err != nil || c == nil {
-		return nil, errors.Join(err, errKeyGone)
+		return nil, errors.Join(err, rotation.ErrKeyGone)
 	}
 	read := map[string]interface{}{}
 	c.readRotation(read)
@@ -304,44 +281,44 @@ func (b *backend) rotateRoot(ctx context.Context, req *logical.Request, data *fr
 	return resp, nil
 }
 
-const goesOn = "The rotation has begun and is not finished: the new key does not work everywhere yet, or an earlier attempt is being cleared up. " +
-	"It goes on by itself, within minutes; until then the current key stays in use."
-
-// rotationAnswer is answer for rotations, which also refuse by themselves.
-func rotationAnswer(doing string, err error) (*logical.Response, error) {
-	var refused *refusal
-	if errors.As(err, &refused) {
-		return logical.ErrorResponse(refused.text), nil
-	}
-	return answer(doing, err)
-}
-
-// rootKey is the key in config.
+// rootKey is the key in config: a rotation.Key.
 type rootKey struct {
 	b *backend
 	s logical.Storage
 }
 
-func (c *config) keyState() *keyState {
-	s := &keyState{
-		current: c.key(), plan: c.rotationSettings, paused: c.DisableAutomatedRotation,
-		overlap: rootOverlap, spare: c.grace(),
+func (c *config) asRotation() *rotation.Rotation {
+	return &rotation.Rotation{
+		Current: c.key(), State: c.rotationState(),
+		Schedule: c.Schedule, Paused: c.DisableAutomatedRotation, Overlap: rootOverlap, Spare: c.grace(),
 	}
-	if c.Rotation != nil {
-		s.rotation = *c.Rotation
-	}
-	return s
 }
 
-func (k rootKey) load(ctx context.Context) (*keyState, error) {
+func (rootKey) Name() string { return configKey }
+
+func (k rootKey) Load(ctx context.Context) (*rotation.Rotation, error) {
 	c, err := load[config](ctx, k.s, configKey)
 	if err != nil || c == nil || c.rotatable() != nil {
 		return nil, err
 	}
-	return c.keyState(), nil
+	return c.asRotation(), nil
 }
 
-func (k rootKey) change(ctx context.Context, current string, f func(*keyState)) error {
+// due is when there is something to rotate or to clean up; zero: never.
+func (k rootKey) due(ctx context.Context) (time.Time, error) {
+	c, err := load[config](ctx, k.s, configKey)
+	switch {
+	case err != nil || c == nil:
+		return time.Time{}, err
+	case len(c.Superseded) > 0:
+		return time.Now(), nil
+	case c.rotatable() != nil:
+		return time.Time{}, nil
+	}
+	return c.asRotation().Due(), nil
+}
+
+func (k rootKey) Change(ctx context.Context, current string, f func(*rotation.Rotation)) error {
 	k.b.configWrite.Lock()
 	defer k.b.configWrite.Unlock()
 	c, err := load[config](ctx, k.s, configKey)
@@ -349,33 +326,44 @@ func (k rootKey) change(ctx context.Context, current string, f func(*keyState)) 
 		return err
 	}
 	if c == nil || c.rotatable() != nil || c.AccessKey != current {
-		return errKeyGone
+		return rotation.ErrKeyGone
 	}
-	s := c.keyState()
-	f(s)
-	c.AccessKey, c.SecretKey, c.Rotation = s.current.ID, s.current.Secret, stored(s.rotation)
-	if s.current.ID != current {
+	r := c.asRotation()
+	f(r)
+	c.AccessKey, c.SecretKey, c.Rotation = r.Current.ID, r.Current.Secret, stored(r.State)
+	if r.Current.ID != current {
 		// Also when the write seems to fail: it may have taken effect.
 		defer k.b.resetCloud()
 	}
 	return save(ctx, k.s, configKey, c)
 }
 
-func (k rootKey) calls(ctx context.Context, s *keyState) (keyCalls, error) {
-	return k.ownKeys(ctx, s.current, s.rotation)
+func (k rootKey) Keys(ctx context.Context, r *rotation.Rotation) (rotation.Keys, error) {
+	return k.ownKeys(ctx, r.Current, r.State)
+}
+
+// ownKeys are the keys of the user that the key belongs to: a rotation.Keys. The
+// calls are made by the user itself, which RAM can allow to everybody; where the
+// user may not, and the mount works as a role of the same account, by the role.
+type ownKeys struct {
+	ram.Keys
+	cloud         *cloud
+	key           ram.AccessKey
+	account, user string
 }
 
 // ownKeys finds out whose key it is, unless a rotation under way has noted it.
-func (k rootKey) ownKeys(ctx context.Context, key ram.AccessKey, r rotation) (keyCalls, error) {
+func (k rootKey) ownKeys(ctx context.Context, key ram.AccessKey, state rotation.State) (*ownKeys, error) {
 	cloud, err := k.b.cloud(ctx, k.s)
 	if err != nil {
 		return nil, err
 	}
 	if cloud == nil {
-		return nil, errKeyGone
+		return nil, rotation.ErrKeyGone
 	}
-	own := ownKeys{cloud: cloud, key: key, account: r.AccountID, user: r.UserName}
-	if r.unfinished() && r.UserName != "" {
+	own := &ownKeys{cloud: cloud, key: key, account: state.AccountID, user: state.UserName}
+	own.Keys = ram.Keys{Call: own.call}
+	if state.Unfinished() && state.UserName != "" {
 		return own, nil
 	}
 	who, err := cloud.IdentityOf(ctx, key.Signing())
@@ -394,18 +382,9 @@ func (k rootKey) ownKeys(ctx context.Context, key ram.AccessKey, r rotation) (ke
 	return own, nil
 }
 
-// ownKeys are the keys of the user that the key belongs to. The calls are made
-// by the user itself, which RAM can allow to everybody; where the user may not,
-// and the mount works as a role of the same account, by the role.
-type ownKeys struct {
-	cloud         *cloud
-	key           ram.AccessKey
-	account, user string
-}
+func (o *ownKeys) Owner() (account, user string) { return o.account, o.user }
 
-func (o ownKeys) owner() (account, user string) { return o.account, o.user }
-
-func (o ownKeys) call(ctx context.Context, repeatable bool, action string, params map[string]string, out any) error {
+func (o *ownKeys) call(ctx context.Context, repeatable bool, action string, params map[string]string, out any) error {
 	err := o.cloud.CallAs(ctx, o.key.Signing(), repeatable, action, params, out)
 	var refused *openapi.Error
 	if !errors.As(err, &refused) || !ram.Denied(refused) && !refused.KeyRefused() {
@@ -416,31 +395,17 @@ func (o ownKeys) call(ctx context.Context, repeatable bool, action string, param
 		return err // a user of that name in another account is another user
 	}
 	named := map[string]string{"UserName": o.user}
-	for name, value := range params {
-		named[name] = value
-	}
-	if again := o.cloud.Call(ctx, repeatable, action, named, out); again != nil {
-		if openapi.Ambiguous(again) || !ram.Denied(again) {
-			return again
-		}
+	maps.Copy(named, params)
+	again := o.cloud.Call(ctx, repeatable, action, named, out)
+	if ram.Denied(again) && !openapi.Ambiguous(again) {
 		return err
 	}
-	return nil
+	return again
 }
 
-func (o ownKeys) keys() ram.Keys { return ram.Keys{Call: o.call} }
-
-func (o ownKeys) list(ctx context.Context) ([]ram.AccessKey, error) { return o.keys().List(ctx) }
-
-func (o ownKeys) create(ctx context.Context) (ram.AccessKey, error) { return o.keys().Create(ctx) }
-
-func (o ownKeys) disable(ctx context.Context, id string) error { return o.keys().Disable(ctx, id) }
-
-func (o ownKeys) remove(ctx context.Context, id string) error { return o.keys().Delete(ctx, id) }
-
-// probe asks STS, then RAM, which must know the new key too before it is the
+// Probe asks STS, then RAM, which must know the new key too before it is the
 // only one. Any answer but "unknown key" shows that.
-func (o ownKeys) probe(ctx context.Context, k ram.AccessKey) error {
+func (o *ownKeys) Probe(ctx context.Context, k ram.AccessKey) error {
 	if err := o.cloud.Probe(ctx, k, o.account, o.user); err != nil {
 		return err
 	}
@@ -451,34 +416,37 @@ func (o ownKeys) probe(ctx context.Context, k ram.AccessKey) error {
 	return err
 }
 
-// undoSuperseded cleans up after rotations that a write of config has ended.
-func (k rootKey) undoSuperseded(ctx context.Context) (next time.Time, err error) {
+// CleanUp cleans up after rotations that a write of config has ended.
+func (k rootKey) CleanUp(ctx context.Context) (again time.Time, err error) {
 	c, err := load[config](ctx, k.s, configKey)
-	if err != nil || c == nil || len(c.Superseded) == 0 {
+	if err != nil || c == nil {
 		return time.Time{}, err
 	}
 	var failures []error
 	for _, old := range c.Superseded {
-		calls, err := k.ownKeys(ctx, old.Key, old.rotation)
+		keys, err := k.ownKeys(ctx, old.Key, old.State)
 		if err != nil {
 			return time.Time{}, err
 		}
-		s := &keyState{current: ram.AccessKey{ID: c.AccessKey}, rotation: old.rotation}
-		again, err := undo(ctx, calls, s)
-		if err != nil && time.Since(old.At) > supersededFor {
+		wait, err := rotation.Undo(ctx, keys, old.asRotation(c))
+		switch {
+		case err != nil && time.Since(old.At) > supersededFor:
 			k.b.Logger().Error("giving up the clean-up after a rotation that a write of config ended: look at the AccessKeys of the user",
 				"username", old.UserName, "account", old.AccountID, "error", err)
-			err, again = nil, time.Time{}
-		}
-		if err != nil || !again.IsZero() {
-			failures, next = append(failures, err), again
+		case err != nil || !wait.IsZero():
+			failures, again = append(failures, err), wait
 			continue
 		}
 		if err := k.forgetSuperseded(ctx, old); err != nil {
 			return time.Time{}, err
 		}
 	}
-	return next, errors.Join(failures...)
+	return again, errors.Join(failures...)
+}
+
+// rotation is what is left of it to undo: all but the key that config has now.
+func (old superseded) asRotation(c *config) *rotation.Rotation {
+	return &rotation.Rotation{Current: ram.AccessKey{ID: c.AccessKey}, State: old.State}
 }
 
 // undoAll removes what rotations have left in the cloud, as far as it can at
@@ -489,19 +457,19 @@ func (k rootKey) undoAll(ctx context.Context) (left []string) {
 		return nil
 	}
 	pending := c.Superseded
-	if c.Rotation != nil && c.Rotation.unfinished() && c.rotatable() == nil {
-		pending = append(slices.Clone(pending), superseded{Key: c.key(), rotation: *c.Rotation})
+	if c.rotatable() == nil {
+		pending = append(slices.Clone(pending), superseded{Key: c.key(), State: c.rotationState()})
 	}
-	for _, t := range pending {
-		s := &keyState{current: ram.AccessKey{ID: c.AccessKey}, rotation: t.rotation}
-		calls, err := k.ownKeys(ctx, t.Key, t.rotation)
-		for again := time.Now(); err == nil && !again.IsZero(); {
-			if err = ram.Pause(ctx, time.Until(again)); err == nil {
-				again, err = undo(ctx, calls, s)
-			}
+	for _, old := range pending {
+		if !old.Unfinished() {
+			continue
+		}
+		keys, err := k.ownKeys(ctx, old.Key, old.State)
+		if err == nil {
+			err = rotation.UndoAll(ctx, keys, old.asRotation(c))
 		}
 		if err != nil {
-			left = append(left, fmt.Sprintf("a rotation was under way, and RAM user %s may hold a second AccessKey beside %s: look at its keys", t.UserName, t.Key.ID))
+			left = append(left, fmt.Sprintf("a rotation was under way, and RAM user %s may hold a second AccessKey beside %s: look at its keys", old.UserName, old.Key.ID))
 		}
 	}
 	return left

@@ -7,6 +7,8 @@ import (
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
+
+	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/rotation"
 )
 
 func (b *backend) pathStaticCred() *framework.Path {
@@ -58,7 +60,7 @@ func (b *backend) readStaticCred(ctx context.Context, req *logical.Request, data
 	}
 	if r.AccessKey == "" {
 		why := ""
-		if reason := r.Rotation.reason(); reason != "" {
+		if reason := r.Rotation.Reason(); reason != "" {
 			why = "; the last attempt failed: " + reason
 		}
 		return logical.ErrorResponse("the first key of static role %q is being made and does not work yet: read again in a minute%s", name, why), nil
@@ -67,7 +69,7 @@ func (b *backend) readStaticCred(ctx context.Context, req *logical.Request, data
 	answer := map[string]interface{}{
 		"access_key": r.AccessKey, "secret_key": r.SecretKey, "username": r.UserName,
 		"last_rotation": rfc3339(r.Rotation.LastRotated), "next_rotation": rfc3339(r.Rotation.NextRotation),
-		"ttl": int64(max(r.Rotation.NextRotation.Sub(now), 0) / time.Second), "rotation_state": r.Rotation.state(),
+		"ttl": int64(max(r.Rotation.NextRotation.Sub(now), 0) / time.Second), "rotation_state": r.Rotation.Phase(),
 	}
 	if old := r.Rotation.Retiring; old != nil && !old.Disabled {
 		answer["previous_access_key"], answer["previous_valid_until"] = old.ID, rfc3339(old.DisableAt)
@@ -123,25 +125,22 @@ func (b *backend) rotateRole(ctx context.Context, req *logical.Request, data *fr
 	}
 	name := data.Get("name").(string)
 	k := staticKey{b, req.Storage, name}
-	switch s, err := k.load(ctx); {
+	switch r, err := k.Load(ctx); {
 	case err != nil:
 		return nil, err
-	case s == nil:
+	case r == nil:
 		return logical.ErrorResponse("static role %q does not exist", name), nil
 	}
-	switched, err := b.rotateNow(ctx, k, staticRolePrefix+name, demand{now: true, force: data.Get("force").(bool)})
-	if rescheduled := b.afterRotation(ctx, k); rescheduled != nil && err == nil {
-		err = rescheduled
-	}
+	switched, err := b.queue.Rotate(ctx, k, rotation.Demand{Now: true, Force: data.Get("force").(bool)})
 	if err != nil {
-		return rotationAnswer("rotating static-role/"+name, err)
+		return answer("rotating static-role/"+name, err)
 	}
-	s, err := k.load(ctx)
-	if err != nil || s == nil {
+	r, err := k.Load(ctx)
+	if err != nil || r == nil {
 		return nil, err
 	}
 	resp := &logical.Response{Data: map[string]interface{}{
-		"access_key": s.current.ID, "last_rotation": rfc3339(s.LastRotated), "next_rotation": rfc3339(s.NextRotation), "rotation_state": s.state(),
+		"access_key": r.Current.ID, "last_rotation": rfc3339(r.LastRotated), "next_rotation": rfc3339(r.NextRotation), "rotation_state": r.Phase(),
 	}}
 	if !switched {
 		resp.AddWarning(goesOn)

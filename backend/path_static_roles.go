@@ -12,7 +12,9 @@ import (
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
 
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
 	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/ram"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/rotation"
 )
 
 func (b *backend) pathStaticRole() *framework.Path {
@@ -118,9 +120,9 @@ func (b *backend) readStaticRole(ctx context.Context, req *logical.Request, data
 	answer := map[string]interface{}{
 		"username": r.UserName, "access_key": r.AccessKey, "grace_period": int64(r.GracePeriod / time.Second), "remove_key": r.RemoveKey,
 		"last_rotation": rfc3339(r.Rotation.LastRotated), "next_rotation": rfc3339(r.Rotation.NextRotation),
-		"rotation_state": r.Rotation.state(), "rotation_failure": r.Rotation.reason(),
+		"rotation_state": r.Rotation.Phase(), "rotation_failure": r.Rotation.Reason(),
 	}
-	r.rotationSettings.read(answer)
+	readSchedule(r.Schedule, answer)
 	return &logical.Response{Data: answer}, nil
 }
 
@@ -136,7 +138,7 @@ func (r *staticRole) update(data *framework.FieldData) error {
 	if v, ok := data.GetOk("remove_key"); ok {
 		r.RemoveKey = v.(bool)
 	}
-	if err := r.rotationSettings.update(data); err != nil {
+	if err := updateSchedule(&r.Schedule, data); err != nil {
 		return err
 	}
 	if v, ok := data.GetOk("grace_period"); ok {
@@ -164,107 +166,136 @@ func (b *backend) writeStaticRole(ctx context.Context, req *logical.Request, dat
 		warnings, err = b.updateStaticRole(ctx, req.Storage, name, data)
 	}
 	if err != nil {
-		return rotationAnswer("writing static-role/"+name, err)
+		return answer("writing static-role/"+name, err)
 	}
 	return warned(nil, warnings), nil
 }
 
+// createStaticRole stores the role, and makes its first key unless it adopts one.
 func (b *backend) createStaticRole(ctx context.Context, s logical.Storage, name string, data *framework.FieldData) (warnings []string, err error) {
-	r := &staticRole{}
-	if err := r.update(data); err != nil {
-		return nil, refuse("%v", err)
+	r, given, err := newStaticRole(data)
+	if err != nil {
+		return nil, err
 	}
-	if _, given := data.GetOk("grace_period"); !given && r.automatic() && r.rotationSettings.validate(shortestStaticPeriod) == nil {
+	k := staticKey{b, s, name}
+	if warnings, err = k.add(ctx, r, given); err != nil || r.AccessKey != "" {
+		return warnings, err
+	}
+	return k.firstKey(ctx, r.UserName, data.Get("force").(bool))
+}
+
+// newStaticRole is the role that a request describes, and the key that it gives.
+func newStaticRole(data *framework.FieldData) (r *staticRole, given ram.AccessKey, err error) {
+	r = &staticRole{}
+	if err := r.update(data); err != nil {
+		return nil, given, refuse("%v", err)
+	}
+	if _, set := data.GetOk("grace_period"); !set && r.Automatic() && r.Schedule.Validate(shortestStaticPeriod) == nil {
 		r.GracePeriod = r.defaultGrace()
 	}
 	if err := r.validate(); err != nil {
-		return nil, refuse("%v", err)
+		return nil, given, refuse("%v", err)
 	}
-	given := ram.AccessKey{ID: strings.TrimSpace(data.Get("access_key").(string)), Secret: strings.TrimSpace(data.Get("secret_key").(string))}
+	given = ram.AccessKey{ID: strings.TrimSpace(data.Get("access_key").(string)), Secret: strings.TrimSpace(data.Get("secret_key").(string))}
 	if given.ID == "" && given.Secret != "" {
-		return nil, refuse("access_key is required: the AccessKey ID that belongs to secret_key")
+		return nil, given, refuse("access_key is required: the AccessKey ID that belongs to secret_key")
 	}
-	release, err := b.rotations.take(ctx, staticRolePrefix+name)
+	return r, given, nil
+}
+
+// add stores a new role if its user can be rotated, and nobody else does so.
+func (k staticKey) add(ctx context.Context, r *staticRole, given ram.AccessKey) (warnings []string, err error) {
+	release, err := k.b.queue.Take(ctx, k.Name())
 	if err != nil {
 		return nil, err
 	}
-	created := false
-	defer func() {
-		release()
-		if !created {
-			b.rotations.forget(r.UserName, name)
-		}
-	}()
-	if other := b.rotations.claim(r.UserName, name); other != "" {
-		created = true // and not ours to forget
+	defer release()
+	if other := k.b.staticUsers.claim(r.UserName, k.name); other != "" {
 		return nil, refuse("username: RAM user %s belongs to static-role/%s already: a user can have one role", r.UserName, other)
 	}
-	checks, cancel := context.WithTimeout(ctx, readTimeout)
+	defer func() {
+		if err != nil {
+			k.b.staticUsers.forget(r.UserName, k.name)
+		}
+	}()
+	if warnings, err = k.begin(ctx, r, given); err != nil {
+		return nil, err
+	}
+	if err := k.put(ctx, r); err != nil {
+		return nil, err
+	}
+	due := time.Time{} // the request makes the first key itself
+	if r.AccessKey != "" {
+		due = r.asRotation().Due()
+	}
+	k.b.queue.Put(k.Name(), due)
+	return warnings, nil
+}
+
+// begin asks RAM about the user and the given key, and says how the rotation of
+// the role begins: with the key that is adopted, or with a new one in its place.
+func (k staticKey) begin(ctx context.Context, r *staticRole, given ram.AccessKey) (warnings []string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	calls, err := b.staticCalls(checks, s, r.UserName, "")
+	user, err := k.b.userKeys(ctx, k.s, r.UserName, "")
 	if err != nil {
 		return nil, err
 	}
-	keys, err := checkUser(checks, calls)
-	if err != nil {
+	listed, err := user.List(ctx)
+	switch {
+	case ram.HasCode(err, "EntityNotExist.User"):
+		return nil, refuse("username: RAM user %s does not exist in the account of this mount", r.UserName)
+	case err != nil:
 		return nil, err
 	}
 	now := time.Now().UTC()
-	r.Rotation.AccountID, r.Rotation.UserName = calls.account, r.UserName
+	r.Rotation = rotation.State{AccountID: user.account, UserName: r.UserName, NextRotation: now}
 	switch {
+	case given.ID == "":
+		return nil, nil
 	case given.Secret != "":
-		if err := adopt(checks, calls, given); err != nil {
+		if err := adoptable(ctx, user, given); err != nil {
 			return nil, err
 		}
 		r.AccessKey, r.SecretKey = given.ID, given.Secret
-		r.Rotation.LastRotated, r.Rotation.NextRotation = now, r.next(now)
-	case given.ID != "":
-		if !slices.ContainsFunc(keys, func(k ram.AccessKey) bool { return k.ID == given.ID }) {
-			return nil, refuse("access_key: RAM user %s has no AccessKey %s", r.UserName, given.ID)
+		r.Rotation.LastRotated, r.Rotation.NextRotation = now, r.Next(now)
+		if full := r.asRotation().CheckRoom(r.UserName, listed); full != nil {
+			warnings = append(warnings, "The key was adopted, but its next rotation will be refused: "+full.Error())
 		}
-		r.Replaces = given.ID
+		return warnings, nil
+	case !slices.ContainsFunc(listed, func(k ram.AccessKey) bool { return k.ID == given.ID }):
+		return nil, refuse("access_key: RAM user %s has no AccessKey %s", r.UserName, given.ID)
 	}
-	if r.AccessKey == "" {
-		r.Rotation.NextRotation = now
-	}
-	if err := b.putStaticRole(ctx, s, name, r); err != nil {
-		return nil, err
-	}
-	created = true
-	if r.AccessKey != "" {
-		b.rotations.schedule(name, r.keyState().due())
-		return b.sharesPlace(calls, r, keys), nil
-	}
-	release()
-	release = func() {}
-	return b.firstKey(ctx, s, name, r, data.Get("force").(bool))
+	r.Replaces = given.ID
+	return nil, nil
 }
 
-// sharesPlace warns where the next rotation is bound to be refused.
-func (b *backend) sharesPlace(calls userKeys, r *staticRole, keys []ram.AccessKey) []string {
-	if err := makeRoom(context.Background(), calls, r.keyState(), keys, r.UserName, false); err != nil {
-		return []string{"The key was adopted, but its next rotation will be refused: " + err.Error()}
+// adoptable tells why a given key cannot be taken: it is not the user's, or does
+// not work.
+func adoptable(ctx context.Context, user *userKeys, given ram.AccessKey) error {
+	err := user.Probe(ctx, given)
+	var refused *openapi.Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &refused) && !refused.Temporary():
+		return refuse("access_key and secret_key do not work, and were not adopted: %s", oneLine(err))
+	case errors.As(err, &refused) || errors.As(err, new(*openapi.NetworkError)):
+		return err
 	}
-	return nil
+	return refuse("access_key: %s", oneLine(err))
 }
 
 // firstKey makes the first key of a new role. Where nothing can have been made
 // the role goes again, so that the request can be repeated as it was.
-func (b *backend) firstKey(ctx context.Context, s logical.Storage, name string, r *staticRole, force bool) (warnings []string, err error) {
-	k := staticKey{b, s, name}
-	switched, err := b.rotateNow(ctx, k, staticRolePrefix+name, demand{now: true, force: force})
+func (k staticKey) firstKey(ctx context.Context, user string, force bool) (warnings []string, err error) {
+	switched, err := k.b.queue.Rotate(ctx, k, rotation.Demand{Now: true, Force: force})
 	if switched {
-		return nil, b.afterRotation(ctx, k)
+		return nil, nil
 	}
-	state, loadErr := k.load(ctx)
-	if err != nil && loadErr == nil && state != nil && !state.unfinished() && state.current.ID == "" {
-		if gone := b.dropStaticRole(ctx, s, name, r.UserName); gone != nil {
-			return nil, errors.Join(err, gone)
-		}
-		return nil, err
-	}
-	if rescheduled := b.afterRotation(ctx, k); rescheduled != nil {
-		return nil, errors.Join(err, rescheduled)
+	r, unread := k.Load(ctx)
+	if err != nil && unread == nil && r != nil && !r.Unfinished() && r.Current.ID == "" {
+		return nil, errors.Join(err, k.drop(ctx, user))
 	}
 	warnings = []string{goesOn}
 	if err != nil {
@@ -273,29 +304,21 @@ func (b *backend) firstKey(ctx context.Context, s logical.Storage, name string, 
 	return warnings, nil
 }
 
-// afterRotation puts the role into the queue as storage says.
-func (b *backend) afterRotation(ctx context.Context, k staticKey) error {
-	s, err := k.load(ctx)
-	if err != nil || s == nil {
-		return err
-	}
-	b.rotations.schedule(k.name, s.due())
-	return nil
+func (k staticKey) put(ctx context.Context, r *staticRole) error {
+	k.b.staticWrite.Lock()
+	defer k.b.staticWrite.Unlock()
+	return save(ctx, k.s, k.Name(), r)
 }
 
-func (b *backend) putStaticRole(ctx context.Context, s logical.Storage, name string, r *staticRole) error {
-	b.staticWrite.Lock()
-	defer b.staticWrite.Unlock()
-	return save(ctx, s, staticRolePrefix+name, r)
-}
-
-func (b *backend) dropStaticRole(ctx context.Context, s logical.Storage, name, user string) error {
-	b.staticWrite.Lock()
-	defer b.staticWrite.Unlock()
-	if err := s.Delete(ctx, staticRolePrefix+name); err != nil {
+// drop forgets the role.
+func (k staticKey) drop(ctx context.Context, user string) error {
+	k.b.staticWrite.Lock()
+	defer k.b.staticWrite.Unlock()
+	if err := k.s.Delete(ctx, k.Name()); err != nil {
 		return err
 	}
-	b.rotations.forget(user, name)
+	k.b.queue.Remove(k.Name())
+	k.b.staticUsers.forget(user, k.name)
 	return nil
 }
 
@@ -309,14 +332,14 @@ func (b *backend) updateStaticRole(ctx context.Context, s logical.Storage, name 
 		return nil, err
 	}
 	if r == nil {
-		return nil, errKeyGone
+		return nil, rotation.ErrKeyGone
 	}
 	before := *r
 	if err := r.update(data); err != nil {
 		return nil, refuse("%v", err)
 	}
-	if _, given := data.GetOk("grace_period"); !given && r.automatic() && r.rotationSettings.validate(shortestStaticPeriod) == nil {
-		if longest := r.defaultGrace(); r.GracePeriod > longest && r.GracePeriod >= r.shortestGap() {
+	if _, given := data.GetOk("grace_period"); !given && r.Automatic() && r.Schedule.Validate(shortestStaticPeriod) == nil {
+		if longest := r.defaultGrace(); r.GracePeriod > longest && r.GracePeriod >= r.ShortestGap() {
 			r.GracePeriod = longest
 			warnings = append(warnings, fmt.Sprintf("grace_period was lowered to %s, to fit the time between rotations", longest))
 		}
@@ -334,17 +357,13 @@ func (b *backend) updateStaticRole(ctx context.Context, s logical.Storage, name 
 			return nil, refuse("access_key: the role has the key %s; to adopt another, delete the role (its key stays unless remove_key is set) and create it anew", r.AccessKey)
 		}
 	}
-	if r.rotationSettings != before.rotationSettings && r.AccessKey != "" {
-		from := time.Now()
-		if r.RotationPeriod > 0 && !r.Rotation.LastRotated.IsZero() {
-			from = r.Rotation.LastRotated
-		}
-		r.Rotation.NextRotation, r.Rotation.Failure = r.next(from).UTC(), nil
+	if r.Schedule != before.Schedule && r.AccessKey != "" {
+		r.Rotation.NextRotation, r.Rotation.Failure = nextRotation(r.Schedule, r.Rotation.LastRotated, time.Now()), nil
 	}
 	if err := save(ctx, s, staticRolePrefix+name, r); err != nil {
 		return nil, err
 	}
-	b.rotations.schedule(name, r.keyState().due())
+	b.queue.Put(staticRolePrefix+name, r.asRotation().Due())
 	return warnings, nil
 }
 
@@ -358,12 +377,13 @@ func (b *backend) deleteStaticRole(ctx context.Context, req *logical.Request, da
 	name := data.Get("name").(string)
 	ctx, cancel := context.WithTimeout(ctx, cleanUpTimeout)
 	defer cancel()
-	release, err := b.rotations.take(ctx, staticRolePrefix+name)
+	k := staticKey{b, req.Storage, name}
+	release, err := b.queue.Take(ctx, k.Name())
 	if err != nil {
-		return rotationAnswer("deleting static-role/"+name, err)
+		return answer("deleting static-role/"+name, err)
 	}
 	defer release()
-	r, err := load[staticRole](ctx, req.Storage, staticRolePrefix+name)
+	r, err := load[staticRole](ctx, req.Storage, k.Name())
 	if err != nil || r == nil {
 		return nil, err
 	}
@@ -372,45 +392,36 @@ func (b *backend) deleteStaticRole(ctx context.Context, req *logical.Request, da
 		removeKey = v.(bool)
 	}
 	var warnings []string
-	if err := b.cleanUpStaticRole(ctx, req.Storage, r, removeKey); err != nil {
+	if err := k.removeKeys(ctx, r, removeKey); err != nil {
 		if !data.Get("force").(bool) {
-			return rotationAnswer("deleting static-role/"+name+" (force=true deletes it without the cloud)", err)
+			return answer("deleting static-role/"+name+" (force=true deletes it without the cloud)", err)
 		}
 		warnings = append(warnings, fmt.Sprintf("the role was deleted, but RAM user %s may hold AccessKeys that nobody uses: look at its keys", r.UserName))
 	}
-	if err := b.dropStaticRole(ctx, req.Storage, name, r.UserName); err != nil {
+	if err := k.drop(ctx, r.UserName); err != nil {
 		return nil, err
 	}
 	return warned(nil, warnings), nil
 }
 
-// cleanUpStaticRole removes from the cloud what a rotation has left, the key in
-// its grace period included, and the current key if asked to.
-func (b *backend) cleanUpStaticRole(ctx context.Context, s logical.Storage, r *staticRole, current bool) error {
-	state := r.keyState()
-	if !state.unfinished() && (!current || r.AccessKey == "") {
+// removeKeys removes from the cloud what a rotation has left, the key in its
+// grace period included, and the current key if asked to.
+func (k staticKey) removeKeys(ctx context.Context, r *staticRole, current bool) error {
+	current = current && r.AccessKey != ""
+	if !current && !r.Rotation.Unfinished() {
 		return nil
 	}
-	calls, err := b.staticCalls(ctx, s, r.UserName, r.Rotation.AccountID)
+	keys, err := k.b.userKeys(ctx, k.s, r.UserName, r.Rotation.AccountID)
 	if err != nil {
 		return err
 	}
-	for again := time.Now(); !again.IsZero(); {
-		if err := ram.Pause(ctx, time.Until(again)); err != nil {
-			return err
-		}
-		again, err = undo(ctx, calls, state)
-		if ram.HasCode(err, "EntityNotExist.User") {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-	}
-	if !current || r.AccessKey == "" {
+	switch err := rotation.UndoAll(ctx, keys, r.asRotation()); {
+	case ram.HasCode(err, "EntityNotExist.User"):
 		return nil
+	case err != nil || !current:
+		return err
 	}
-	return calls.remove(ctx, r.AccessKey)
+	return keys.Delete(ctx, r.AccessKey)
 }
 
 const staticRoleHelpDescription = `

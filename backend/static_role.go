@@ -4,15 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
+	"golang.org/x/time/rate"
 
-	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
 	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/policy"
 	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/ram"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/rotation"
 )
 
 const (
@@ -35,10 +37,10 @@ type staticRole struct {
 	SecretKey string `json:"secret_key,omitempty"`
 	Replaces  string `json:"replaces,omitempty"` // id of the key that the first rotation retires
 
-	rotationSettings
-	GracePeriod time.Duration `json:"grace_period"`
-	RemoveKey   bool          `json:"remove_key,omitempty"`
-	Rotation    rotation      `json:"rotation"`
+	rotation.Schedule
+	GracePeriod time.Duration  `json:"grace_period"`
+	RemoveKey   bool           `json:"remove_key,omitempty"`
+	Rotation    rotation.State `json:"rotation"`
 }
 
 func (r *staticRole) validate() error {
@@ -47,137 +49,118 @@ func (r *staticRole) validate() error {
 		return errors.New("username is required: the RAM user whose AccessKey is to be rotated")
 	case !policy.IsUserName(r.UserName):
 		return errors.New("username must be 1 to 64 letters, digits and any of . _ -: the name of the RAM user, without @ and what follows")
-	case !r.automatic():
+	case !r.Automatic():
 		return errors.New("rotation_period or rotation_schedule is required")
 	case g < 0 || g > longestStaticGrace:
 		return errors.New("grace_period must be 0 to 30 days")
 	}
-	if err := r.rotationSettings.validate(shortestStaticPeriod); err != nil {
+	if err := r.Schedule.Validate(shortestStaticPeriod); err != nil {
 		return err
 	}
-	if gap := r.shortestGap(); r.GracePeriod >= gap {
+	if gap := r.ShortestGap(); r.GracePeriod >= gap {
 		return fmt.Errorf("grace_period must be shorter than the time between two rotations, %s: RAM allows a user two keys", gap)
 	}
 	return nil
 }
 
-// shortestGap is the shortest time between two rotations.
-func (r *staticRole) shortestGap() time.Duration {
-	if r.RotationPeriod > 0 {
-		return r.RotationPeriod
-	}
-	gap := longestStaticGrace + 1
-	at := r.next(time.Now())
-	for range 100 {
-		following := r.next(at)
-		if following.IsZero() {
-			break
-		}
-		gap, at = min(gap, following.Sub(at)), following
-	}
-	return gap
-}
-
 // defaultGrace is an hour, or half the time between rotations where that is less.
 func (r *staticRole) defaultGrace() time.Duration {
-	return min(defaultStaticGrace, (r.shortestGap() / 2).Truncate(time.Second))
+	return min(defaultStaticGrace, (r.ShortestGap() / 2).Truncate(time.Second))
 }
 
-func (r *staticRole) keyState() *keyState {
-	return &keyState{
-		current: ram.AccessKey{ID: r.AccessKey, Secret: r.SecretKey}, replaces: r.Replaces, rotation: r.Rotation, plan: r.rotationSettings,
-		overlap: r.GracePeriod, spare: staticSpare,
+func (r *staticRole) asRotation() *rotation.Rotation {
+	return &rotation.Rotation{
+		Current: ram.AccessKey{ID: r.AccessKey, Secret: r.SecretKey}, Replaces: r.Replaces, State: r.Rotation,
+		Schedule: r.Schedule, Overlap: r.GracePeriod, Spare: staticSpare,
 	}
 }
 
-func (r *staticRole) set(s *keyState) {
-	r.AccessKey, r.SecretKey, r.Replaces, r.Rotation = s.current.ID, s.current.Secret, s.replaces, s.rotation
-}
-
-// staticKey is the key of a static role.
+// staticKey is the key of a static role: a rotation.Key.
 type staticKey struct {
 	b    *backend
 	s    logical.Storage
-	name string
+	name string // of the role
 }
 
-func (k staticKey) load(ctx context.Context) (*keyState, error) {
-	r, err := load[staticRole](ctx, k.s, staticRolePrefix+k.name)
+func (k staticKey) Name() string { return staticRolePrefix + k.name }
+
+func (k staticKey) Load(ctx context.Context) (*rotation.Rotation, error) {
+	r, err := load[staticRole](ctx, k.s, k.Name())
 	if err != nil || r == nil {
 		return nil, err
 	}
-	return r.keyState(), nil
+	return r.asRotation(), nil
 }
 
-func (k staticKey) change(ctx context.Context, current string, f func(*keyState)) error {
+func (k staticKey) Change(ctx context.Context, current string, f func(*rotation.Rotation)) error {
 	k.b.staticWrite.Lock()
 	defer k.b.staticWrite.Unlock()
-	r, err := load[staticRole](ctx, k.s, staticRolePrefix+k.name)
+	r, err := load[staticRole](ctx, k.s, k.Name())
 	if err != nil {
 		return err
 	}
 	if r == nil || r.AccessKey != current {
-		return errKeyGone
+		return rotation.ErrKeyGone
 	}
-	s := r.keyState()
-	f(s)
-	r.set(s)
-	return save(ctx, k.s, staticRolePrefix+k.name, r)
+	now := r.asRotation()
+	f(now)
+	r.AccessKey, r.SecretKey, r.Replaces, r.Rotation = now.Current.ID, now.Current.Secret, now.Replaces, now.State
+	return save(ctx, k.s, k.Name(), r)
 }
 
-func (k staticKey) calls(ctx context.Context, _ *keyState) (keyCalls, error) {
-	r, err := load[staticRole](ctx, k.s, staticRolePrefix+k.name)
+func (k staticKey) Keys(ctx context.Context, r *rotation.Rotation) (rotation.Keys, error) {
+	return k.b.userKeys(ctx, k.s, r.UserName, r.AccountID)
+}
+
+// CleanUp has nothing to do: a write of a static role never ends its rotation.
+func (staticKey) CleanUp(context.Context) (time.Time, error) { return time.Time{}, nil }
+
+// pace bounds the calls for all static roles of a mount together. RAM allows 20
+// writes and 100 reads a second to an account, which has other users too.
+type pace struct{ writes, reads *rate.Limiter }
+
+func newPace() pace { return pace{writes: rate.NewLimiter(10, 1), reads: rate.NewLimiter(40, 1)} }
+
+// userKeys are the keys of one RAM user other than the mount's own: a
+// rotation.Keys, whose calls are made by the principal of the mount.
+type userKeys struct {
+	ram.Keys
+	pace    pace
+	cloud   *cloud
+	account string
+	root    string // AccessKey ID in config, never to be touched
+}
+
+// userKeys refuses a user of another account than that which the user was first
+// seen in, "" before that: one of the same name there is another user.
+func (b *backend) userKeys(ctx context.Context, s logical.Storage, user, account string) (*userKeys, error) {
+	cloud, err := b.cloud(ctx, s)
 	if err != nil {
 		return nil, err
 	}
-	if r == nil {
-		return nil, errKeyGone
-	}
-	return k.b.staticCalls(ctx, k.s, r.UserName, r.Rotation.AccountID)
-}
-
-// staticCalls are RAM's calls about the keys of another user, made by the
-// principal of the mount. The account is the one that the user was first seen
-// in, "" before that: a user of the same name in another account is another one.
-func (b *backend) staticCalls(ctx context.Context, s logical.Storage, user, account string) (userKeys, error) {
-	cloud, err := b.cloud(ctx, s)
-	if err != nil {
-		return userKeys{}, err
-	}
 	c, err := load[config](ctx, s, configKey)
 	if err != nil {
-		return userKeys{}, err
+		return nil, err
 	}
 	if cloud == nil || c == nil {
-		return userKeys{}, refuse("%s", notConfigured)
+		return nil, refuse("%s", notConfigured)
 	}
 	who, err := cloud.Whoami(ctx)
 	if err != nil {
-		return userKeys{}, err
+		return nil, err
 	}
 	if account != "" && account != who.AccountID {
-		return userKeys{}, refuse("RAM user %s belongs to account %s, but this mount is now configured for account %s", user, account, who.AccountID)
+		return nil, refuse("RAM user %s belongs to account %s, but this mount is now configured for account %s", user, account, who.AccountID)
 	}
-	return userKeys{b: b, cloud: cloud, account: who.AccountID, user: user, root: c.AccessKey}, nil
+	u := &userKeys{pace: b.pace, cloud: cloud, account: who.AccountID, root: c.AccessKey}
+	u.Keys = ram.Keys{User: user, Call: u.call}
+	return u, nil
 }
 
-// userKeys are the keys of one RAM user other than the mount's own.
-type userKeys struct {
-	b             *backend
-	cloud         *cloud
-	account, user string
-	root          string // AccessKey ID in config, never to be touched
-}
-
-func (u userKeys) owner() (account, user string) { return u.account, u.user }
-
-func (u userKeys) keys() ram.Keys { return ram.Keys{User: u.user, Call: u.call} }
-
-// call keeps to the pace of all static roles of the mount together.
-func (u userKeys) call(ctx context.Context, repeatable bool, action string, params map[string]string, out any) error {
-	limit := u.b.rotations.writes
+func (u *userKeys) call(ctx context.Context, repeatable bool, action string, params map[string]string, out any) error {
+	limit := u.pace.writes
 	if strings.HasPrefix(action, "List") {
-		limit = u.b.rotations.reads
+		limit = u.pace.reads
 	}
 	if err := limit.Wait(ctx); err != nil {
 		return err
@@ -185,100 +168,46 @@ func (u userKeys) call(ctx context.Context, repeatable bool, action string, para
 	return u.cloud.Call(ctx, repeatable, action, params, out)
 }
 
-func (u userKeys) list(ctx context.Context) ([]ram.AccessKey, error) {
-	keys, err := u.keys().List(ctx)
-	for _, k := range keys {
-		if k.ID == u.root {
-			return nil, refuse("RAM user %s is the one whose key is in config: rotate it with config/rotate-root", u.user)
-		}
+func (u *userKeys) Owner() (account, user string) { return u.account, u.User }
+
+func (u *userKeys) List(ctx context.Context) ([]ram.AccessKey, error) {
+	keys, err := u.Keys.List(ctx)
+	if slices.ContainsFunc(keys, func(k ram.AccessKey) bool { return k.ID == u.root }) {
+		return nil, refuse("RAM user %s is the one whose key is in config: rotate it with config/rotate-root", u.User)
 	}
 	return keys, err
 }
 
-func (u userKeys) create(ctx context.Context) (ram.AccessKey, error) {
-	return u.keys().Create(ctx)
+func (u *userKeys) Disable(ctx context.Context, id string) error {
+	if err := u.notRoot(id); err != nil {
+		return err
+	}
+	return u.Keys.Disable(ctx, id)
 }
 
-func (u userKeys) disable(ctx context.Context, id string) error {
+func (u *userKeys) Delete(ctx context.Context, id string) error {
+	if err := u.notRoot(id); err != nil {
+		return err
+	}
+	return u.Keys.Delete(ctx, id)
+}
+
+func (u *userKeys) notRoot(id string) error {
 	if id == u.root {
 		return refuse("AccessKey %s is the one in config: rotate it with config/rotate-root", id)
 	}
-	return u.keys().Disable(ctx, id)
-}
-
-func (u userKeys) remove(ctx context.Context, id string) error {
-	if id == u.root {
-		return refuse("AccessKey %s is the one in config: rotate it with config/rotate-root", id)
-	}
-	return u.keys().Delete(ctx, id)
-}
-
-func (u userKeys) probe(ctx context.Context, k ram.AccessKey) error {
-	if err := u.b.rotations.reads.Wait(ctx); err != nil {
-		return err
-	}
-	return u.cloud.Probe(ctx, k, u.account, u.user)
-}
-
-// loadStaticRoles makes the queue from storage, once in the life of a process
-// and after another node has written a role.
-func (b *backend) loadStaticRoles(ctx context.Context, s logical.Storage) error {
-	b.rotations.mu.Lock()
-	loaded := b.rotations.loaded
-	b.rotations.mu.Unlock()
-	if loaded {
-		return nil
-	}
-	b.staticWrite.Lock()
-	defer b.staticWrite.Unlock()
-	names, err := s.List(ctx, staticRolePrefix)
-	if err != nil {
-		return err
-	}
-	due, users := make(map[string]time.Time, len(names)), make(map[string]string, len(names))
-	for _, name := range names {
-		r, err := load[staticRole](ctx, s, staticRolePrefix+name)
-		if err != nil {
-			return err
-		}
-		if r != nil {
-			due[name] = r.keyState().due()
-			users[strings.ToLower(r.UserName)] = name
-		}
-	}
-	b.rotations.mu.Lock()
-	defer b.rotations.mu.Unlock()
-	b.rotations.due, b.rotations.users, b.rotations.loaded = due, users, true
 	return nil
 }
 
-// checkUser tells why the user cannot be rotated, nil if it can, with the keys
-// it has.
-func checkUser(ctx context.Context, calls userKeys) ([]ram.AccessKey, error) {
-	keys, err := calls.list(ctx)
-	if ram.HasCode(err, "EntityNotExist.User") {
-		return nil, refuse("username: RAM user %s does not exist in the account of this mount", calls.user)
+func (u *userKeys) Probe(ctx context.Context, k ram.AccessKey) error {
+	if err := u.pace.reads.Wait(ctx); err != nil {
+		return err
 	}
-	return keys, err
-}
-
-// adopt checks keys that were given: that they are the user's and work.
-func adopt(ctx context.Context, calls userKeys, k ram.AccessKey) error {
-	err := calls.probe(ctx, k)
-	var refused *openapi.Error
-	switch {
-	case err == nil:
-		return nil
-	case errors.As(err, &refused) && !refused.Temporary():
-		return refuse("access_key and secret_key do not work, and were not adopted: %s", oneLine(err))
-	case !answered(err):
-		return refuse("access_key: %s", oneLine(err))
-	}
-	return err
+	return u.cloud.Probe(ctx, k, u.account, u.User)
 }
 
 func staticRoleFields() map[string]*framework.FieldSchema {
-	fields := rotationFields(shortestStaticPeriod)
+	fields := scheduleFields(shortestStaticPeriod)
 	fields["name"] = &framework.FieldSchema{Type: framework.TypeLowerCaseString, Description: "Name of the static role. Upper case is made lower case."}
 	fields["username"] = &framework.FieldSchema{
 		Type:        framework.TypeString,

@@ -45,7 +45,7 @@ func (m *mount) minutes(n int) {
 }
 
 // rest waits for the round that a tick has begun.
-func (m *mount) rest() { m.rotations.rounds.Wait() }
+func (m *mount) rest() { m.queue.Wait() }
 
 // restart makes a new process over the same storage.
 func (m *mount) restart() {

@@ -1,14 +1,12 @@
-package backend
+package rotation_test
 
 import (
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
+	_ "time/tzdata" // as the plugin has
 
-	"github.com/hashicorp/vault/sdk/logical"
-
-	"github.com/alicreds/vault-plugin-secrets-alicloud/alisim"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/rotation"
 )
 
 // Times of schedules over time zones, changes of clocks, and leap days.
@@ -34,8 +32,8 @@ func TestSchedules(t *testing.T) {
 		"the length of the day is not 24h": {"CRON_TZ=Europe/Berlin 0 0 * * *", "2026-03-28T12:00:00Z", "2026-03-28T23:00:00Z 2026-03-29T22:00:00Z"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, err := parseSchedule(test.schedule)
-			if err != nil {
+			s := rotation.Schedule{Cron: test.schedule}
+			if err := s.Validate(0); err != nil {
 				t.Fatal(err)
 			}
 			at, err := time.Parse(time.RFC3339, test.from)
@@ -44,28 +42,23 @@ func TestSchedules(t *testing.T) {
 			}
 			wants := strings.Fields(test.want)
 			for _, want := range wants {
-				if at = s.next(at); rfc3339(at) != want {
-					t.Fatalf("got %s, want %s of %s", rfc3339(at), want, wants)
+				if at = s.Next(at); at.Format(time.RFC3339) != want {
+					t.Fatalf("got %s, want %s of %s", at, want, wants)
 				}
 			}
 		})
 	}
 	t.Run("never twice, never not at all", everyDayOnce)
-	t.Run("one rotation makes up for an outage", outage)
-	t.Run("the window passes", window)
 }
 
 // Two years of daily times in zones with all kinds of changes: one each day.
 func everyDayOnce(t *testing.T) {
 	for _, zone := range []string{"America/New_York", "Europe/Dublin", "Australia/Lord_Howe", "Africa/Casablanca", "America/Santiago", "Asia/Tehran", "Antarctica/Troll"} {
 		for _, clock := range []string{"0 0", "30 1", "15 2", "59 2", "30 23"} {
-			s, err := parseSchedule("CRON_TZ=" + zone + " " + clock + " * * *")
-			if err != nil {
-				t.Fatal(err)
-			}
+			s := rotation.Schedule{Cron: "CRON_TZ=" + zone + " " + clock + " * * *"}
 			at := time.Date(2025, 1, 1, 12, 0, 0, 0, time.UTC)
 			for range 730 {
-				next := s.next(at)
+				next := s.Next(at)
 				if gap := next.Sub(at); at.Hour() != 12 && (gap < 21*time.Hour || gap > 27*time.Hour) {
 					t.Fatalf("%s %s: %s after %s", zone, clock, next, at)
 				}
@@ -75,58 +68,6 @@ func everyDayOnce(t *testing.T) {
 	}
 }
 
-// An engine that was down for a year rotates once when it is back, and goes on
-// as its schedule says.
-func outage(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m := newTimedMount(t, alisim.DefaultSettings(), seedWith(alisim.User{Name: "app"}, alisim.User{Name: "cron"}))
-		m.must(logical.UpdateOperation, "config", map[string]any{"rotation_schedule": "CRON_TZ=Europe/Berlin 0 4 * * SUN"})
-		m.must(logical.UpdateOperation, "static-role/app", map[string]any{"username": "app", "rotation_period": "24h"})
-		m.must(logical.UpdateOperation, "static-role/cron", map[string]any{"username": "cron", "rotation_schedule": "0 3 * * *"})
-		m.minutes(24 * 60)
-		m.sim.ClearJournal()
-		time.Sleep(366 * 24 * time.Hour)
-		m.restart()
-		m.rest()
-		m.minutes(90)
-		made := 0
-		for _, c := range m.sim.Journal() {
-			if c.Action == "CreateAccessKey" {
-				made++
-			}
-		}
-		if made != 3 {
-			t.Errorf("%d keys were made after the outage, want one of each of three", made)
-		}
-		for _, name := range []string{"app", "cron"} {
-			next, err := time.Parse(time.RFC3339, m.staticCred(name).Data["next_rotation"].(string))
-			if left := time.Until(next); err != nil || left <= 0 || left > 24*time.Hour {
-				t.Errorf("%s: the next rotation is at %v", name, next)
-			}
-		}
-	})
-}
-
-// What missed its window waits for the next time of the schedule.
-func window(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m := newTimedMount(t, alisim.DefaultSettings(), seedWith(alisim.User{Name: "app"}))
-		m.must(logical.UpdateOperation, "static-role/app", map[string]any{"username": "app", "rotation_schedule": "0 3 * * *", "rotation_window": "1h"})
-		key := m.staticCred("app").Data["access_key"]
-		m.minutes(2 * 60)
-		time.Sleep(3 * time.Hour) // it is five
-		m.minutes(60)
-		if cred := m.staticCred("app").Data; cred["access_key"] != key || cred["next_rotation"] != "2000-01-02T03:00:00Z" {
-			t.Errorf("outside of its window: %v", cred)
-		}
-		time.Sleep(21*time.Hour + 30*time.Minute) // half past three
-		m.minutes(1)
-		if m.staticCred("app").Data["access_key"] == key {
-			t.Error("within its window and not rotated")
-		}
-	})
-}
-
 // No expression makes the parser fail other than by an error.
 func FuzzSchedule(f *testing.F) {
 	for _, seed := range []string{"0 3 * * *", "CRON_TZ=UTC", "TZ=", "@every 1h", "@", "CRON_TZ=Asia/Shanghai @daily", "* * * * *", "0 0 30 2 *", "TZ=UTC TZ=UTC 1 1 1 1 1", "60 * * * *", "*/0 * * * *", "1-0 * * * *"} {
@@ -134,11 +75,11 @@ func FuzzSchedule(f *testing.F) {
 	}
 	from := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	f.Fuzz(func(t *testing.T, text string) {
-		s, err := parseSchedule(text)
-		if err != nil {
+		s := rotation.Schedule{Cron: text}
+		if s.Validate(time.Minute) != nil {
 			return
 		}
-		if at := s.next(from); !at.IsZero() && !at.After(from) {
+		if at := s.Next(from); !at.After(from) {
 			t.Errorf("%q: %s is not after %s", text, at, from)
 		}
 	})

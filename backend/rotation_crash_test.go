@@ -14,6 +14,7 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alisim"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/rotation"
 )
 
 // crash is what happens at one step of a process: a call of the cloud, or a
@@ -142,19 +143,19 @@ func (s lifeStorage) List(ctx context.Context, prefix string) ([]string, error) 
 // crashScenario is a rotation, from before its beginning until nothing is left to do.
 type crashScenario struct {
 	user    string
-	load    func(m *mount) (*keyState, error)
+	load    func(m *mount) (*rotation.Rotation, error)
 	prepare func(m *mount)
 	begin   func(m *mount) // what sets it off, beside time
 	minutes int
 	mayStay bool // an accident may leave all as it was before
 }
 
-func loadRoot(m *mount) (*keyState, error) {
-	return rootKey{m.backend, baseOf(m.storage)}.load(context.Background())
+func loadRoot(m *mount) (*rotation.Rotation, error) {
+	return rootKey{m.backend, baseOf(m.storage)}.Load(context.Background())
 }
 
-func loadApp(m *mount) (*keyState, error) {
-	return staticKey{m.backend, baseOf(m.storage), "app"}.load(context.Background())
+func loadApp(m *mount) (*rotation.Rotation, error) {
+	return staticKey{m.backend, baseOf(m.storage), "app"}.Load(context.Background())
 }
 
 func baseOf(s logical.Storage) logical.Storage {
@@ -256,14 +257,14 @@ func runCrash(t *testing.T, scenario crashScenario, at int, kind crash, sum *cra
 		name := "no accident"
 		check := func(when string) {
 			s, err := scenario.load(m)
-			if err != nil || s == nil || s.current.ID == "" {
-				if before != nil && (err != nil || s == nil || before.current.ID != "") {
+			if err != nil || s == nil || s.Current.ID == "" {
+				if before != nil && (err != nil || s == nil || before.Current.ID != "") {
 					t.Errorf("%s, %s: no key is stored", name, when)
 					lockouts++
 				}
 				return
 			}
-			if err := m.keyWorks(s.current, scenario.user); err != nil {
+			if err := m.keyWorks(s.Current, scenario.user); err != nil {
 				t.Errorf("%s, %s: the stored key does not work: %v", name, when, err)
 				lockouts++
 			}
@@ -317,18 +318,18 @@ func runCrash(t *testing.T, scenario crashScenario, at int, kind crash, sum *cra
 		case err != nil:
 			t.Fatal(err)
 		case s == nil:
-			s = &keyState{}
+			s = &rotation.Rotation{}
 			if !scenario.mayStay || before != nil {
 				t.Errorf("%s: nothing is stored any longer", name)
 			}
-		case s.unfinished():
-			t.Errorf("%s: ends as %q, failure %q", name, s.state(), s.reason())
-		case !scenario.mayStay && (s.current.ID == before.current.ID || s.LastRotated.IsZero()):
-			t.Errorf("%s: was not rotated, failure %q", name, s.reason())
+		case s.Unfinished():
+			t.Errorf("%s: ends as %q, failure %q", name, s.Phase(), s.Reason())
+		case !scenario.mayStay && (s.Current.ID == before.Current.ID || s.LastRotated.IsZero()):
+			t.Errorf("%s: was not rotated, failure %q", name, s.Reason())
 		}
 		want := ""
-		if s.current.ID != "" {
-			want = s.current.ID + " Active"
+		if s.Current.ID != "" {
+			want = s.Current.ID + " Active"
 		}
 		strays := 0
 		if got := m.keysOf(scenario.user); got != want {

@@ -1,0 +1,166 @@
+package rotation
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+)
+
+// The pauses of a queue to which RAM says that it is asked too often.
+const firstPause, longestPause = 5 * time.Second, time.Minute
+
+// Options of a Queue. All are required.
+type Options struct {
+	// Log takes what operators should know.
+	Log interface {
+		Warn(text string, args ...any)
+	}
+
+	// Announce is called after a key was switched, with nil, and after a turn of
+	// the key that failed, with why.
+	Announce func(ctx context.Context, name string, failure error)
+
+	// Explain makes of a failure the line that is stored, and shown to users.
+	Explain func(failure error) string
+}
+
+// Queue is when each of the keys of one mount is due, and who works on them. It
+// is an image of storage, made anew by every process. It is safe for concurrent
+// use.
+type Queue struct {
+	Options
+
+	life   context.Context // ends with the mount
+	end    context.CancelFunc
+	rounds sync.WaitGroup
+
+	mu       sync.Mutex
+	inRound  bool
+	ended    bool
+	due      map[string]time.Time     // by name of the key; zero: nothing is
+	held     map[string]chan struct{} // keys that are worked on; closed when that is over
+	pause    time.Duration            // the last one
+	pausedTo time.Time
+}
+
+// NewQueue makes an empty queue. It does nothing until [Queue.Begin].
+func NewQueue(o Options) *Queue {
+	life, end := context.WithCancel(context.Background())
+	return &Queue{Options: o, life: life, end: end, due: map[string]time.Time{}, held: map[string]chan struct{}{}}
+}
+
+// Stop ends the round that is under way, waits for it, and lets no other begin.
+func (q *Queue) Stop() {
+	q.mu.Lock()
+	q.ended = true
+	q.mu.Unlock()
+	q.end()
+	q.Wait()
+}
+
+// Wait returns when no round is under way.
+func (q *Queue) Wait() { q.rounds.Wait() }
+
+// Put says that the key of that name is due then; zero: not at all.
+func (q *Queue) Put(name string, due time.Time) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.due[name] = due
+}
+
+// Remove takes the key out of the queue.
+func (q *Queue) Remove(name string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	delete(q.due, name)
+}
+
+// move is Put for a key that may have been removed meanwhile.
+func (q *Queue) move(name string, due time.Time) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if _, there := q.due[name]; there {
+		q.due[name] = due
+	}
+}
+
+// ready returns the names of the keys that are due, the longest overdue first,
+// or else when to look again, zero for never.
+func (q *Queue) ready() (names []string, next time.Time) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	now := time.Now()
+	if now.Before(q.pausedTo) {
+		return nil, q.pausedTo
+	}
+	for name, at := range q.due {
+		if at.After(now) {
+			next = earliest(next, at)
+		} else if !at.IsZero() {
+			names = append(names, name)
+		}
+	}
+	slices.SortFunc(names, func(a, b string) int { return q.due[a].Compare(q.due[b]) })
+	return names, next
+}
+
+// Take waits until nobody works on the key, and then keeps everybody else from
+// it until release is called.
+func (q *Queue) Take(ctx context.Context, name string) (release func(), err error) {
+	for {
+		release, busy := q.tryTake(name)
+		if busy == nil {
+			return release, nil
+		}
+		select {
+		case <-busy:
+		case <-ctx.Done():
+			return nil, Refuse("a rotation of %s is under way: try again in a minute", name)
+		}
+	}
+}
+
+// tryTake is Take without the wait. Where somebody works on the key it returns
+// what is closed when that is over.
+func (q *Queue) tryTake(name string) (release func(), busy <-chan struct{}) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if busy := q.held[name]; busy != nil {
+		return nil, busy
+	}
+	over := make(chan struct{})
+	q.held[name] = over
+	return func() {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		delete(q.held, name)
+		close(over)
+	}, nil
+}
+
+// throttled makes all rounds pause, longer each time.
+func (q *Queue) throttled() (until time.Time) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	now := time.Now()
+	if now.Before(q.pausedTo) {
+		return q.pausedTo // another worker was told the same
+	}
+	q.pause = min(max(2*q.pause, firstPause), longestPause)
+	q.pausedTo = now.Add(q.pause)
+	return q.pausedTo
+}
+
+// notThrottled makes the next pause a short one.
+func (q *Queue) notThrottled() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.pause = 0
+}
+
+func (q *Queue) paused() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return time.Now().Before(q.pausedTo)
+}

@@ -1,0 +1,103 @@
+// Package rotation replaces the AccessKey of a RAM user by a new one, without a
+// moment at which no working key is stored. It knows no paths, no storage and no
+// calls of RAM: it sees a key through the interfaces [Key] and [Keys].
+//
+// RAM allows a user two keys. One rotation goes through these phases:
+//
+//	idle          one key
+//	creating      State.Intent: a second key is about to be made, or may have been
+//	probing       State.Pending: it was made, and does not work everywhere yet
+//	overlapping   State.Retiring: it is the current key; the one before works too
+//	deleting      State.Retiring.Disabled: the one before is disabled, then deleted
+//
+// Each step loads what is stored, makes at most one change in the cloud, and
+// stores what it did, so that any process can go on from any point:
+//
+//	create       store the intent, make the key, store it as pending
+//	settle       after a CreateAccessKey without an answer: delete what it made
+//	probe        store the new key as the current one, once it works
+//	disableOld   when the overlap is over
+//	deleteOld    when the time to spare is over, or its place is needed
+//
+// A [Queue] knows when each key is due. Once a minute its owner lets it
+// [Queue.Begin] a round, in which workers take the keys that are due, one step
+// after the other, for as long as nothing has to be waited for. [Queue.Rotate]
+// does the same for one key on request. Nobody else works on a key meanwhile:
+// both hold it, as does whoever calls [Queue.Take].
+package rotation
+
+import (
+	"time"
+
+	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/ram"
+)
+
+// Rotation is that of one key, as stored at one moment, and the rules for it.
+type Rotation struct {
+	Current  ram.AccessKey // ID "": there is none yet
+	Replaces string        // ID of a key that the first rotation retires, where there is no current one
+	State
+
+	Schedule Schedule
+	Paused   bool          // rotate on request only, whatever the schedule says
+	Overlap  time.Duration // how long the old key works after a switch
+	Spare    time.Duration // how long it is kept after that, disabled
+}
+
+// Due is when something is to be done; zero: nothing is.
+func (r *Rotation) Due() time.Time {
+	at := r.begun()
+	if at.IsZero() {
+		at = r.planned()
+	}
+	if r.Failure != nil && !at.IsZero() && at.Before(r.Failure.RetryAt) {
+		return r.Failure.RetryAt
+	}
+	return at
+}
+
+// begun is when the key was made that does not work yet; zero: there is none.
+func (r *Rotation) begun() time.Time {
+	switch {
+	case r.Intent != nil:
+		return r.Intent.At
+	case r.Pending != nil:
+		return r.Pending.MadeAt
+	}
+	return time.Time{}
+}
+
+// planned is when the next rotation begins or the old key goes.
+func (r *Rotation) planned() time.Time {
+	rotate := r.RequestedAt
+	if !r.Paused && r.Schedule.Automatic() {
+		rotate = earliest(rotate, r.NextRotation)
+	}
+	switch old := r.Retiring; {
+	case old == nil:
+		return rotate
+	case old.Disabled:
+		return earliest(rotate, old.DeleteAt) // the next rotation needs the place
+	default:
+		return old.DisableAt // no third key: the next rotation waits for the overlap to end
+	}
+}
+
+// earliest is the earlier of two times, of which zero is never.
+func earliest(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// rotationDue tells whether a new key is to be made.
+func (r *Rotation) rotationDue(now time.Time) bool {
+	return !r.RequestedAt.IsZero() || !r.Paused && r.Schedule.Automatic() && !r.NextRotation.IsZero() && !now.Before(r.NextRotation)
+}
+
+// windowMissed tells whether the rotation that is due may no longer begin. A
+// request and the first key are not bound to the window.
+func (r *Rotation) windowMissed(now time.Time) bool {
+	return r.RequestedAt.IsZero() && r.Current.ID != "" && r.Schedule.missed(r.NextRotation, now)
+}

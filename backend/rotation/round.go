@@ -1,0 +1,153 @@
+package rotation
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/ram"
+)
+
+const (
+	workers = 8
+
+	// Vault ticks every minute; a round begins nothing after roundTime.
+	roundTime = 50 * time.Second
+	turnTime  = 45 * time.Second // of one key in a round
+
+	firstRetry, longestRetry = time.Minute, time.Hour // after a failure of one key
+)
+
+// Source is where a round finds the keys.
+type Source interface {
+	// Refresh puts into the queue what it may not know of storage.
+	Refresh(ctx context.Context) error
+	// Key is the key of a name in the queue.
+	Key(name string) Key
+}
+
+// Begin begins a round, unless one is under way. It does not wait for its end.
+func (q *Queue) Begin(s Source) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.inRound || q.ended {
+		return
+	}
+	q.inRound = true
+	q.rounds.Go(func() {
+		defer func() {
+			q.mu.Lock()
+			defer q.mu.Unlock()
+			q.inRound = false
+		}()
+		q.round(q.life, s)
+	})
+}
+
+// round works on what is due, and on what becomes due meanwhile, and begins
+// nothing after roundTime. The keys that are not reached are still due then.
+func (q *Queue) round(ctx context.Context, s Source) {
+	end := time.Now().Add(roundTime)
+	if err := s.Refresh(ctx); err != nil {
+		if ctx.Err() == nil {
+			q.Log.Warn("reading the static roles failed; their rotation waits", "error", err)
+		}
+		return
+	}
+	for ctx.Err() == nil && time.Now().Before(end) {
+		names, next := q.ready()
+		if len(names) > 0 {
+			q.work(ctx, s, names, end)
+			continue
+		}
+		if next.IsZero() || !next.Before(end) || ram.Pause(ctx, time.Until(next)) != nil {
+			return
+		}
+	}
+}
+
+// work takes a turn on each of the keys, a few at a time.
+func (q *Queue) work(ctx context.Context, s Source, names []string, end time.Time) {
+	todo := make(chan string)
+	var all sync.WaitGroup
+	for range min(workers, len(names)) {
+		all.Go(func() {
+			for name := range todo {
+				q.turn(ctx, s.Key(name))
+			}
+		})
+	}
+	for _, name := range names {
+		if ctx.Err() != nil || time.Now().After(end) || q.paused() {
+			break
+		}
+		todo <- name
+	}
+	close(todo)
+	all.Wait()
+}
+
+// turn takes one key as far as it gets, unless a request works on it.
+func (q *Queue) turn(ctx context.Context, k Key) {
+	release, busy := q.tryTake(k.Name())
+	if busy != nil {
+		q.move(k.Name(), time.Now().Add(firstPause))
+		return
+	}
+	defer release()
+	q.move(k.Name(), q.advance(ctx, k))
+}
+
+// advance returns when the next turn of the key is.
+func (q *Queue) advance(ctx context.Context, k Key) time.Time {
+	limited, cancel := context.WithTimeout(ctx, turnTime)
+	defer cancel()
+	next, switched, err := advance(limited, k, Demand{})
+	if err == nil {
+		var again time.Time
+		again, err = k.CleanUp(limited)
+		next = earliest(next, again)
+	}
+	if switched {
+		q.notThrottled()
+		q.Announce(ctx, k.Name(), nil)
+	}
+	var refused *openapi.Error
+	switch {
+	case err == nil:
+		return next
+	case ctx.Err() != nil || errors.Is(err, ErrKeyGone):
+		return time.Now().Add(time.Second)
+	case errors.As(err, &refused) && refused.Throttled():
+		return q.throttled()
+	}
+	return q.failed(ctx, k, err)
+}
+
+// failed stores why, and returns when to try again.
+func (q *Queue) failed(ctx context.Context, k Key, err error) (retry time.Time) {
+	now := time.Now().UTC()
+	r, unread := k.Load(ctx)
+	if unread != nil || r == nil {
+		q.Log.Warn("rotation failed and will be repeated", "key", k.Name(), "error", err)
+		return now.Add(firstRetry)
+	}
+	f := Failure{Reason: q.Explain(err), At: now, Attempts: 1}
+	if r.Failure != nil {
+		f.Attempts = r.Failure.Attempts + 1
+	}
+	f.RetryAt = now.Add(min(firstRetry<<min(f.Attempts-1, 10), longestRetry))
+	q.Log.Warn("rotation failed and will be repeated", "key", k.Name(), "attempts", f.Attempts, "next", f.RetryAt, "error", err)
+	q.Announce(ctx, k.Name(), err)
+	final := errors.As(err, new(*Refusal)) // a request was told, or would be
+	if k.Change(ctx, r.Current.ID, func(r *Rotation) {
+		if r.Failure = &f; final {
+			r.RequestedAt = time.Time{}
+		}
+	}) != nil {
+		return now.Add(firstRetry)
+	}
+	return f.RetryAt
+}
