@@ -24,10 +24,6 @@ import (
 	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/rotation"
 )
 
-// operationPrefix begins the operation names of generated clients, as it does
-// for the built-in engine.
-const operationPrefix = "ali-cloud"
-
 type backend struct {
 	*framework.Backend
 

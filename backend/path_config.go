@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/http"
 	"reflect"
 	"time"
 
@@ -16,35 +15,14 @@ import (
 func (b *backend) pathConfig() *framework.Path {
 	return &framework.Path{
 		Pattern:      "config",
-		DisplayAttrs: &framework.DisplayAttributes{OperationPrefix: operationPrefix},
+		DisplayAttrs: display("", ""),
 		Fields:       configSchemas(),
 		// No existence check: a write must stay an update, because policies
 		// written for the built-in engine grant no more than that.
 		Operations: map[logical.Operation]framework.OperationHandler{
-			logical.UpdateOperation: &framework.PathOperation{
-				Callback:                    b.writeConfig,
-				Summary:                     "Configure the credentials the engine works with, and where its calls go.",
-				DisplayAttrs:                &framework.DisplayAttributes{OperationVerb: "configure"},
-				Responses:                   map[int][]framework.Response{http.StatusOK: {{Description: "Written, with warnings."}}, http.StatusNoContent: {{Description: http.StatusText(http.StatusNoContent)}}},
-				ForwardPerformanceStandby:   true,
-				ForwardPerformanceSecondary: true,
-			},
-			logical.ReadOperation: &framework.PathOperation{
-				Callback:     b.readConfig,
-				Summary:      "Read the configuration. Secrets are not part of it.",
-				DisplayAttrs: &framework.DisplayAttributes{OperationSuffix: "configuration"},
-				Responses: map[int][]framework.Response{http.StatusOK: {{
-					Description: http.StatusText(http.StatusOK), Fields: configResponse(),
-				}}},
-			},
-			logical.DeleteOperation: &framework.PathOperation{
-				Callback:                    b.deleteConfig,
-				Summary:                     "Delete the configuration. Until it is written again nothing can be issued or revoked.",
-				DisplayAttrs:                &framework.DisplayAttributes{OperationSuffix: "configuration"},
-				Responses:                   noContent(),
-				ForwardPerformanceStandby:   true,
-				ForwardPerformanceSecondary: true,
-			},
+			logical.UpdateOperation: named(change(b.writeConfig, "Configure the credentials the engine works with, and where its calls go."), "configure", ""),
+			logical.ReadOperation:   named(operation(b.readConfig, "Read the configuration. Secrets are not part of it.", configResponse()), "", "configuration"),
+			logical.DeleteOperation: named(change(b.deleteConfig, "Delete the configuration. Until it is written again nothing can be issued or revoked."), "", "configuration"),
 		},
 		HelpSynopsis:    configHelpSynopsis,
 		HelpDescription: configHelpDescription,

@@ -2,7 +2,6 @@ package backend
 
 import (
 	"context"
-	"net/http"
 	"slices"
 	"strings"
 
@@ -13,22 +12,15 @@ import (
 func (b *backend) pathConfigCallerIdentity() *framework.Path {
 	return &framework.Path{
 		Pattern:      "config/caller-identity",
-		DisplayAttrs: &framework.DisplayAttributes{OperationPrefix: operationPrefix, OperationSuffix: "caller-identity"},
+		DisplayAttrs: display("", "caller-identity"),
 		Operations: map[logical.Operation]framework.OperationHandler{
-			logical.ReadOperation: &framework.PathOperation{
-				Callback: b.readCallerIdentity,
-				Summary:  "Ask Alibaba Cloud who this mount is.",
-				Responses: map[int][]framework.Response{http.StatusOK: {{
-					Description: http.StatusText(http.StatusOK),
-					Fields: map[string]*framework.FieldSchema{
-						"account_id":    {Type: framework.TypeString, Description: "Alibaba Cloud account.", Required: true},
-						"arn":           {Type: framework.TypeString, Description: "ARN of the principal, to be named in trust policies.", Required: true},
-						"identity_type": {Type: framework.TypeString, Description: "RAMUser, AssumedRoleUser or Account.", Required: true},
-						"principal_id":  {Type: framework.TypeString, Description: "Id of the principal.", Required: true},
-						"source":        {Type: framework.TypeString, Description: `How the credentials were obtained, such as "access_key -> ram_role_arn".`, Required: true},
-					},
-				}}},
-			},
+			logical.ReadOperation: operation(b.readCallerIdentity, "Ask Alibaba Cloud who this mount is.", map[string]*framework.FieldSchema{
+				"account_id":    {Type: framework.TypeString, Description: "Alibaba Cloud account.", Required: true},
+				"arn":           {Type: framework.TypeString, Description: "ARN of the principal, to be named in trust policies.", Required: true},
+				"identity_type": {Type: framework.TypeString, Description: "RAMUser, AssumedRoleUser or Account.", Required: true},
+				"principal_id":  {Type: framework.TypeString, Description: "Id of the principal.", Required: true},
+				"source":        {Type: framework.TypeString, Description: `How the credentials were obtained, such as "access_key -> ram_role_arn".`, Required: true},
+			}),
 		},
 		HelpSynopsis: "Who this mount is to Alibaba Cloud.",
 		HelpDescription: `

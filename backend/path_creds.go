@@ -33,19 +33,13 @@ const (
 
 func (b *backend) pathCreds() *framework.Path {
 	issue := func(summary string) *framework.PathOperation {
-		return &framework.PathOperation{
-			Callback: b.issue,
-			Summary:  summary,
-			Responses: map[int][]framework.Response{http.StatusOK: {{
-				Description: http.StatusText(http.StatusOK), Fields: credsResponse(),
-			}}},
-			// Leases belong to a cluster, so never to the primary of another.
-			ForwardPerformanceStandby: true,
-		}
+		o := operation(b.issue, summary, credsResponse())
+		o.ForwardPerformanceStandby = true // leases belong to a cluster, so never to the primary of another
+		return o
 	}
 	return &framework.Path{
 		Pattern:      "creds/" + framework.GenericNameRegex("name"),
-		DisplayAttrs: &framework.DisplayAttributes{OperationPrefix: operationPrefix, OperationVerb: "generate", OperationSuffix: "credentials"},
+		DisplayAttrs: display("generate", "credentials"),
 		Fields: map[string]*framework.FieldSchema{
 			"name": {Type: framework.TypeLowerCaseString, Description: "Name of the role."},
 			"ttl": {

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -23,24 +22,17 @@ import (
 func (b *backend) pathRoleCheck() *framework.Path {
 	return &framework.Path{
 		Pattern:      rolePrefix + framework.GenericNameRegex("name") + "/check",
-		DisplayAttrs: &framework.DisplayAttributes{OperationPrefix: operationPrefix, OperationVerb: "check", OperationSuffix: "role"},
+		DisplayAttrs: display("check", "role"),
 		Fields: map[string]*framework.FieldSchema{
 			"name": {Type: framework.TypeLowerCaseString, Description: "Name of the role."},
 		},
 		Operations: map[logical.Operation]framework.OperationHandler{
-			logical.ReadOperation: &framework.PathOperation{
-				Callback: b.checkRole,
-				Summary:  "Say what is missing for a role to work. Issues nothing and changes nothing.",
-				Responses: map[int][]framework.Response{http.StatusOK: {{
-					Description: http.StatusText(http.StatusOK),
-					Fields: map[string]*framework.FieldSchema{
-						"ok":        {Type: framework.TypeBool, Description: "Nothing that was checked, and that leases need, is missing.", Required: true},
-						"principal": {Type: framework.TypeString, Description: "ARN of who this mount is; empty if its own credentials do not work.", Required: true},
-						"checks": {Type: framework.TypeSlice, Required: true, Description: `What was checked, each with action, on, needed_for, ` +
-							`result ("yes", "no", "unknown" or "not checked") and fix.`},
-					},
-				}}},
-			},
+			logical.ReadOperation: operation(b.checkRole, "Say what is missing for a role to work. Issues nothing and changes nothing.", map[string]*framework.FieldSchema{
+				"ok":        {Type: framework.TypeBool, Description: "Nothing that was checked, and that leases need, is missing.", Required: true},
+				"principal": {Type: framework.TypeString, Description: "ARN of who this mount is; empty if its own credentials do not work.", Required: true},
+				"checks": {Type: framework.TypeSlice, Required: true, Description: `What was checked, each with action, on, needed_for, ` +
+					`result ("yes", "no", "unknown" or "not checked") and fix.`},
+			}),
 		},
 		HelpSynopsis: "What is missing for a role to work.",
 		HelpDescription: `

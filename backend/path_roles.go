@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net/http"
 	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
@@ -12,44 +11,20 @@ import (
 )
 
 func (b *backend) pathRole() *framework.Path {
+	write := change(b.writeRole, "Create or change a role. Fields that are not given keep their value.")
 	return &framework.Path{
 		Pattern:        rolePrefix + framework.GenericNameRegex("name"),
-		DisplayAttrs:   &framework.DisplayAttributes{OperationPrefix: operationPrefix, OperationSuffix: "role"},
+		DisplayAttrs:   display("", "role"),
 		Fields:         roleFields().schemas(),
 		ExistenceCheck: b.roleExists,
 		Operations: map[logical.Operation]framework.OperationHandler{
-			logical.CreateOperation: b.roleWriteOperation(),
-			logical.UpdateOperation: b.roleWriteOperation(),
-			logical.ReadOperation: &framework.PathOperation{
-				Callback: b.readRole,
-				Summary:  "Read a role.",
-				Responses: map[int][]framework.Response{http.StatusOK: {{
-					Description: http.StatusText(http.StatusOK), Fields: roleFields().response(),
-				}}},
-			},
-			logical.DeleteOperation: &framework.PathOperation{
-				Callback:                    b.deleteRole,
-				Summary:                     "Delete a role. Its leases live on until they end or are revoked.",
-				Responses:                   noContent(),
-				ForwardPerformanceStandby:   true,
-				ForwardPerformanceSecondary: true,
-			},
+			logical.CreateOperation: write,
+			logical.UpdateOperation: write,
+			logical.ReadOperation:   operation(b.readRole, "Read a role.", roleFields().response()),
+			logical.DeleteOperation: change(b.deleteRole, "Delete a role. Its leases live on until they end or are revoked."),
 		},
 		HelpSynopsis:    roleHelpSynopsis,
 		HelpDescription: roleHelpDescription,
-	}
-}
-
-func (b *backend) roleWriteOperation() *framework.PathOperation {
-	return &framework.PathOperation{
-		Callback: b.writeRole,
-		Summary:  "Create or change a role. Fields that are not given keep their value.",
-		Responses: map[int][]framework.Response{
-			http.StatusOK:        {{Description: "Written, with warnings."}},
-			http.StatusNoContent: {{Description: http.StatusText(http.StatusNoContent)}},
-		},
-		ForwardPerformanceStandby:   true,
-		ForwardPerformanceSecondary: true,
 	}
 }
 
@@ -58,19 +33,12 @@ func (b *backend) roleWriteOperation() *framework.PathOperation {
 func (b *backend) pathRoles() *framework.Path {
 	return &framework.Path{
 		Pattern:      rolePrefix + "?$",
-		DisplayAttrs: &framework.DisplayAttributes{OperationPrefix: operationPrefix, OperationVerb: "list", OperationSuffix: "roles"},
+		DisplayAttrs: display("list", "roles"),
 		Operations: map[logical.Operation]framework.OperationHandler{
-			logical.ListOperation: &framework.PathOperation{
-				Callback: b.listRoles,
-				Summary:  "List the names of the roles.",
-				Responses: map[int][]framework.Response{http.StatusOK: {{
-					Description: http.StatusText(http.StatusOK),
-					Fields: map[string]*framework.FieldSchema{
-						"keys":     {Type: framework.TypeStringSlice, Description: "Names of the roles."},
-						"key_info": {Type: framework.TypeMap, Description: "By name: credential_type, and ttl and max_ttl in seconds."},
-					},
-				}}},
-			},
+			logical.ListOperation: operation(b.listRoles, "List the names of the roles.", map[string]*framework.FieldSchema{
+				"keys":     {Type: framework.TypeStringSlice, Description: "Names of the roles."},
+				"key_info": {Type: framework.TypeMap, Description: "By name: credential_type, and ttl and max_ttl in seconds."},
+			}),
 		},
 		HelpSynopsis:    "List the roles.",
 		HelpDescription: "Lists the names of all roles, with the credential type and the lifetimes of each in key_info.",

@@ -2,7 +2,6 @@ package backend
 
 import (
 	"context"
-	"net/http"
 	"slices"
 	"time"
 
@@ -21,32 +20,24 @@ const (
 )
 
 func (b *backend) pathTidy() *framework.Path {
-	list := func(what string) *framework.FieldSchema {
+	names := func(what string) *framework.FieldSchema {
 		return &framework.FieldSchema{Type: framework.TypeStringSlice, Description: what, Required: true}
 	}
+	tidy := operation(b.tidy, "Remove RAM users, roles and policies of this mount that no lease stands for.", map[string]*framework.FieldSchema{
+		"dry_run":  {Type: framework.TypeBool, Description: "Whether nothing was removed.", Required: true},
+		"users":    names("RAM users without a lease."),
+		"roles":    names("RAM roles without a lease."),
+		"policies": names("Custom policies that no lease uses."),
+		"failed":   names("What could not be removed, each with the reason."),
+	})
+	tidy.ForwardPerformanceStandby = true // leases and their index belong to a cluster
 	return &framework.Path{
 		Pattern:      "tidy",
-		DisplayAttrs: &framework.DisplayAttributes{OperationPrefix: operationPrefix, OperationVerb: "tidy"},
+		DisplayAttrs: display("tidy", ""),
 		Fields: map[string]*framework.FieldSchema{
 			"dry_run": {Type: framework.TypeBool, Description: "List what would be removed, and remove nothing. Default false."},
 		},
-		Operations: map[logical.Operation]framework.OperationHandler{
-			logical.UpdateOperation: &framework.PathOperation{
-				Callback: b.tidy,
-				Summary:  "Remove RAM users, roles and policies of this mount that no lease stands for.",
-				Responses: map[int][]framework.Response{http.StatusOK: {{
-					Description: http.StatusText(http.StatusOK),
-					Fields: map[string]*framework.FieldSchema{
-						"dry_run":  {Type: framework.TypeBool, Description: "Whether nothing was removed.", Required: true},
-						"users":    list("RAM users without a lease."),
-						"roles":    list("RAM roles without a lease."),
-						"policies": list("Custom policies that no lease uses."),
-						"failed":   list("What could not be removed, each with the reason."),
-					},
-				}}},
-				ForwardPerformanceStandby: true, // leases and their index belong to a cluster
-			},
-		},
+		Operations:   map[logical.Operation]framework.OperationHandler{logical.UpdateOperation: tidy},
 		HelpSynopsis: "Find and remove what is left behind in RAM.",
 		HelpDescription: `
 Nothing should be left behind, but leases can be removed by force ("vault lease

@@ -1,0 +1,48 @@
+package backend
+
+import (
+	"net/http"
+
+	"github.com/hashicorp/vault/sdk/framework"
+)
+
+// operationPrefix begins the operation names of generated clients, as it does
+// for the built-in engine.
+const operationPrefix = "ali-cloud"
+
+// display is how generated clients call what a path does.
+func display(verb, suffix string) *framework.DisplayAttributes {
+	return &framework.DisplayAttributes{OperationPrefix: operationPrefix, OperationVerb: verb, OperationSuffix: suffix}
+}
+
+// operation answers with fields.
+func operation(callback framework.OperationFunc, summary string, answer map[string]*framework.FieldSchema) *framework.PathOperation {
+	return &framework.PathOperation{
+		Callback: callback, Summary: summary,
+		Responses: map[int][]framework.Response{http.StatusOK: {{Description: http.StatusText(http.StatusOK), Fields: answer}}},
+	}
+}
+
+// change is an operation that answers nothing, or warnings. It runs where the
+// storage can be written.
+func change(callback framework.OperationFunc, summary string) *framework.PathOperation {
+	return forwarded(&framework.PathOperation{
+		Callback: callback, Summary: summary,
+		Responses: map[int][]framework.Response{
+			http.StatusOK:        {{Description: "Done, with warnings."}},
+			http.StatusNoContent: {{Description: http.StatusText(http.StatusNoContent)}},
+		},
+	})
+}
+
+// forwarded makes standbys and secondaries hand the operation to the primary.
+func forwarded(o *framework.PathOperation) *framework.PathOperation {
+	o.ForwardPerformanceStandby, o.ForwardPerformanceSecondary = true, true
+	return o
+}
+
+// named tells the operation from the others of its path.
+func named(o *framework.PathOperation, verb, suffix string) *framework.PathOperation {
+	o.DisplayAttrs = &framework.DisplayAttributes{OperationVerb: verb, OperationSuffix: suffix}
+	return o
+}
