@@ -52,9 +52,9 @@ func newCloud(client *http.Client, metadata *alicreds.Metadata, c *config, syste
 	sts := alicreds.STSOptions{
 		Endpoint: c.STSEndpoint, FallbackEndpoints: c.STSFallbackEndpoints, Region: c.Region, VPC: vpc, Client: api,
 	}
-	own, err := c.provider(c.credentialType(), sessionRequest{
+	own, err := c.provider(c.credentialType(), settings{sts: sts, system: system, metadata: metadata, ask: sessionRequest{
 		roleARN: c.RoleARN, name: c.RoleSessionName, policy: c.Policy, externalID: c.ExternalID, duration: c.RoleSessionExpiration,
-	}, metadata, sts, system)
+	}})
 	if err != nil {
 		return nil, err
 	}

@@ -13,6 +13,7 @@ import (
 type field[T any] struct {
 	name     string
 	schema   framework.FieldSchema
+	text     func(*T) *string             // where a text is kept
 	set      func(to *T, value any) error // of a write that gives the field; nil: it is not kept
 	get      func(of *T) any              // nil: it is never read back
 	answered framework.FieldType          // type in an answer, where that is another than in a request
@@ -26,7 +27,7 @@ type fields[T any] []field[T]
 // text is a field of white space trimmed text.
 func text[T any](name string, at func(*T) *string, description string) field[T] {
 	return field[T]{
-		name: name, schema: framework.FieldSchema{Type: framework.TypeString, Description: description},
+		name: name, schema: framework.FieldSchema{Type: framework.TypeString, Description: description}, text: at,
 		set: func(to *T, value any) error { *at(to) = strings.TrimSpace(value.(string)); return nil },
 		get: func(of *T) any { return *at(of) },
 	}

@@ -94,7 +94,7 @@ func (b *backend) assume(ctx context.Context, i issuance, ask sessionRequest) (a
 	if i.role.kind.name != typeOIDCRoleARN {
 		return i.cloud.AssumeRole(ctx, ask.assumeRole())
 	}
-	p, err := i.role.provider(typeOIDCRoleARN, ask, nil, i.cloud.STS(), b.System())
+	p, err := i.role.provider(typeOIDCRoleARN, settings{ask: ask, sts: i.cloud.STS(), system: b.System()})
 	if err != nil {
 		return alicreds.Credentials{}, err
 	}
@@ -105,7 +105,7 @@ func (b *backend) assume(ctx context.Context, i issuance, ask sessionRequest) (a
 // instance role, of a credentials URI, or those written to the role.
 func (b *backend) issueFromSource(ctx context.Context, i issuance) (*logical.Response, error) {
 	t := i.role.kind.name
-	p, err := i.role.provider(t, sessionRequest{}, b.metadata[i.role.DisableIMDSv1], i.cloud.STS(), b.System())
+	p, err := i.role.provider(t, settings{sts: i.cloud.STS(), system: b.System(), metadata: b.metadata[i.role.DisableIMDSv1]})
 	if err != nil {
 		return logical.ErrorResponse(ofSource(err)), nil
 	}

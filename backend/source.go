@@ -1,15 +1,13 @@
 package backend
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
-	"github.com/hashicorp/vault/sdk/helper/pluginutil"
-	"github.com/hashicorp/vault/sdk/logical"
 
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds"
 	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/ram"
@@ -96,42 +94,32 @@ func (s *source) matchKeys(before source, data *framework.FieldData) error {
 	return nil
 }
 
-// validate checks the fields that the type t needs.
+// validate checks the fields that the type needs.
 func (s *source) validate(t string) error {
-	values := map[string]string{
-		"access_key": s.AccessKey, "secret_key": s.SecretKey, "security_token": s.SecurityToken, "oidc_provider_arn": s.OIDCProviderARN,
-		"public_key_id": s.PublicKeyID, "private_key": s.PrivateKey, "credentials_uri": s.CredentialsURI, "bearer_token": s.BearerToken,
+	kind, known := sourceTypes()[t]
+	if !known {
+		return nil // said where the type is
 	}
-	required := func(names ...string) error {
-		for _, name := range names {
-			if values[name] == "" {
-				return fmt.Errorf("%s is required when credential_type is %s", name, t)
-			}
+	if kind.check != nil {
+		if err := kind.check(s); err != nil {
+			return err
 		}
-		return nil
 	}
-	switch t {
-	case typeAccessKey:
-		return required("access_key", "secret_key")
-	case typeSTS:
-		return required("access_key", "secret_key", "security_token")
-	case typeRAMRoleARN:
-		if s.SecretKey != "" || s.AccessKey != "" { // neither: the default chain is the source
-			return required("access_key", "secret_key")
+	for _, f := range sourceFields() {
+		if slices.Contains(kind.needs, f.name) && *f.text(s) == "" {
+			return fmt.Errorf("%s is required when credential_type is %s", f.name, t)
 		}
-	case typeOIDCRoleARN:
-		if s.OIDCTokenFilePath == "" && s.IdentityTokenAudience == "" {
-			return errors.New("oidc_token_file_path (or identity_token_audience, where Vault issues identity tokens) is required when credential_type is oidc_role_arn")
-		}
-		return required("oidc_provider_arn")
-	case typeRSAKeyPair:
-		return required("public_key_id", "private_key")
-	case typeCredentialsURI:
-		return required("credentials_uri")
-	case typeBearer:
-		return required("bearer_token")
 	}
 	return nil
+}
+
+// provider makes the provider of a config, or of a role's own source.
+func (s *source) provider(t string, in settings) (alicreds.Provider, error) {
+	kind, known := sourceTypes()[t]
+	if !known {
+		return nil, fmt.Errorf("credential_type %q is not known", t)
+	}
+	return kind.provider(s, in)
 }
 
 // sessionRequest is what STS is asked for, by a config or for a reader of a role.
@@ -151,55 +139,6 @@ func (r sessionRequest) assumeRole() alicreds.RAMRoleARNOptions {
 	}
 }
 
-// provider is the only place where a config, or the source of a role, becomes
-// an alicreds.Provider.
-func (s *source) provider(t string, ask sessionRequest, metadata *alicreds.Metadata, sts alicreds.STSOptions, system logical.SystemView) (alicreds.Provider, error) {
-	switch t {
-	case typeAccessKey:
-		return alicreds.NewAccessKey(s.AccessKey, s.SecretKey)
-	case typeSTS:
-		return alicreds.NewSTS(s.AccessKey, s.SecretKey, s.SecurityToken)
-	case typeRAMRoleARN:
-		inner := typeDefault
-		switch {
-		case s.SecurityToken != "":
-			inner = typeSTS
-		case s.AccessKey != "":
-			inner = typeAccessKey
-		}
-		keys, err := s.provider(inner, ask, metadata, sts, system)
-		if err != nil {
-			return nil, err
-		}
-		o := ask.assumeRole()
-		o.STSOptions = sts
-		return alicreds.NewRAMRoleARN(keys, o)
-	case typeOIDCRoleARN:
-		var token alicreds.TokenSource = alicreds.TokenFile(s.OIDCTokenFilePath)
-		if s.OIDCTokenFilePath == "" {
-			token = identityToken{system: system, audience: s.IdentityTokenAudience, ttl: s.IdentityTokenTTL}
-		}
-		return alicreds.NewOIDCRoleARN(localToken{token}, alicreds.OIDCRoleARNOptions{
-			OIDCProviderARN: s.OIDCProviderARN, RoleARN: ask.roleARN, RoleSessionName: ask.name, Policy: ask.policy,
-			SourceIdentity: ask.sourceIdentity, Duration: ask.duration, STSOptions: sts,
-		})
-	case typeECSRAMRole:
-		return alicreds.NewECSRAMRole(alicreds.ECSRAMRoleOptions{RoleName: s.ECSRoleName, DisableIMDSv1: s.DisableIMDSv1, Metadata: metadata})
-	case typeRSAKeyPair:
-		return alicreds.NewRSAKeyPair(s.PublicKeyID, s.PrivateKey, alicreds.RSAKeyPairOptions{Duration: ask.duration, STSOptions: sts})
-	case typeCredentialsURI:
-		return alicreds.NewCredentialsURI(s.CredentialsURI, alicreds.CredentialsURIOptions{RefuseMetadata: true})
-	case typeBearer:
-		return alicreds.NewBearer(s.BearerToken)
-	case typeDefault:
-		return alicreds.Default(alicreds.DefaultOptions{
-			STSOptions: sts, Getenv: surroundings, Metadata: metadata,
-			CLIProfile: alicreds.CLIProfileOptions{ReadOnly: true}, // a server does not change a person's files
-		})
-	}
-	return nil, fmt.Errorf("credential_type %q is not known", t)
-}
-
 // surroundings is the environment, with the names that Vault's built-in engine
 // reads where the usual ones are not set.
 func surroundings(name string) string {
@@ -215,36 +154,4 @@ func surroundings(name string) string {
 		return os.Getenv("ALICLOUD_ACCESS_KEY_STS_TOKEN")
 	}
 	return ""
-}
-
-// localToken marks the failures of a source: they are Vault's server's own.
-type localToken struct{ alicreds.TokenSource }
-
-func (t localToken) Token(ctx context.Context) (string, error) {
-	token, err := t.TokenSource.Token(ctx)
-	if err != nil && ctx.Err() == nil {
-		err = noToken{err}
-	}
-	return token, err
-}
-
-// noToken is the failure of a token file or of Vault's identity token. Repeating
-// the request would not mend it.
-type noToken struct{ error }
-
-func (e noToken) Unwrap() error { return e.error }
-
-// identityToken is Vault's own, for hosts that issue one.
-type identityToken struct {
-	system   logical.SystemView
-	audience string
-	ttl      time.Duration
-}
-
-func (t identityToken) Token(ctx context.Context) (string, error) {
-	token, err := t.system.GenerateIdentityToken(ctx, &pluginutil.IdentityTokenRequest{Audience: t.audience, TTL: t.ttl})
-	if err != nil {
-		return "", fmt.Errorf("this Vault server issues no identity token to plugins (%w): set oidc_token_file_path instead", err)
-	}
-	return token.Token.Token(), nil
 }

@@ -1,0 +1,109 @@
+package backend
+
+import (
+	"errors"
+
+	"github.com/hashicorp/vault/sdk/logical"
+
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds"
+)
+
+// sourceType is a line in the table of credential types: where credentials come
+// from, for a config or for a role with a source of its own.
+type sourceType struct {
+	needs    []string // fields
+	check    func(*source) error
+	provider func(*source, settings) (alicreds.Provider, error)
+}
+
+// settings are what a provider needs beside its source.
+type settings struct {
+	ask      sessionRequest
+	sts      alicreds.STSOptions
+	system   logical.SystemView
+	metadata *alicreds.Metadata // of ecs_ram_role and default; nil: one of the provider's own
+}
+
+// sourceTypes is the table. A new type is a line here, and its provider in alicreds.
+func sourceTypes() map[string]sourceType {
+	return map[string]sourceType{
+		typeAccessKey: {
+			needs: []string{"access_key", "secret_key"},
+			provider: func(s *source, _ settings) (alicreds.Provider, error) {
+				return alicreds.NewAccessKey(s.AccessKey, s.SecretKey)
+			},
+		},
+		typeSTS: {
+			needs: []string{"access_key", "secret_key", "security_token"},
+			provider: func(s *source, _ settings) (alicreds.Provider, error) {
+				return alicreds.NewSTS(s.AccessKey, s.SecretKey, s.SecurityToken)
+			},
+		},
+		typeRAMRoleARN: {provider: assumingProvider},
+		typeOIDCRoleARN: {
+			needs: []string{"oidc_provider_arn"}, check: (*source).checkToken, provider: oidcProvider,
+		},
+		typeECSRAMRole: {provider: func(s *source, in settings) (alicreds.Provider, error) {
+			return alicreds.NewECSRAMRole(alicreds.ECSRAMRoleOptions{RoleName: s.ECSRoleName, DisableIMDSv1: s.DisableIMDSv1, Metadata: in.metadata})
+		}},
+		typeRSAKeyPair: {
+			needs: []string{"public_key_id", "private_key"},
+			provider: func(s *source, in settings) (alicreds.Provider, error) {
+				return alicreds.NewRSAKeyPair(s.PublicKeyID, s.PrivateKey, alicreds.RSAKeyPairOptions{Duration: in.ask.duration, STSOptions: in.sts})
+			},
+		},
+		typeCredentialsURI: {
+			needs: []string{"credentials_uri"},
+			provider: func(s *source, _ settings) (alicreds.Provider, error) {
+				return alicreds.NewCredentialsURI(s.CredentialsURI, alicreds.CredentialsURIOptions{RefuseMetadata: true})
+			},
+		},
+		typeBearer: {
+			needs:    []string{"bearer_token"},
+			provider: func(s *source, _ settings) (alicreds.Provider, error) { return alicreds.NewBearer(s.BearerToken) },
+		},
+		typeDefault: {provider: func(_ *source, in settings) (alicreds.Provider, error) {
+			return alicreds.Default(alicreds.DefaultOptions{
+				STSOptions: in.sts, Getenv: surroundings, Metadata: in.metadata,
+				CLIProfile: alicreds.CLIProfileOptions{ReadOnly: true}, // a server does not change a person's files
+			})
+		}},
+	}
+}
+
+// assumingProvider assumes a role with the keys of the source, or with those of
+// the default chain where it has none.
+func assumingProvider(s *source, in settings) (alicreds.Provider, error) {
+	inner := typeDefault
+	switch {
+	case s.SecurityToken != "":
+		inner = typeSTS
+	case s.AccessKey != "":
+		inner = typeAccessKey
+	}
+	keys, err := s.provider(inner, in)
+	if err != nil {
+		return nil, err
+	}
+	o := in.ask.assumeRole()
+	o.STSOptions = in.sts
+	return alicreds.NewRAMRoleARN(keys, o)
+}
+
+func oidcProvider(s *source, in settings) (alicreds.Provider, error) {
+	var token alicreds.TokenSource = alicreds.TokenFile(s.OIDCTokenFilePath)
+	if s.OIDCTokenFilePath == "" {
+		token = identityToken{system: in.system, audience: s.IdentityTokenAudience, ttl: s.IdentityTokenTTL}
+	}
+	return alicreds.NewOIDCRoleARN(localToken{token}, alicreds.OIDCRoleARNOptions{
+		OIDCProviderARN: s.OIDCProviderARN, RoleARN: in.ask.roleARN, RoleSessionName: in.ask.name, Policy: in.ask.policy,
+		SourceIdentity: in.ask.sourceIdentity, Duration: in.ask.duration, STSOptions: in.sts,
+	})
+}
+
+func (s *source) checkToken() error {
+	if s.OIDCTokenFilePath == "" && s.IdentityTokenAudience == "" {
+		return errors.New("oidc_token_file_path (or identity_token_audience, where Vault issues identity tokens) is required when credential_type is oidc_role_arn")
+	}
+	return nil
+}
