@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds"
@@ -229,9 +228,4 @@ func warned(resp *logical.Response, warnings []string) *logical.Response {
 		resp.AddWarning(w)
 	}
 	return resp
-}
-
-// noContent is the response schema of operations that answer 204.
-func noContent() map[int][]framework.Response {
-	return map[int][]framework.Response{204: {{Description: "No Content"}}}
 }
