@@ -3,6 +3,8 @@ package backend
 import (
 	"context"
 	"fmt"
+	"io"
+	"net/http"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -11,6 +13,7 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alisim"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/ram"
 )
 
 func (m *mount) config() map[string]any {
@@ -269,5 +272,140 @@ func TestConfigDeletedDuringARotation(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// unseenByRAM is a cloud where RAM does not know a key for a while that STS takes.
+type unseenByRAM struct {
+	http.RoundTripper
+	key   string // the one that is known
+	until time.Time
+}
+
+func (u unseenByRAM) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Header.Get("X-Acs-Action") != "ListAccessKeys" || strings.Contains(r.Header.Get("Authorization"), "Credential="+u.key+",") || time.Now().After(u.until) {
+		return u.RoundTripper.RoundTrip(r)
+	}
+	return &http.Response{StatusCode: http.StatusNotFound, Header: http.Header{"Content-Type": {"application/json"}, "X-Acs-Request-Id": {"1"}}, Request: r,
+		Body: io.NopCloser(strings.NewReader(`{"Code":"InvalidAccessKeyId.NotFound","Message":"Specified access key is not found.","RequestId":"1"}`))}, nil
+}
+
+// A new key takes the place of the old one when RAM knows it, not only STS.
+func TestRotateRootWaitsForRAM(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := newTimedMount(t, alisim.DefaultSettings(), alisim.DefaultSeed())
+		began := time.Now()
+		m.http = &http.Client{Transport: unseenByRAM{m.sim.Transport(), alisim.DefaultAccessKeyID, began.Add(10 * time.Second)}}
+		m.resetCloud()
+		key := m.must(logical.UpdateOperation, "config/rotate-root", nil).Data["access_key"]
+		if key == alisim.DefaultAccessKeyID {
+			t.Error("not rotated")
+		}
+		if took := time.Since(began); took < 10*time.Second {
+			t.Errorf("rotated after %v, when RAM did not know the key", took)
+		}
+	})
+}
+
+// The mount works as a role of another account, where a user has the name of the
+// one whose key is in config. That is another user.
+func TestRotateRootLeavesANamesake(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		seed := seedWith(alisim.User{
+			Name: "sub", Policies: []string{"AliyunSTSAssumeRoleAccess"}, AccessKeys: []alisim.AccessKey{{ID: "LTAI5tSUB", Secret: "s"}},
+		})
+		seed.Accounts = append(seed.Accounts, alisim.Account{
+			ID:    "6543210987654321",
+			Users: []alisim.User{{Name: "sub"}},
+			Roles: []alisim.Role{{Name: "vault", TrustPolicy: alisim.TrustAccount(alisim.DefaultAccountID), Policies: []string{"AdministratorAccess"}}},
+		})
+		m := newTimedMount(t, alisim.DefaultSettings(), seed)
+		m.must(logical.UpdateOperation, "config", map[string]any{
+			"credential_type": "ram_role_arn", "role_arn": "acs:ram::6543210987654321:role/vault", "access_key": "LTAI5tSUB", "secret_key": "s",
+		})
+		m.sim.ClearJournal()
+		m.refused(logical.UpdateOperation, "config/rotate-root", nil, "NoPermission")
+		for _, c := range m.sim.Journal() {
+			if c.Params["UserName"] != "" {
+				t.Errorf("%s of the namesake", c.Action)
+			}
+		}
+	})
+}
+
+// A CreateAccessKey without an answer has made no key, the next one is made by
+// hand and written to config: it is none that the rotation has left.
+func TestStrayRemovalSparesTheKeyInConfig(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := newTimedMount(t, alisim.DefaultSettings(), alisim.DefaultSeed())
+		m.fault(alisim.Fault{Kind: alisim.FaultError500, Action: "CreateAccessKey"})
+		if _, err := m.request(logical.UpdateOperation, "config/rotate-root", nil); err == nil {
+			t.Error("an answer that says nothing was taken for one")
+		}
+		m.sim.ClearFaults()
+		cloud, err := m.cloud(t.Context(), m.storage)
+		if err != nil {
+			t.Fatal(err)
+		}
+		made, err := ram.Keys{Call: cloud.Call}.Create(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.must(logical.UpdateOperation, "config", map[string]any{"access_key": made.ID, "secret_key": made.Secret})
+		m.minutes(5)
+		if got := m.keysOf("vault"); !strings.Contains(got, made.ID+" Active") {
+			t.Errorf("RAM holds %s, config has %s", got, made.ID)
+		}
+		m.must(logical.ReadOperation, "config/caller-identity", nil)
+	})
+}
+
+// behindAWire is a storage where each operation takes a moment.
+type behindAWire struct{ logical.Storage }
+
+func (s behindAWire) Get(ctx context.Context, key string) (*logical.StorageEntry, error) {
+	entry, err := s.Storage.Get(ctx, key)
+	time.Sleep(time.Millisecond)
+	return entry, err
+}
+
+func (s behindAWire) Put(ctx context.Context, e *logical.StorageEntry) error {
+	time.Sleep(time.Millisecond)
+	return s.Storage.Put(ctx, e)
+}
+
+// Rotations and writes of config change it one at a time: the key that is made
+// is stored, and what is written meanwhile stays.
+func TestConfigIsWrittenByOneAtATime(t *testing.T) {
+	t.Parallel()
+	m := newMount(t)
+	m.storage = behindAWire{m.storage}
+	rotated, written := make(chan struct{}), make(chan int)
+	go func() {
+		n := 0
+		defer func() { written <- n }()
+		for ; ; n++ {
+			select {
+			case <-rotated:
+				return
+			default:
+			}
+			resp, err := m.HandleRequest(context.Background(), &logical.Request{
+				Operation: logical.UpdateOperation, Path: "config", Storage: m.storage, Data: map[string]any{"external_id": fmt.Sprintf("id-%d", n)},
+			})
+			if err != nil || resp.IsError() {
+				t.Errorf("%v %v", resp, err)
+			}
+		}
+	}()
+	key := m.must(logical.UpdateOperation, "config/rotate-root", nil).Data["access_key"]
+	close(rotated)
+	last := fmt.Sprintf("id-%d", <-written-1)
+	c, err := load[config](t.Context(), m.storage, configKey)
+	if err != nil || c.AccessKey != key || key == alisim.DefaultAccessKeyID || c.ExternalID != last {
+		t.Errorf("config has the key %s and the external id %s, want %s and %s (%v)", c.AccessKey, c.ExternalID, key, last, err)
 	}
 }

@@ -256,3 +256,75 @@ func TestStaticRoleWhenTheAccountChanges(t *testing.T) {
 		}
 	})
 }
+
+// A key that was the role's and is now in config is not disabled and not deleted.
+func TestStaticRoleSparesTheKeyInConfig(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		rotations int // before the key is written to config
+		phase     string
+		end       func(m *mount)
+	}{
+		"old key, in its grace period": {1, "overlapping", func(m *mount) { m.minutes(3 * 60) }},
+		"old key, disabled":            {1, "deleting", func(m *mount) { m.minutes(3 * 60) }},
+		"current key, by remove_key": {0, "idle", func(m *mount) {
+			m.refused(logical.DeleteOperation, "static-role/app", map[string]any{"remove_key": true}, "is the one in config")
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := newTimedMount(t, alisim.DefaultSettings(), seedWith(alisim.User{Name: "app", Policies: []string{"AdministratorAccess"}}))
+				m.must(logical.UpdateOperation, "static-role/app", map[string]any{"username": "app", "rotation_period": "24h", "grace_period": "30m"})
+				key := m.staticCred("app").Data
+				if test.rotations > 0 {
+					m.must(logical.UpdateOperation, "rotate-role/app", nil)
+				}
+				if test.phase == "deleting" {
+					m.minutes(31)
+					if err := m.callAs(adminKey, "UpdateAccessKey", map[string]string{ // somebody needs it
+						"UserName": "app", "UserAccessKeyId": key["access_key"].(string), "Status": "Active",
+					}); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if phase := m.must(logical.ReadOperation, "static-role/app", nil).Data["rotation_state"]; phase != test.phase {
+					t.Fatalf("the rotation is %v", phase)
+				}
+				m.must(logical.UpdateOperation, "config", map[string]any{"access_key": key["access_key"], "secret_key": key["secret_key"]})
+				test.end(m)
+				if got := m.keysOf("app"); !strings.Contains(got, key["access_key"].(string)+" Active") {
+					t.Errorf("RAM holds %s, config has %s", got, key["access_key"])
+				}
+				m.must(logical.ReadOperation, "config/caller-identity", nil)
+			})
+		})
+	}
+}
+
+// What another node writes of a static role counts here too: its times, and that
+// its user is taken.
+func TestStaticRoleOfAnotherNode(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := newTimedMount(t, alisim.DefaultSettings(), seedWith(alisim.User{Name: "app"}, alisim.User{Name: "gone"}))
+		m.must(logical.UpdateOperation, "static-role/app", map[string]any{"username": "app", "rotation_period": "720h"})
+		m.must(logical.UpdateOperation, "static-role/gone", map[string]any{"username": "gone", "rotation_period": "720h"})
+		m.minutes(1)
+		key := m.staticCred("app").Data["access_key"]
+		here, client := m.backend, m.http
+		m.backend = m.start(m.storage) // the other node
+		m.http = client
+		m.must(logical.UpdateOperation, "static-role/app", map[string]any{"rotation_period": "1h"})
+		m.must(logical.DeleteOperation, "static-role/gone", nil)
+		m.backend = here
+		for _, name := range []string{"app", "gone"} {
+			m.InvalidateKey(t.Context(), "static-role/"+name)
+		}
+		m.minutes(61)
+		if m.staticCred("app").Data["access_key"] == key {
+			t.Error("not rotated by the period that the other node has written")
+		}
+		m.refused(logical.UpdateOperation, "static-role/again", map[string]any{"username": "app", "rotation_period": "1h"}, "belongs to static-role/app already")
+		m.must(logical.UpdateOperation, "static-role/again", map[string]any{"username": "gone", "rotation_period": "1h", "access_key": strings.TrimSuffix(m.keysOf("gone"), " Active")})
+	})
+}

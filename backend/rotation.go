@@ -46,7 +46,7 @@ type rotatedKeys struct {
 
 func (k rotatedKeys) Key(name string) rotation.Key {
 	if name == configKey {
-		return rootKey{k.b, k.s}
+		return rootKey(k)
 	}
 	return staticKey{k.b, k.s, name[len(staticRolePrefix):]}
 }
@@ -55,9 +55,12 @@ func (k rotatedKeys) Key(name string) rotation.Key {
 // queue, and at static roles where the queue does not know them.
 func (k rotatedKeys) Refresh(ctx context.Context) error {
 	if err := k.b.loadStaticRoles(ctx, k.s); err != nil {
+		if ctx.Err() == nil {
+			k.b.Logger().Warn("reading the static roles failed; their rotation waits", "error", err)
+		}
 		return err
 	}
-	due, err := rootKey{k.b, k.s}.due(ctx)
+	due, err := rootKey(k).due(ctx)
 	if err != nil {
 		due = time.Now() // and the turn says why
 	}

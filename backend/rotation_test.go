@@ -1,6 +1,10 @@
 package backend
 
 import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -60,6 +64,210 @@ func TestSchedulesWithAWindow(t *testing.T) {
 		m.minutes(1)
 		if m.staticCred("app").Data["access_key"] == key {
 			t.Error("within its window and not rotated")
+		}
+	})
+}
+
+// created counts the keys that were made for a user.
+func (m *mount) created(user string) (n int) {
+	for _, c := range m.sim.Journal() {
+		if c.Action == "CreateAccessKey" && c.Applied && (c.Params["UserName"] == user || c.Params["UserName"] == "" && user == "vault") {
+			n++
+		}
+	}
+	return n
+}
+
+// A request and a round that come at the same time make one key, whichever is
+// first.
+func TestRequestAndRoundShareNoKey(t *testing.T) {
+	t.Parallel()
+	for name, lead := range map[string]time.Duration{"the round is first": -300 * time.Millisecond, "the request is first": 300 * time.Millisecond} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := newTimedMount(t, alisim.DefaultSettings(), seedWith(alisim.User{Name: "app"}))
+				m.must(logical.UpdateOperation, "static-role/app", map[string]any{"username": "app", "rotation_period": "1h"})
+				first := m.created("app")
+				time.Sleep(time.Hour)
+				m.sim.SetLatency(500 * time.Millisecond)
+				go func() {
+					time.Sleep(max(lead, 0))
+					_, _ = m.HandleRequest(context.Background(), &logical.Request{
+						Operation: logical.RollbackOperation, Storage: m.storage, Data: map[string]any{"immediate": true},
+					})
+				}()
+				time.Sleep(max(-lead, 0))
+				_, _ = m.request(logical.UpdateOperation, "rotate-role/app", nil) // refused where the round has rotated
+				m.minutes(1)
+				if made := m.created("app") - first; made != 1 {
+					t.Errorf("%d keys were made", made)
+				}
+			})
+		})
+	}
+}
+
+// A rotation goes on to a key that is stored, though its client has gone.
+func TestRequestedRotationOutlivesItsClient(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := newTimedMount(t, alisim.DefaultSettings(), alisim.DefaultSeed())
+		m.sim.SetLatency(time.Second)
+		impatient, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
+		defer cancel()
+		_, _ = m.HandleRequest(impatient, &logical.Request{Operation: logical.UpdateOperation, Path: "config/rotate-root", Storage: m.storage})
+		if read := m.config(); read["rotation_state"] != "overlapping" || read["access_key"] == alisim.DefaultAccessKeyID {
+			t.Errorf("config %v", read)
+		}
+	})
+}
+
+// For as long as RAM says that it is asked too often, it is asked ever less often.
+func TestThrottledRotationsPauseLonger(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := newTimedMount(t, alisim.DefaultSettings(), seedWith(alisim.User{Name: "app"}))
+		m.must(logical.UpdateOperation, "static-role/app", map[string]any{"username": "app", "rotation_period": "1h"})
+		time.Sleep(time.Hour)
+		m.sim.ClearJournal()
+		m.fault(alisim.Fault{Kind: alisim.FaultThrottle, Action: "ListAccessKeys"})
+		m.minutes(6)
+		var asked []time.Time
+		for _, c := range m.sim.Journal() {
+			if c.Action == "ListAccessKeys" {
+				asked = append(asked, c.Time)
+			}
+		}
+		if len(asked) < 6 {
+			t.Fatalf("asked at %v", asked)
+		}
+		for n, want := range []time.Duration{5 * time.Second, 10 * time.Second, 20 * time.Second, 40 * time.Second, time.Minute} {
+			// A round that has ended adds the wait for the next tick.
+			if gap := asked[n+1].Sub(asked[n]); gap < want || gap > want+time.Minute {
+				t.Errorf("pause %d took %v, want %v", n+1, gap, want)
+			}
+		}
+		m.sim.ClearFaults()
+		m.minutes(2)
+		m.fault(alisim.Fault{Kind: alisim.FaultThrottle, Action: "ListAccessKeys"})
+		time.Sleep(time.Hour)
+		m.sim.ClearJournal()
+		m.minutes(1)
+		if calls := m.sim.Journal(); len(calls) < 3 || calls[1].Time.Sub(calls[0].Time) > 6*time.Second {
+			t.Errorf("after a success the first pause is not the shortest: %d calls", len(calls))
+		}
+	})
+}
+
+// When the mount goes, or the node is sealed, nothing more is asked of the cloud.
+func TestUnmountEndsRotations(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := newTimedMount(t, slow(), seedWith(alisim.User{Name: "app"}))
+		m.must(logical.UpdateOperation, "static-role/app", map[string]any{"username": "app", "rotation_period": "1h"})
+		time.Sleep(time.Hour)
+		if _, err := m.rollBack(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Second)
+		if state := m.must(logical.ReadOperation, "static-role/app", nil).Data["rotation_state"]; state != "probing" {
+			t.Fatalf("the rotation is %v", state)
+		}
+		m.Cleanup(t.Context())
+		before := len(m.sim.Journal())
+		if _, err := m.rollBack(); err != nil { // of a host that ticks once more
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Minute)
+		if n := len(m.sim.Journal()) - before; n != 0 {
+			t.Errorf("%d calls after the mount has gone", n)
+		}
+	})
+}
+
+// F4.15: the retries of the root key wait as long as those of a static role.
+func TestRetriesWaitLonger(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := newTimedMount(t, alisim.DefaultSettings(), alisim.DefaultSeed())
+		m.must(logical.UpdateOperation, "config", map[string]any{"rotation_period": "1h"})
+		m.fault(alisim.Fault{Kind: alisim.FaultRefuse, Action: "CreateAccessKey", Code: "NoPermission", Status: http.StatusForbidden})
+		time.Sleep(time.Hour)
+		m.sim.ClearJournal()
+		m.minutes(6 * 60)
+		attempts := 0
+		for _, c := range m.sim.Journal() {
+			if c.Action == "CreateAccessKey" {
+				attempts++
+			}
+		}
+		if attempts < 8 || attempts > 2*12 { // after 1, 2, 4 ... 60 minutes; by the user, then by the mount
+			t.Errorf("%d attempts in six hours", attempts)
+		}
+	})
+}
+
+// fullStorage takes no write of one key that says so.
+type fullStorage struct {
+	logical.Storage
+	refuses func(*logical.StorageEntry) bool
+}
+
+func (s fullStorage) Put(ctx context.Context, e *logical.StorageEntry) error {
+	if s.refuses(e) {
+		return errors.New("no space is left")
+	}
+	return s.Storage.Put(ctx, e)
+}
+
+// A new key that cannot be stored is deleted at once, and not by a later round.
+func TestKeyThatCannotBeStoredIsDeleted(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := newTimedMount(t, alisim.DefaultSettings(), alisim.DefaultSeed())
+		m.storage = fullStorage{m.storage, func(e *logical.StorageEntry) bool { return strings.Contains(string(e.Value), `"pending"`) }}
+		if resp, err := m.request(logical.UpdateOperation, "config/rotate-root", nil); err == nil {
+			t.Errorf("answer %v", resp)
+		}
+		if got := m.keysOf("vault"); m.created("vault") != 1 || got != alisim.DefaultAccessKeyID+" Active" {
+			t.Errorf("%d keys were made, RAM holds %s", m.created("vault"), got)
+		}
+	})
+}
+
+// What holds a secret is seal-wrapped.
+func TestStoredSecretsAreSealWrapped(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := newTimedMount(t, alisim.DefaultSettings(), seedWith(alisim.User{Name: "app"}))
+		m.must(logical.UpdateOperation, "static-role/app", map[string]any{"username": "app", "rotation_period": "1h"})
+		m.must(logical.UpdateOperation, "role/keys", map[string]any{"credential_type": "access_key", "access_key": "LTAI5tSTORED", "secret_key": "stored"})
+		secret := 0
+		for _, prefix := range []string{"", rolePrefix, staticRolePrefix} {
+			names, err := m.storage.List(t.Context(), prefix)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, name := range names {
+				entry, err := m.storage.Get(t.Context(), prefix+name)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if entry == nil || !strings.Contains(string(entry.Value), `"secret_key":"`) {
+					continue
+				}
+				secret++
+				wrapped := false
+				for _, path := range m.SpecialPaths().SealWrapStorage {
+					wrapped = wrapped || path == entry.Key || strings.HasSuffix(path, "/") && strings.HasPrefix(entry.Key, path)
+				}
+				if !wrapped {
+					t.Errorf("%s is not seal-wrapped", entry.Key)
+				}
+			}
+		}
+		if secret != 3 {
+			t.Errorf("%d entries hold a secret, want that of config, of the role and of the static role", secret)
 		}
 	})
 }

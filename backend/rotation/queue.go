@@ -2,7 +2,6 @@ package rotation
 
 import (
 	"context"
-	"slices"
 	"sync"
 	"time"
 )
@@ -85,50 +84,53 @@ func (q *Queue) move(name string, due time.Time) {
 	}
 }
 
-// ready returns the names of the keys that are due, the longest overdue first,
-// or else when to look again, zero for never.
-func (q *Queue) ready() (names []string, next time.Time) {
+// takeDue takes the key that is longest overdue, of those that nobody works on.
+// Where there is none, name is "", and again is when to look again, zero for never.
+func (q *Queue) takeDue() (name string, release func(), again time.Time) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	now := time.Now()
 	if now.Before(q.pausedTo) {
-		return nil, q.pausedTo
+		return "", nil, q.pausedTo
 	}
-	for name, at := range q.due {
-		if at.After(now) {
-			next = earliest(next, at)
-		} else if !at.IsZero() {
-			names = append(names, name)
+	for other, at := range q.due {
+		switch {
+		case at.IsZero():
+		case at.After(now):
+			again = earliest(again, at)
+		case q.held[other] != nil:
+			again = earliest(again, now.Add(firstPause))
+		case name == "" || at.Before(q.due[name]):
+			name = other
 		}
 	}
-	slices.SortFunc(names, func(a, b string) int { return q.due[a].Compare(q.due[b]) })
-	return names, next
+	if name == "" {
+		return "", nil, again
+	}
+	return name, q.hold(name), time.Time{}
 }
 
 // Take waits until nobody works on the key, and then keeps everybody else from
 // it until release is called.
 func (q *Queue) Take(ctx context.Context, name string) (release func(), err error) {
 	for {
-		release, busy := q.tryTake(name)
-		if busy == nil {
-			return release, nil
+		q.mu.Lock()
+		held := q.held[name]
+		if held == nil {
+			defer q.mu.Unlock()
+			return q.hold(name), nil
 		}
+		q.mu.Unlock()
 		select {
-		case <-busy:
+		case <-held:
 		case <-ctx.Done():
 			return nil, Refuse("a rotation of %s is under way: try again in a minute", name)
 		}
 	}
 }
 
-// tryTake is Take without the wait. Where somebody works on the key it returns
-// what is closed when that is over.
-func (q *Queue) tryTake(name string) (release func(), busy <-chan struct{}) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if busy := q.held[name]; busy != nil {
-		return nil, busy
-	}
+// hold is called with q.mu held.
+func (q *Queue) hold(name string) (release func()) {
 	over := make(chan struct{})
 	q.held[name] = over
 	return func() {
@@ -136,7 +138,7 @@ func (q *Queue) tryTake(name string) (release func(), busy <-chan struct{}) {
 		defer q.mu.Unlock()
 		delete(q.held, name)
 		close(over)
-	}, nil
+	}
 }
 
 // throttled makes all rounds pause, longer each time.
@@ -157,10 +159,4 @@ func (q *Queue) notThrottled() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.pause = 0
-}
-
-func (q *Queue) paused() bool {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return time.Now().Before(q.pausedTo)
 }

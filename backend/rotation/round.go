@@ -22,7 +22,8 @@ const (
 
 // Source is where a round finds the keys.
 type Source interface {
-	// Refresh puts into the queue what it may not know of storage.
+	// Refresh puts into the queue what it may not know of storage. An error ends
+	// the round.
 	Refresh(ctx context.Context) error
 	// Key is the key of a name in the queue.
 	Key(name string) Key
@@ -50,58 +51,32 @@ func (q *Queue) Begin(s Source) {
 // nothing after roundTime. The keys that are not reached are still due then.
 func (q *Queue) round(ctx context.Context, s Source) {
 	end := time.Now().Add(roundTime)
-	if err := s.Refresh(ctx); err != nil {
-		if ctx.Err() == nil {
-			q.Log.Warn("reading the static roles failed; their rotation waits", "error", err)
-		}
+	if s.Refresh(ctx) != nil {
 		return
 	}
+	var all sync.WaitGroup
+	for range workers {
+		all.Go(func() { q.work(ctx, s, end) })
+	}
+	all.Wait()
+}
+
+// work takes one key after the other.
+func (q *Queue) work(ctx context.Context, s Source, end time.Time) {
 	for ctx.Err() == nil && time.Now().Before(end) {
-		names, next := q.ready()
-		if len(names) > 0 {
-			q.work(ctx, s, names, end)
-			continue
-		}
-		if next.IsZero() || !next.Before(end) || ram.Pause(ctx, time.Until(next)) != nil {
+		name, release, again := q.takeDue()
+		switch {
+		case name != "":
+			q.move(name, q.turn(ctx, s.Key(name)))
+			release()
+		case again.IsZero() || !again.Before(end) || ram.Pause(ctx, time.Until(again)) != nil:
 			return
 		}
 	}
 }
 
-// work takes a turn on each of the keys, a few at a time.
-func (q *Queue) work(ctx context.Context, s Source, names []string, end time.Time) {
-	todo := make(chan string)
-	var all sync.WaitGroup
-	for range min(workers, len(names)) {
-		all.Go(func() {
-			for name := range todo {
-				q.turn(ctx, s.Key(name))
-			}
-		})
-	}
-	for _, name := range names {
-		if ctx.Err() != nil || time.Now().After(end) || q.paused() {
-			break
-		}
-		todo <- name
-	}
-	close(todo)
-	all.Wait()
-}
-
-// turn takes one key as far as it gets, unless a request works on it.
-func (q *Queue) turn(ctx context.Context, k Key) {
-	release, busy := q.tryTake(k.Name())
-	if busy != nil {
-		q.move(k.Name(), time.Now().Add(firstPause))
-		return
-	}
-	defer release()
-	q.move(k.Name(), q.advance(ctx, k))
-}
-
-// advance returns when the next turn of the key is.
-func (q *Queue) advance(ctx context.Context, k Key) time.Time {
+// turn takes one key as far as it gets, and returns when its next turn is.
+func (q *Queue) turn(ctx context.Context, k Key) time.Time {
 	limited, cancel := context.WithTimeout(ctx, turnTime)
 	defer cancel()
 	next, switched, err := advance(limited, k, Demand{})
