@@ -20,13 +20,6 @@ func TestNamedPipes(t *testing.T) {
 	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	// Somebody who writes nothing, so that a pipe that is opened is an error
-	// below and not a test that waits for ever.
-	writer, err := os.OpenFile(pipe, os.O_RDWR, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	time.AfterFunc(5*time.Second, func() { writer.Close() })
 	for name, read := range map[string]func() error{
 		"OIDC token": func() error {
 			_, err := alicreds.TokenFile(pipe).Token(t.Context())
@@ -47,6 +40,14 @@ func TestNamedPipes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			// Somebody who writes nothing and leaves: a pipe that is opened all
+			// the same fails this test and does not stop it.
+			writer, err := os.OpenFile(pipe, os.O_RDWR, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer time.AfterFunc(2*time.Second, func() { writer.Close() }).Stop()
+			defer writer.Close()
 			wantError(t, read(), pipe, "is not a regular file")
 		})
 	}

@@ -43,6 +43,7 @@ func TestFallbacks(t *testing.T) {
 		"the first fails to serve":          {hosts: hosts{"a": status(500, ``), "b": ok}, repeatable: true, asked: "a a", failed: true},
 		"the first is unavailable":          {hosts: hosts{"a": status(503, `{"Code":"ServiceUnavailable"}`), "b": ok}, repeatable: true, asked: "a a", failed: true},
 		"throttled calls stay where it was": {hosts: hosts{"a": status(429, ``), "b": ok}, asked: "a a", failed: true},
+		"a server error stays there, too":   {hosts: hosts{"a": dropped, "b": status(500, ``)}, repeatable: true, asked: "a b b", failed: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
