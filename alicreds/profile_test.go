@@ -187,6 +187,25 @@ func TestProfileRegion(t *testing.T) {
 	}
 }
 
+// TestProfileProxy: a section's proxy and timeouts count, unless the program
+// brings a client of its own.
+func TestProfileProxy(t *testing.T) {
+	t.Parallel()
+	proxy := newDesk(t, answers(200, sessionJSON()))
+	path := file(t, "[default]\ntype=ram_role_arn\naccess_key_id=i\naccess_key_secret=s\nrole_arn="+roleARN+
+		"\nsts_endpoint=http://127.0.0.1:1\nproxy="+proxy.URL)
+	get(t, profile(t, alicreds.ProfileOptions{Path: path}))
+	if host := proxy.only(t).Host; host != "127.0.0.1:1" {
+		t.Errorf("the proxy was asked for %s", host)
+	}
+	hosts := &hostRecorder{}
+	own := alicreds.ProfileOptions{Path: path, STSOptions: alicreds.STSOptions{Client: recording(t, hosts)}}
+	if _, err := profile(t, own).Retrieve(t.Context()); err == nil || len(hosts.seen) != 1 {
+		t.Errorf("the program's client was asked for %v (%v)", hosts.seen, err)
+	}
+	proxy.only(t)
+}
+
 func TestProfileChoice(t *testing.T) {
 	t.Parallel()
 	path := file(t, "[default]\ntype=access_key\naccess_key_id=of default\naccess_key_secret=s\n[one]\ntype=access_key\naccess_key_id=of one\naccess_key_secret=s\n")

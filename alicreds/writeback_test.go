@@ -204,6 +204,19 @@ func TestWriteBackReadOnly(t *testing.T) {
 		t.Errorf("called %s", d.paths())
 	}
 	onlyFiles(t, filepath.Dir(path), "file")
+
+	// What is kept in memory belongs to a login that has been replaced.
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(strings.Replace(string(text), `"oauth_access_token":"a"`, `"oauth_access_token":"b"`, 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	get(t, p)
+	if d.paths() != "exchange exchange" || d.requests[1].Header.Get("Authorization") != "Bearer b" {
+		t.Errorf("called %s", d.paths())
+	}
 }
 
 // client sends every request to the desk, whatever its host.

@@ -149,16 +149,14 @@ func (q *queue) grant() {
 	}
 }
 
-// refuse slows the action down. Refusals within a second, of calls that were
-// sent together, count as one. The pause holds back all of the action's calls.
+// refuse slows the action down, to the same rate for all refusals of calls that
+// were sent together. The pause holds back all of the action's calls.
 func (q *queue) refuse(refusal *Error, pause time.Duration) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	now := time.Now()
 	q.turnSecond(now)
-	if q.open() || now.Sub(q.refused) > rateWindow {
-		q.setRate(now, rate.Limit(max(slowest, backOffShare*float64(max(q.granted, q.before)))))
-	}
+	q.setRate(now, rate.Limit(max(slowest, backOffShare*float64(max(q.granted, q.before)))))
 	q.refusal, q.refused = refusal, now
 	if until := now.Add(pause); until.After(q.resume) {
 		q.resume = until

@@ -206,6 +206,8 @@ func TestQueueRate(t *testing.T) {
 		"fifty per second": {50, 0, 10, 90 * time.Millisecond, 210 * time.Millisecond},
 		// 4 calls at 10 per second, and soon faster
 		"none": {0, 0, 5, 200 * time.Millisecond, 410 * time.Millisecond},
+		// 10 t + 5/2 t² calls in t seconds
+		"many": {0, 0, 100, 4 * time.Second, 5 * time.Second},
 		// 9 calls; of the 5 s that nobody used no more than 100 ms count
 		"after a rest": {0, 5 * time.Second, 10, 550 * time.Millisecond, 910 * time.Millisecond},
 	} {
