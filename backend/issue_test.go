@@ -500,10 +500,6 @@ func TestIssueFromSource(t *testing.T) {
 	m.refused(logical.UpdateOperation, "role/x", map[string]any{"credential_type": "bearer"}, "bearer_token is required")
 	m.refused(logical.UpdateOperation, "role/x", map[string]any{"credential_type": "credentials_uri"}, "credentials_uri is required")
 	m.refused(logical.UpdateOperation, "role/x", map[string]any{"credential_type": "ram_role"}, "at least one of inline_policies or remote_policies is required")
-	m.must(logical.UpdateOperation, "role/metadata", map[string]any{"credential_type": "credentials_uri", "credentials_uri": "http://100.100.100.200/latest/"})
-	if resp, err := m.request(logical.ReadOperation, "creds/metadata", nil); err == nil && !resp.IsError() {
-		t.Error("the metadata service was asked")
-	}
 }
 
 // Reads of a role of type ecs_ram_role share one session token of the metadata

@@ -1,0 +1,266 @@
+package backend
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/hashicorp/vault/sdk/helper/consts"
+	"github.com/hashicorp/vault/sdk/logical"
+
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alisim"
+)
+
+// Sessions are shared by readers of one role as it is now, and by nobody else.
+func TestSharedSessionBelongsToItsRole(t *testing.T) {
+	t.Parallel()
+	t.Run("two roles of the engine, one RAM role", func(t *testing.T) {
+		t.Parallel()
+		m := newMount(t)
+		keys := map[any]string{}
+		for _, name := range []string{"a", "b"} {
+			m.must(logical.UpdateOperation, "role/"+name, map[string]any{"role_arn": roleARN, "reuse_ttl": "10m"})
+			resp := m.must(logical.ReadOperation, "creds/"+name, nil)
+			keys[resp.Data["access_key"]] = name
+			if again := m.must(logical.ReadOperation, "creds/"+name, nil); again.Data["access_key"] != resp.Data["access_key"] {
+				t.Errorf("role %s: the session is not shared", name)
+			}
+		}
+		if len(keys) != 2 {
+			t.Error("both roles got one session")
+		}
+	})
+	t.Run("another token", func(t *testing.T) {
+		t.Parallel()
+		m := newSourcesMount(t)
+		key := func() any { return m.must(logical.ReadOperation, "creds/pod", nil).Data["access_key"] }
+		m.must(logical.UpdateOperation, "role/pod", map[string]any{
+			"credential_type": "oidc_role_arn", "role_arn": alisim.DefaultPodRoleARN, "oidc_provider_arn": alisim.DefaultOIDCProviderARN,
+			"oidc_token_file_path": m.tokenFile(), "reuse_ttl": "10m",
+		})
+		first := key()
+		if key() != first {
+			t.Error("the session is not shared")
+		}
+		m.must(logical.UpdateOperation, "role/pod", map[string]any{"oidc_token_file_path": m.tokenFile()})
+		if key() == first {
+			t.Error("a session of the old token was given")
+		}
+	})
+}
+
+// The reader that asked first may leave: the session on its way is for all.
+func TestSharedSessionOutlivesItsFirstReader(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := newTimedMount(t, alisim.DefaultSettings(), alisim.DefaultSeed())
+		m.must(logical.UpdateOperation, "role/deploy", map[string]any{"role_arn": roleARN, "reuse_ttl": "10m"})
+		m.fault(alisim.Fault{Action: "AssumeRole", Kind: alisim.FaultHold})
+		read := func(ctx context.Context) chan error {
+			done := make(chan error, 1)
+			go func() {
+				resp, err := m.HandleRequest(ctx, &logical.Request{Operation: logical.ReadOperation, Path: "creds/deploy", Storage: m.storage})
+				if err == nil && (resp.IsError() || resp.Secret == nil) {
+					err = fmt.Errorf("no lease: %v", resp)
+				}
+				done <- err
+			}()
+			synctest.Wait()
+			return done
+		}
+		ctx, leave := context.WithCancel(t.Context())
+		first, second := read(ctx), read(t.Context())
+		leave()
+		if err := <-first; err == nil {
+			t.Error("the reader that left got a session")
+		}
+		synctest.Wait()
+		m.sim.Release()
+		if err := <-second; err != nil {
+			t.Errorf("the reader that stayed: %v", err)
+		}
+		if n := m.calls("AssumeRole"); n != 1 {
+			t.Errorf("%d sessions were obtained, want 1", n)
+		}
+	})
+}
+
+// A shared session that cannot be obtained is refused to all who wait, and asked
+// for again by the next.
+func TestSharedSessionFailure(t *testing.T) {
+	t.Parallel()
+	m := newMount(t)
+	m.must(logical.UpdateOperation, "role/deploy", map[string]any{"role_arn": roleARN, "reuse_ttl": "10m"})
+	m.fault(alisim.Fault{Action: "AssumeRole", Kind: alisim.FaultRefuse, Code: "NoPermission", Status: 403, Count: 1})
+	m.refused(logical.ReadOperation, "creds/deploy", nil, "NoPermission")
+	m.must(logical.ReadOperation, "creds/deploy", nil)
+}
+
+// A write of a role while another request reads it from storage: what was read
+// before serves that request at most.
+func TestRoleReadBeforeAChangeIsNotKept(t *testing.T) {
+	t.Parallel()
+	m := newMount(t)
+	m.must(logical.UpdateOperation, "role/deploy", map[string]any{"role_arn": roleARN, "ttl": "30m"})
+	sound, changed := m.storage, false
+	m.storage = tapped{sound, func(op logical.Operation, key string, effect func() error) error {
+		err := effect()
+		if op == logical.ReadOperation && key == "role/deploy" && !changed {
+			changed = true
+			m.storage = sound
+			m.must(logical.UpdateOperation, "role/deploy", map[string]any{"ttl": "20m"})
+		}
+		return err
+	}}
+	m.must(logical.ReadOperation, "creds/deploy", nil)
+	m.must(logical.ReadOperation, "creds/deploy", nil)
+	calls := m.sim.Journal()
+	if asked := calls[len(calls)-1].Params["DurationSeconds"]; !changed || asked != "1200" {
+		t.Errorf("after the change STS was asked for %s seconds, want 1200", asked)
+	}
+}
+
+// A node that may not write forwards every request that would have an effect,
+// and calls nobody before.
+func TestReadOnlyNodeForwards(t *testing.T) {
+	t.Parallel()
+	for name, state := range map[string]consts.ReplicationState{
+		"performance standby": consts.ReplicationPerformanceStandby, "disaster recovery secondary": consts.ReplicationDRSecondary,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := newMount(t)
+			for role, fields := range map[string]map[string]any{
+				"deploy": {"role_arn": roleARN},
+				"shared": {"role_arn": roleARN, "reuse_ttl": "10m"},
+				"ci":     {"ram_groups": "readers"},
+				"batch":  {"credential_type": "ram_role", "inline_policies": "[" + allowOSS + "]"},
+				"keys":   {"credential_type": "access_key", "access_key": "LTAI5tFAKE", "secret_key": "fake"},
+			} {
+				m.must(logical.UpdateOperation, "role/"+role, fields)
+			}
+			m.become(state)
+			calls := len(m.sim.Journal())
+			for _, path := range []string{"creds/deploy", "creds/shared", "creds/ci", "creds/batch", "creds/keys", "tidy", "config/rotate-root"} {
+				if resp, err := m.request(logical.UpdateOperation, path, nil); err != logical.ErrReadOnly { //nolint:errorlint // must be bare
+					t.Errorf("%s: %v %v, want ErrReadOnly", path, resp, err)
+				}
+			}
+			if n := len(m.sim.Journal()) - calls; n != 0 {
+				t.Errorf("%d calls were made", n)
+			}
+		})
+	}
+}
+
+// Whoever may write a role or the config cannot have the plugin ask the metadata
+// service of its machine.
+func TestCredentialsURIIsNoMetadataAddress(t *testing.T) {
+	t.Parallel()
+	for _, host := range []string{"100.100.100.200", "169.254.169.254", "[fe80::1]", "[::ffff:100.100.100.200]"} {
+		t.Run(host, func(t *testing.T) {
+			t.Parallel()
+			m := newMount(t)
+			fields := map[string]any{"credential_type": "credentials_uri", "credentials_uri": "http://" + host + "/latest/"}
+			m.must(logical.UpdateOperation, "role/metadata", fields)
+			m.must(logical.UpdateOperation, "config", fields)
+			for _, path := range []string{"creds/metadata", "config/caller-identity"} {
+				resp, err := m.request(logical.ReadOperation, path, nil)
+				text := fmt.Sprint(err)
+				if resp.IsError() {
+					text = resp.Error().Error()
+				}
+				if !strings.Contains(text, "metadata addresses are refused") {
+					t.Errorf("%s: %q", path, text)
+				}
+			}
+		})
+	}
+}
+
+// The default chain may read the aliyun CLI's file of whoever runs Vault; it
+// never writes to it.
+func TestDefaultChainDoesNotWriteToACLIProfile(t *testing.T) { // not parallel: it changes the environment
+	cat, err := exec.LookPath("cat")
+	if err != nil {
+		t.Skip("no cat on this machine")
+	}
+	for _, line := range os.Environ() {
+		if name, _, _ := strings.Cut(line, "="); strings.HasPrefix(name, "ALIBABA_CLOUD_") || strings.HasPrefix(name, "ALICLOUD_") {
+			t.Setenv(name, "")
+		}
+	}
+	home := t.TempDir()
+	t.Setenv("HOME", home)
+	t.Setenv("USERPROFILE", home)
+	keys := filepath.Join(home, "keys")
+	command, _ := json.Marshal(cat + " " + keys)
+	profile := filepath.Join(home, ".aliyun", "config.json")
+	content := `{"current":"ci","profiles":[{"name":"ci","mode":"External","process_command":` + string(command) + `}]}`
+	for file, text := range map[string]string{
+		keys: `{"mode":"AK","access_key_id":"` + alisim.DefaultAccessKeyID + `","access_key_secret":"` + alisim.DefaultAccessKeySecret + `"}`, profile: content,
+	} {
+		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m := newEmptyMount(t)
+	config := m.simConfig()
+	config["access_key"], config["secret_key"], config["credential_type"] = "", "", "default"
+	m.must(logical.UpdateOperation, "config", config)
+	if arn := m.must(logical.ReadOperation, "config/caller-identity", nil).Data["arn"]; arn != "acs:ram::1234567890123456:user/vault" {
+		t.Errorf("the mount is %v", arn)
+	}
+	if after, err := os.ReadFile(profile); err != nil || string(after) != content {
+		t.Errorf("the file was written: %s (%v)", after, err)
+	}
+	if files, err := os.ReadDir(filepath.Dir(profile)); err != nil || len(files) != 1 {
+		t.Errorf("beside it there is %v (%v)", files, err)
+	}
+}
+
+// What a request may set is what its role's type has, and it arrives.
+func TestRequestParametersOfRAMRole(t *testing.T) {
+	t.Parallel()
+	m := newMount(t)
+	m.must(logical.UpdateOperation, "role/batch", map[string]any{"credential_type": "ram_role", "remote_policies": "name:AliyunOSSReadOnlyAccess,type:System"})
+	m.must(logical.UpdateOperation, "creds/batch", map[string]any{"role_session_name": "release-42", "policy": allowOSS, "ttl": "20m"})
+	calls := m.sim.Journal()
+	last := calls[len(calls)-1]
+	for name, want := range map[string]string{"RoleSessionName": "release-42", "Policy": allowOSS, "DurationSeconds": "1200"} {
+		if got := last.Params[name]; last.Action != "AssumeRole" || got != want {
+			t.Errorf("%s: %s is %q, want %q", last.Action, name, got, want)
+		}
+	}
+}
+
+func TestRequestParametersThatTheRoleDoesNotHave(t *testing.T) {
+	t.Parallel()
+	m := newMount(t)
+	const session, arn, document = "role_session_name", "role_arn", "policy"
+	values := map[string]string{session: "alice", arn: roleARN, document: allowOSS}
+	for role, tc := range map[string]struct {
+		fields  map[string]any
+		refused []string
+	}{
+		"ram_user":   {map[string]any{"ram_groups": "readers"}, []string{session, arn, document}},
+		"ram_role":   {map[string]any{"credential_type": "ram_role", "inline_policies": "[" + allowOSS + "]"}, []string{arn}},
+		"access_key": {map[string]any{"credential_type": "access_key", "access_key": "LTAI5tFAKE", "secret_key": "fake"}, []string{session, arn, document}},
+	} {
+		m.must(logical.UpdateOperation, "role/"+role, tc.fields)
+		before := m.inventory()
+		for _, field := range tc.refused {
+			m.refused(logical.UpdateOperation, "creds/"+role, map[string]any{field: values[field]}, field+" is for sessions")
+		}
+		m.unchanged(before)
+	}
+}
