@@ -146,7 +146,7 @@ func configFields() fields[config] {
 		parameter[config]("force", framework.TypeBool,
 			"Take an access_key that a rotation has replaced, which is otherwise answered with a warning and not taken. Not stored itself; default false."),
 	)
-	return table
+	return append(table, rootRotationFields()...)
 }
 
 // nameTemplate is a Go template of names.
@@ -238,15 +238,10 @@ func (c *config) update(data *framework.FieldData) error {
 	if err := c.source.matchKeys(before, data); err != nil {
 		return err
 	}
-	return c.rootRotation.update(data)
+	return settleSchedule(&c.Schedule, data)
 }
 
-func (c *config) validate() error {
-	if err := configFields().validate(c); err != nil {
-		return err
-	}
-	return c.validateRotation()
-}
+func (c *config) validate() error { return configFields().validate(c) }
 
 // warnings tell of what is stored and does not do what one might expect.
 func (c *config) warnings() []string {

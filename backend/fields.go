@@ -18,6 +18,7 @@ type field[T any] struct {
 	get      func(of *T) any              // nil: it is never read back
 	answered framework.FieldType          // type in an answer, where that is another than in a request
 	check    func(of *T) error            // of what is about to be stored; nil: anything goes
+	readOnly bool                         // not a field of requests
 	unheeded string                       // said to a write that gives it where it has no effect, with %s for the type
 }
 
@@ -74,6 +75,14 @@ func list[T any](name string, at func(*T) *[]string, description string) field[T
 // parameter is a field of the request alone, which is not kept.
 func parameter[T any](name string, kind framework.FieldType, description string) field[T] {
 	return field[T]{name: name, schema: framework.FieldSchema{Type: kind, Description: description}}
+}
+
+// derived is a text of answers alone.
+func derived[T any](name string, get func(*T) string, description string) field[T] {
+	return field[T]{
+		name: name, schema: framework.FieldSchema{Type: framework.TypeString, Description: description}, readOnly: true,
+		get: func(of *T) any { return get(of) },
+	}
 }
 
 // checked adds a check.
@@ -135,11 +144,22 @@ func (fs fields[T]) without(names ...string) fields[T] {
 	return slices.DeleteFunc(slices.Clone(fs), func(f field[T]) bool { return slices.Contains(names, f.name) })
 }
 
+// only picks fields that each answer of some other path has.
+func (fs fields[T]) only(names ...string) fields[T] {
+	fs = slices.DeleteFunc(slices.Clone(fs), func(f field[T]) bool { return !slices.Contains(names, f.name) })
+	for n := range fs {
+		fs[n].schema.Required = true
+	}
+	return fs
+}
+
 // schemas are what the framework wants of a path.
 func (fs fields[T]) schemas() map[string]*framework.FieldSchema {
 	schemas := make(map[string]*framework.FieldSchema, len(fs))
 	for _, f := range fs {
-		schemas[f.name] = &f.schema
+		if !f.readOnly {
+			schemas[f.name] = &f.schema
+		}
 	}
 	return schemas
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"reflect"
 	"time"
 
@@ -16,12 +15,12 @@ func (b *backend) pathConfig() *framework.Path {
 	return &framework.Path{
 		Pattern:      "config",
 		DisplayAttrs: display("", ""),
-		Fields:       configSchemas(),
+		Fields:       configFields().schemas(),
 		// No existence check: a write must stay an update, because policies
 		// written for the built-in engine grant no more than that.
 		Operations: map[logical.Operation]framework.OperationHandler{
 			logical.UpdateOperation: named(change(b.writeConfig, "Configure the credentials the engine works with, and where its calls go."), "configure", ""),
-			logical.ReadOperation:   named(operation(b.readConfig, "Read the configuration. Secrets are not part of it.", configResponse()), "", "configuration"),
+			logical.ReadOperation:   named(operation(b.readConfig, "Read the configuration. Secrets are not part of it.", configFields().response()), "", "configuration"),
 			logical.DeleteOperation: named(change(b.deleteConfig, "Delete the configuration. Until it is written again nothing can be issued or revoked."), "", "configuration"),
 		},
 		HelpSynopsis:    configHelpSynopsis,
@@ -29,31 +28,12 @@ func (b *backend) pathConfig() *framework.Path {
 	}
 }
 
-// configSchemas and configResponse are those of config with its rotation.
-func configSchemas() map[string]*framework.FieldSchema {
-	schemas := configFields().schemas()
-	maps.Copy(schemas, rootRotationFields())
-	return schemas
-}
-
-func configResponse() map[string]*framework.FieldSchema {
-	schemas := configFields().response()
-	maps.Copy(schemas, rootRotationFields())
-	for _, seconds := range []string{"rotation_period", "rotation_window", "rotation_grace_period"} {
-		schemas[seconds].Type = framework.TypeInt64
-	}
-	maps.Copy(schemas, rotationStateFields())
-	return schemas
-}
-
 func (b *backend) readConfig(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {
 	c, err := load[config](ctx, req.Storage, configKey)
 	if err != nil || c == nil {
 		return nil, err
 	}
-	data := configFields().read(c)
-	c.readRotation(data)
-	return &logical.Response{Data: data}, nil
+	return &logical.Response{Data: configFields().read(c)}, nil
 }
 
 func (b *backend) writeConfig(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {

@@ -2,7 +2,6 @@ package backend
 
 import (
 	"context"
-	"net/http"
 	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
@@ -14,18 +13,12 @@ import (
 func (b *backend) pathStaticCred() *framework.Path {
 	return &framework.Path{
 		Pattern:      "static-cred/" + framework.GenericNameRegex("name"),
-		DisplayAttrs: &framework.DisplayAttributes{OperationPrefix: operationPrefix, OperationVerb: "read", OperationSuffix: "static-credentials"},
+		DisplayAttrs: display("read", "static-credentials"),
 		Fields: map[string]*framework.FieldSchema{
 			"name": {Type: framework.TypeLowerCaseString, Description: "Name of the static role."},
 		},
 		Operations: map[logical.Operation]framework.OperationHandler{
-			logical.ReadOperation: &framework.PathOperation{
-				Callback: b.readStaticCred,
-				Summary:  "Read the current AccessKey of a static role.",
-				Responses: map[int][]framework.Response{http.StatusOK: {{
-					Description: http.StatusText(http.StatusOK), Fields: staticCredResponse(),
-				}}},
-			},
+			logical.ReadOperation: operation(b.readStaticCred, "Read the current AccessKey of a static role.", staticCredResponse()),
 		},
 		HelpSynopsis: "Read the current AccessKey of a static role.",
 		HelpDescription: `
@@ -46,7 +39,7 @@ func staticCredResponse() map[string]*framework.FieldSchema {
 		"last_rotation":        {Type: framework.TypeString, Description: "When the key was published, or adopted, RFC 3339 in UTC.", Required: true},
 		"next_rotation":        {Type: framework.TypeString, Description: "When the next one will be, RFC 3339 in UTC.", Required: true},
 		"ttl":                  {Type: framework.TypeInt64, Description: "Seconds until next_rotation; 0 when that is overdue.", Required: true},
-		"rotation_state":       rotationStateFields()["rotation_state"],
+		"rotation_state":       staticRoleFields().response()["rotation_state"],
 		"previous_access_key":  {Type: framework.TypeString, Description: "In the grace period: ID of the key before, still valid."},
 		"previous_valid_until": {Type: framework.TypeString, Description: "In the grace period: when it ends, RFC 3339 in UTC."},
 	}
@@ -77,10 +70,15 @@ func (b *backend) readStaticCred(ctx context.Context, req *logical.Request, data
 	return &logical.Response{Data: answer}, nil
 }
 
+// rotateRoleFields are those of a static role that the answer to rotate-role has.
+func rotateRoleFields() fields[staticRole] {
+	return staticRoleFields().only("access_key", "last_rotation", "next_rotation", "rotation_state")
+}
+
 func (b *backend) pathRotateRole() *framework.Path {
 	return &framework.Path{
 		Pattern:      "rotate-role/" + framework.GenericNameRegex("name"),
-		DisplayAttrs: &framework.DisplayAttributes{OperationPrefix: operationPrefix, OperationVerb: "rotate", OperationSuffix: "static-role"},
+		DisplayAttrs: display("rotate", "static-role"),
 		Fields: map[string]*framework.FieldSchema{
 			"name": {Type: framework.TypeLowerCaseString, Description: "Name of the static role."},
 			"force": {
@@ -90,20 +88,7 @@ func (b *backend) pathRotateRole() *framework.Path {
 			},
 		},
 		Operations: map[logical.Operation]framework.OperationHandler{
-			logical.UpdateOperation: &framework.PathOperation{
-				Callback: b.rotateRole,
-				Summary:  "Rotate the AccessKey of a static role now.",
-				Responses: map[int][]framework.Response{http.StatusOK: {{
-					Description: http.StatusText(http.StatusOK), Fields: map[string]*framework.FieldSchema{
-						"access_key":     {Type: framework.TypeString, Description: "AccessKey ID that static-cred/ answers now.", Required: true},
-						"last_rotation":  {Type: framework.TypeString, Description: "RFC 3339 in UTC.", Required: true},
-						"next_rotation":  {Type: framework.TypeString, Description: "RFC 3339 in UTC.", Required: true},
-						"rotation_state": rotationStateFields()["rotation_state"],
-					},
-				}}},
-				ForwardPerformanceStandby:   true,
-				ForwardPerformanceSecondary: true,
-			},
+			logical.UpdateOperation: forwarded(operation(b.rotateRole, "Rotate the AccessKey of a static role now.", rotateRoleFields().response())),
 		},
 		HelpSynopsis: "Rotate the AccessKey of a static role now.",
 		HelpDescription: `
@@ -135,13 +120,11 @@ func (b *backend) rotateRole(ctx context.Context, req *logical.Request, data *fr
 	if err != nil {
 		return answer("rotating static-role/"+name, err)
 	}
-	r, err := k.Load(ctx)
+	r, err := load[staticRole](ctx, req.Storage, k.Name())
 	if err != nil || r == nil {
 		return nil, err
 	}
-	resp := &logical.Response{Data: map[string]interface{}{
-		"access_key": r.Current.ID, "last_rotation": rfc3339(r.LastRotated), "next_rotation": rfc3339(r.NextRotation), "rotation_state": r.Phase(),
-	}}
+	resp := &logical.Response{Data: rotateRoleFields().read(r)}
 	if !switched {
 		resp.AddWarning(goesOn)
 	}

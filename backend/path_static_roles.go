@@ -2,9 +2,7 @@ package backend
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -12,71 +10,36 @@ import (
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
 
-	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
 	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/ram"
 	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/rotation"
 )
 
 func (b *backend) pathStaticRole() *framework.Path {
-	fields := staticRoleFields()
-	fields["force"] = &framework.FieldSchema{
-		Type: framework.TypeBool,
-		Description: "Creation: delete an inactive key that takes RAM's second place. Deletion: delete the role even if the cloud cannot be " +
-			"cleaned up. Default false.",
-	}
+	write := change(b.writeStaticRole, "Create or change a static role. Fields that are not given keep their value.")
 	return &framework.Path{
 		Pattern:        staticRolePrefix + framework.GenericNameRegex("name"),
-		DisplayAttrs:   &framework.DisplayAttributes{OperationPrefix: operationPrefix, OperationSuffix: "static-role"},
-		Fields:         fields,
+		DisplayAttrs:   display("", "static-role"),
+		Fields:         staticRoleFields().schemas(),
 		ExistenceCheck: b.staticRoleExists,
 		Operations: map[logical.Operation]framework.OperationHandler{
-			logical.CreateOperation: b.staticRoleWriteOperation(),
-			logical.UpdateOperation: b.staticRoleWriteOperation(),
-			logical.ReadOperation: &framework.PathOperation{
-				Callback: b.readStaticRole,
-				Summary:  "Read a static role. Its secret is not part of it.",
-				Responses: map[int][]framework.Response{http.StatusOK: {{
-					Description: http.StatusText(http.StatusOK), Fields: staticRoleResponse(),
-				}}},
-			},
-			logical.DeleteOperation: &framework.PathOperation{
-				Callback:                    b.deleteStaticRole,
-				Summary:                     "Delete a static role, and with remove_key the user's key.",
-				Responses:                   map[int][]framework.Response{http.StatusOK: {{Description: "Deleted, with warnings."}}, http.StatusNoContent: {{Description: http.StatusText(http.StatusNoContent)}}},
-				ForwardPerformanceStandby:   true,
-				ForwardPerformanceSecondary: true,
-			},
+			logical.CreateOperation: write,
+			logical.UpdateOperation: write,
+			logical.ReadOperation:   operation(b.readStaticRole, "Read a static role. Its secret is not part of it.", staticRoleFields().response()),
+			logical.DeleteOperation: change(b.deleteStaticRole, "Delete a static role, and with remove_key the user's key."),
 		},
 		HelpSynopsis:    "Read, write and delete the RAM users whose AccessKey Vault rotates.",
 		HelpDescription: staticRoleHelpDescription,
 	}
 }
 
-func (b *backend) staticRoleWriteOperation() *framework.PathOperation {
-	return &framework.PathOperation{
-		Callback:                    b.writeStaticRole,
-		Summary:                     "Create or change a static role. Fields that are not given keep their value.",
-		Responses:                   map[int][]framework.Response{http.StatusOK: {{Description: "Written, with warnings."}}, http.StatusNoContent: {{Description: http.StatusText(http.StatusNoContent)}}},
-		ForwardPerformanceStandby:   true,
-		ForwardPerformanceSecondary: true,
-	}
-}
-
 func (b *backend) pathStaticRoles() *framework.Path {
 	return &framework.Path{
 		Pattern:      staticRolePrefix + "?$",
-		DisplayAttrs: &framework.DisplayAttributes{OperationPrefix: operationPrefix, OperationVerb: "list", OperationSuffix: "static-roles"},
+		DisplayAttrs: display("list", "static-roles"),
 		Operations: map[logical.Operation]framework.OperationHandler{
-			logical.ListOperation: &framework.PathOperation{
-				Callback: b.listStaticRoles,
-				Summary:  "List the names of the static roles.",
-				Responses: map[int][]framework.Response{http.StatusOK: {{
-					Description: http.StatusText(http.StatusOK),
-					Fields: map[string]*framework.FieldSchema{
-						"keys": {Type: framework.TypeStringSlice, Description: "Names of the static roles."},
-					},
-				}}},
-			},
+			logical.ListOperation: operation(b.listStaticRoles, "List the names of the static roles.", map[string]*framework.FieldSchema{
+				"keys": {Type: framework.TypeStringSlice, Description: "Names of the static roles."},
+			}),
 		},
 		HelpSynopsis:    "List the static roles.",
 		HelpDescription: "Lists the names of the static roles: the RAM users whose AccessKey Vault rotates.",
@@ -96,55 +59,12 @@ func (b *backend) listStaticRoles(ctx context.Context, req *logical.Request, _ *
 	return logical.ListResponse(names), nil
 }
 
-func staticRoleResponse() map[string]*framework.FieldSchema {
-	fields := staticRoleFields()
-	delete(fields, "name")
-	delete(fields, "secret_key")
-	for _, seconds := range []string{"rotation_period", "rotation_window", "grace_period"} {
-		fields[seconds] = &framework.FieldSchema{Type: framework.TypeInt64, Description: "Seconds."}
-	}
-	for name, field := range rotationStateFields() {
-		if name == "last_rotated" {
-			name = "last_rotation"
-		}
-		fields[name] = field
-	}
-	return fields
-}
-
 func (b *backend) readStaticRole(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
 	r, err := load[staticRole](ctx, req.Storage, staticRolePrefix+data.Get("name").(string))
 	if err != nil || r == nil {
 		return nil, err
 	}
-	answer := map[string]interface{}{
-		"username": r.UserName, "access_key": r.AccessKey, "grace_period": int64(r.GracePeriod / time.Second), "remove_key": r.RemoveKey,
-		"last_rotation": rfc3339(r.Rotation.LastRotated), "next_rotation": rfc3339(r.Rotation.NextRotation),
-		"rotation_state": r.Rotation.Phase(), "rotation_failure": r.Rotation.Reason(),
-	}
-	readSchedule(r.Schedule, answer)
-	return &logical.Response{Data: answer}, nil
-}
-
-// update takes the fields of a write; those that are not given keep their value.
-func (r *staticRole) update(data *framework.FieldData) error {
-	if v, ok := data.GetOk("username"); ok {
-		user := strings.TrimSpace(v.(string))
-		if r.UserName != "" && user != r.UserName {
-			return fmt.Errorf("username cannot be changed from %s: delete the role and create another", r.UserName)
-		}
-		r.UserName = user
-	}
-	if v, ok := data.GetOk("remove_key"); ok {
-		r.RemoveKey = v.(bool)
-	}
-	if err := updateSchedule(&r.Schedule, data); err != nil {
-		return err
-	}
-	if v, ok := data.GetOk("grace_period"); ok {
-		r.GracePeriod = time.Duration(v.(int)) * time.Second
-	}
-	return nil
+	return &logical.Response{Data: staticRoleFields().read(r)}, nil
 }
 
 func (b *backend) writeStaticRole(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
@@ -201,125 +121,6 @@ func newStaticRole(data *framework.FieldData) (r *staticRole, given ram.AccessKe
 		return nil, given, refuse("access_key is required: the AccessKey ID that belongs to secret_key")
 	}
 	return r, given, nil
-}
-
-// add stores a new role if its user can be rotated, and nobody else does so.
-func (k staticKey) add(ctx context.Context, r *staticRole, given ram.AccessKey) (warnings []string, err error) {
-	release, err := k.b.queue.Take(ctx, k.Name())
-	if err != nil {
-		return nil, err
-	}
-	defer release()
-	if other := k.b.staticUsers.claim(r.UserName, k.name); other != "" {
-		return nil, refuse("username: RAM user %s belongs to static-role/%s already: a user can have one role", r.UserName, other)
-	}
-	defer func() {
-		if err != nil {
-			k.b.staticUsers.forget(r.UserName, k.name)
-		}
-	}()
-	if warnings, err = k.begin(ctx, r, given); err != nil {
-		return nil, err
-	}
-	if err := k.put(ctx, r); err != nil {
-		return nil, err
-	}
-	due := time.Time{} // the request makes the first key itself
-	if r.AccessKey != "" {
-		due = r.asRotation().Due()
-	}
-	k.b.queue.Put(k.Name(), due)
-	return warnings, nil
-}
-
-// begin asks RAM about the user and the given key, and says how the rotation of
-// the role begins: with the key that is adopted, or with a new one in its place.
-func (k staticKey) begin(ctx context.Context, r *staticRole, given ram.AccessKey) (warnings []string, err error) {
-	ctx, cancel := context.WithTimeout(ctx, readTimeout)
-	defer cancel()
-	user, err := k.b.userKeys(ctx, k.s, r.UserName, "")
-	if err != nil {
-		return nil, err
-	}
-	listed, err := user.List(ctx)
-	switch {
-	case ram.HasCode(err, "EntityNotExist.User"):
-		return nil, refuse("username: RAM user %s does not exist in the account of this mount", r.UserName)
-	case err != nil:
-		return nil, err
-	}
-	now := time.Now().UTC()
-	r.Rotation = rotation.State{AccountID: user.account, UserName: r.UserName, NextRotation: now}
-	switch {
-	case given.ID == "":
-		return nil, nil
-	case given.Secret != "":
-		if err := adoptable(ctx, user, given); err != nil {
-			return nil, err
-		}
-		r.AccessKey, r.SecretKey = given.ID, given.Secret
-		r.Rotation.LastRotated, r.Rotation.NextRotation = now, r.Next(now)
-		if full := r.asRotation().CheckRoom(r.UserName, listed); full != nil {
-			warnings = append(warnings, "The key was adopted, but its next rotation will be refused: "+full.Error())
-		}
-		return warnings, nil
-	case !slices.ContainsFunc(listed, func(k ram.AccessKey) bool { return k.ID == given.ID }):
-		return nil, refuse("access_key: RAM user %s has no AccessKey %s", r.UserName, given.ID)
-	}
-	r.Replaces = given.ID
-	return nil, nil
-}
-
-// adoptable tells why a given key cannot be taken: it is not the user's, or does
-// not work.
-func adoptable(ctx context.Context, user *userKeys, given ram.AccessKey) error {
-	err := user.Probe(ctx, given)
-	var refused *openapi.Error
-	switch {
-	case err == nil:
-		return nil
-	case errors.As(err, &refused) && !refused.Temporary():
-		return refuse("access_key and secret_key do not work, and were not adopted: %s", oneLine(err))
-	case errors.As(err, &refused) || errors.As(err, new(*openapi.NetworkError)):
-		return err
-	}
-	return refuse("access_key: %s", oneLine(err))
-}
-
-// firstKey makes the first key of a new role. Where nothing can have been made
-// the role goes again, so that the request can be repeated as it was.
-func (k staticKey) firstKey(ctx context.Context, user string, force bool) (warnings []string, err error) {
-	switched, err := k.b.queue.Rotate(ctx, k, rotation.Demand{Now: true, Force: force})
-	if switched {
-		return nil, nil
-	}
-	r, unread := k.Load(ctx)
-	if err != nil && unread == nil && r != nil && !r.Unfinished() && r.Current.ID == "" {
-		return nil, errors.Join(err, k.drop(ctx, user))
-	}
-	warnings = []string{goesOn}
-	if err != nil {
-		warnings = append(warnings, "The last call failed: "+explained(err))
-	}
-	return warnings, nil
-}
-
-func (k staticKey) put(ctx context.Context, r *staticRole) error {
-	k.b.staticWrite.Lock()
-	defer k.b.staticWrite.Unlock()
-	return save(ctx, k.s, k.Name(), r)
-}
-
-// drop forgets the role.
-func (k staticKey) drop(ctx context.Context, user string) error {
-	k.b.staticWrite.Lock()
-	defer k.b.staticWrite.Unlock()
-	if err := k.s.Delete(ctx, k.Name()); err != nil {
-		return err
-	}
-	k.b.queue.Remove(k.Name())
-	k.b.staticUsers.forget(user, k.name)
-	return nil
 }
 
 // updateStaticRole changes the settings. A changed period or schedule takes
@@ -402,26 +203,6 @@ func (b *backend) deleteStaticRole(ctx context.Context, req *logical.Request, da
 		return nil, err
 	}
 	return warned(nil, warnings), nil
-}
-
-// removeKeys removes from the cloud what a rotation has left, the key in its
-// grace period included, and the current key if asked to.
-func (k staticKey) removeKeys(ctx context.Context, r *staticRole, current bool) error {
-	current = current && r.AccessKey != ""
-	if !current && !r.Rotation.Unfinished() {
-		return nil
-	}
-	keys, err := k.b.userKeys(ctx, k.s, r.UserName, r.Rotation.AccountID)
-	if err != nil {
-		return err
-	}
-	switch err := rotation.UndoAll(ctx, keys, r.asRotation()); {
-	case ram.HasCode(err, "EntityNotExist.User"):
-		return nil
-	case err != nil || !current:
-		return err
-	}
-	return keys.Delete(ctx, r.AccessKey)
 }
 
 const staticRoleHelpDescription = `
