@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/vault/sdk/logical"
 )
@@ -44,7 +45,8 @@ func (u *staticUsers) reload() {
 }
 
 // loadStaticRoles makes staticUsers and the queue from storage, once in the life
-// of a process and after another node has written a role.
+// of a process and after another node has written a role. One that is gone stays
+// in the queue until its turn finds that out.
 func (b *backend) loadStaticRoles(ctx context.Context, s logical.Storage) error {
 	u := &b.staticUsers
 	u.mu.Lock()
@@ -59,27 +61,21 @@ func (b *backend) loadStaticRoles(ctx context.Context, s logical.Storage) error 
 	if err != nil {
 		return err
 	}
-	roles := make(map[string]*staticRole, len(names))
+	roles, due := make(map[string]string, len(names)), make(map[string]time.Time, len(names))
 	for _, name := range names {
 		r, err := load[staticRole](ctx, s, staticRolePrefix+name)
 		if err != nil {
 			return err
 		}
 		if r != nil {
-			roles[name] = r
+			roles[strings.ToLower(r.UserName)], due[name] = name, r.asRotation().Due()
 		}
+	}
+	for name, at := range due {
+		b.queue.Put(staticRolePrefix+name, at)
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	for _, name := range u.roles {
-		if roles[name] == nil {
-			b.queue.Remove(staticRolePrefix + name)
-		}
-	}
-	u.roles, u.loaded = make(map[string]string, len(roles)), true
-	for name, r := range roles {
-		u.roles[strings.ToLower(r.UserName)] = name
-		b.queue.Put(staticRolePrefix+name, r.asRotation().Due())
-	}
+	u.roles, u.loaded = roles, true
 	return nil
 }

@@ -36,7 +36,6 @@ type Queue struct {
 
 	mu       sync.Mutex
 	inRound  bool
-	ended    bool
 	due      map[string]time.Time     // by name of the key; zero: nothing is
 	held     map[string]chan struct{} // keys that are worked on; closed when that is over
 	pause    time.Duration            // the last one
@@ -52,9 +51,8 @@ func NewQueue(o Options) *Queue {
 // Stop ends the round that is under way, waits for it, and lets no other begin.
 func (q *Queue) Stop() {
 	q.mu.Lock()
-	q.ended = true
-	q.mu.Unlock()
 	q.end()
+	q.mu.Unlock()
 	q.Wait()
 }
 

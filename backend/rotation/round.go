@@ -33,7 +33,7 @@ type Source interface {
 func (q *Queue) Begin(s Source) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.inRound || q.ended {
+	if q.inRound || q.life.Err() != nil {
 		return
 	}
 	q.inRound = true
