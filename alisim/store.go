@@ -298,7 +298,11 @@ func (st *store) addSession(se *session, now time.Time) {
 func newSessionKeyID() string { return "STS.N" + randomText(24) }
 
 // sessionSecret and sessionToken are functions of the key id and the store's own secret.
-func (st *store) sessionSecret(keyID string) string { return letters(st.mac("secret", keyID)) }
+func (st *store) sessionSecret(keyID string) string {
+	b := st.mac("secret", keyID)
+	b[0] |= 1 // a number of 32 bytes with less in front may have 42 letters
+	return letters(b)
+}
 
 // letters writes bytes as a number of base 58: 32 bytes become 43 or 44 letters and digits, as secrets of sessions have.
 func letters(b []byte) string {
