@@ -1,9 +1,8 @@
-package backend
+package backend_test
 
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -332,12 +331,8 @@ func TestUnknownMaximumOfTheMount(t *testing.T) {
 	m := newMount(t)
 	m.must(logical.UpdateOperation, "role/deploy", map[string]any{"role_arn": roleARN})
 	m.must(logical.UpdateOperation, "role/ci", map[string]any{"ram_groups": "readers", "max_ttl": "1h"})
-	b, err := Factory(context.Background(), &logical.BackendConfig{System: &logical.StaticSystemView{}, StorageView: m.storage})
-	if err != nil {
-		t.Fatal(err)
-	}
 	before := m.inventory()
-	m.backend = b.(*backend)
+	m.start(func(c *logical.BackendConfig) { c.System = &logical.StaticSystemView{} })
 	for _, name := range []string{"deploy", "ci"} {
 		if resp, err := m.request(logical.ReadOperation, "creds/"+name, nil); err == nil || !strings.Contains(err.Error(), "longest lease") {
 			t.Errorf("%s: %v %v", name, resp, err)
@@ -490,12 +485,16 @@ func TestIssueWhenStorageFails(t *testing.T) {
 			m := newMount(t)
 			m.must(logical.UpdateOperation, "role/ci", userRole)
 			before := m.inventory()
-			sound := m.storage
-			m.storage = &failingStorage{Storage: sound, failPut: k == 0, failDelete: k == 1}
+			m.comeBetween(func(s step, effect func() error) error {
+				if s.op == []logical.Operation{logical.UpdateOperation, logical.DeleteOperation}[k] {
+					return errDisk
+				}
+				return effect()
+			})
 			if resp, err := m.request(logical.ReadOperation, "creds/ci", nil); err == nil && !resp.IsError() {
 				t.Error("credentials were issued all the same")
 			}
-			m.storage = sound
+			m.comeBetween(nil)
 			m.ageWAL()
 			if resp, err := m.rollBack(); err != nil || resp.IsError() {
 				t.Errorf("rollback: %v %v", resp, err)
@@ -511,7 +510,12 @@ func TestStandbyForwardsBeforeItActs(t *testing.T) {
 	m := newMount(t)
 	m.must(logical.UpdateOperation, "role/ci", userRole)
 	calls := len(m.sim.Journal())
-	m.storage = &failingStorage{Storage: m.storage, readOnly: true}
+	m.comeBetween(func(s step, effect func() error) error {
+		if s.op == logical.UpdateOperation {
+			return logical.ErrReadOnly
+		}
+		return effect()
+	})
 	if _, err := m.request(logical.ReadOperation, "creds/ci", nil); err != logical.ErrReadOnly { //nolint:errorlint // must be bare
 		t.Errorf("got %v, want ErrReadOnly", err)
 	}
@@ -520,28 +524,6 @@ func TestStandbyForwardsBeforeItActs(t *testing.T) {
 			t.Errorf("%s took effect", c.Action)
 		}
 	}
-}
-
-type failingStorage struct {
-	logical.Storage
-	failPut, failDelete, readOnly bool
-}
-
-func (s *failingStorage) Put(ctx context.Context, e *logical.StorageEntry) error {
-	switch {
-	case s.readOnly:
-		return logical.ErrReadOnly
-	case s.failPut:
-		return errors.New("no space left")
-	}
-	return s.Storage.Put(ctx, e)
-}
-
-func (s *failingStorage) Delete(ctx context.Context, key string) error {
-	if s.failDelete {
-		return errors.New("no space left")
-	}
-	return s.Storage.Delete(ctx, key)
 }
 
 func (m *mount) fault(f alisim.Fault) {

@@ -1,8 +1,7 @@
-package backend
+package backend_test
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"strings"
 	"testing"
@@ -29,7 +28,7 @@ func TestSchedulesAfterAnOutage(t *testing.T) {
 		m.restart()
 		m.rest()
 		m.minutes(90)
-		made := len(m.calls("CreateAccessKey"))
+		made := m.calls("CreateAccessKey")
 		if made != 3 {
 			t.Errorf("%d keys were made after the outage, want one of each of three", made)
 		}
@@ -63,8 +62,8 @@ func TestSchedulesWithAWindow(t *testing.T) {
 	})
 }
 
-// calls are when an action was called.
-func (m *mount) calls(action string) (at []time.Time) {
+// timesOf are when an action was called.
+func (m *mount) timesOf(action string) (at []time.Time) {
 	for _, c := range m.sim.Journal() {
 		if c.Action == action {
 			at = append(at, c.Time)
@@ -88,13 +87,13 @@ func TestRequestAndRoundShareNoKey(t *testing.T) {
 				go func() {
 					time.Sleep(max(lead, 0))
 					_, _ = m.HandleRequest(context.Background(), &logical.Request{
-						Operation: logical.RollbackOperation, Storage: m.storage, Data: map[string]any{"immediate": true},
+						Operation: logical.RollbackOperation, Data: map[string]any{"immediate": true},
 					})
 				}()
 				time.Sleep(max(-lead, 0))
 				_, _ = m.request(logical.UpdateOperation, "rotate-role/app", nil) // refused where the round has rotated
 				m.minutes(1)
-				if tries := len(m.calls("CreateAccessKey")); tries != 1 {
+				if tries := m.calls("CreateAccessKey"); tries != 1 {
 					t.Errorf("%d tries to make a key", tries)
 				}
 			})
@@ -110,7 +109,7 @@ func TestRequestedRotationOutlivesItsClient(t *testing.T) {
 		m.sim.SetLatency(time.Second)
 		impatient, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
 		defer cancel()
-		_, _ = m.HandleRequest(impatient, &logical.Request{Operation: logical.UpdateOperation, Path: "config/rotate-root", Storage: m.storage})
+		_, _ = m.HandleRequest(impatient, &logical.Request{Operation: logical.UpdateOperation, Path: "config/rotate-root"})
 		if read := m.config(); read["rotation_state"] != "overlapping" || read["access_key"] == alisim.DefaultAccessKeyID {
 			t.Errorf("config %v", read)
 		}
@@ -127,7 +126,7 @@ func TestThrottledRotationsPauseLonger(t *testing.T) {
 		m.sim.ClearJournal()
 		m.fault(alisim.Fault{Kind: alisim.FaultThrottle, Action: "ListAccessKeys"})
 		m.minutes(6)
-		asked := m.calls("ListAccessKeys")
+		asked := m.timesOf("ListAccessKeys")
 		if len(asked) < 6 {
 			t.Fatalf("asked at %v", asked)
 		}
@@ -143,7 +142,7 @@ func TestThrottledRotationsPauseLonger(t *testing.T) {
 		time.Sleep(time.Hour)
 		m.sim.ClearJournal()
 		m.minutes(1)
-		if asked = m.calls("ListAccessKeys"); len(asked) < 2 || asked[1].Sub(asked[0]) > 6*time.Second {
+		if asked = m.timesOf("ListAccessKeys"); len(asked) < 2 || asked[1].Sub(asked[0]) > 6*time.Second {
 			t.Errorf("after a success the first pause is not the shortest: asked at %v", asked)
 		}
 	})
@@ -189,24 +188,11 @@ func TestRetriesWaitLonger(t *testing.T) {
 		time.Sleep(time.Hour)
 		m.sim.ClearJournal()
 		m.minutes(6 * 60)
-		attempts := len(m.calls("CreateAccessKey"))
+		attempts := m.calls("CreateAccessKey")
 		if attempts < 8 || attempts > 2*12 { // after 1, 2, 4 ... 60 minutes; by the user, then by the mount
 			t.Errorf("%d attempts in six hours", attempts)
 		}
 	})
-}
-
-// fullStorage takes no write of one key that says so.
-type fullStorage struct {
-	logical.Storage
-	refuses func(*logical.StorageEntry) bool
-}
-
-func (s fullStorage) Put(ctx context.Context, e *logical.StorageEntry) error {
-	if s.refuses(e) {
-		return errors.New("no space is left")
-	}
-	return s.Storage.Put(ctx, e)
 }
 
 // A new key that cannot be stored is deleted at once, and not by a later round.
@@ -214,11 +200,16 @@ func TestKeyThatCannotBeStoredIsDeleted(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		m := newTimedMount(t, alisim.DefaultSettings(), alisim.DefaultSeed())
-		m.storage = fullStorage{m.storage, func(e *logical.StorageEntry) bool { return strings.Contains(string(e.Value), `"pending"`) }}
+		m.comeBetween(func(s step, effect func() error) error {
+			if s.put != nil && strings.Contains(string(s.put.Value), `"pending"`) {
+				return errDisk
+			}
+			return effect()
+		})
 		if resp, err := m.request(logical.UpdateOperation, "config/rotate-root", nil); err == nil {
 			t.Errorf("answer %v", resp)
 		}
-		made, got := len(m.calls("CreateAccessKey")), m.keysOf("vault")
+		made, got := m.calls("CreateAccessKey"), m.keysOf("vault")
 		if made != 1 || got != alisim.DefaultAccessKeyID+" Active" {
 			t.Errorf("%d keys were made, RAM holds %s", made, got)
 		}
@@ -233,7 +224,7 @@ func TestStoredSecretsAreSealWrapped(t *testing.T) {
 		m.must(logical.UpdateOperation, "static-role/app", map[string]any{"username": "app", "rotation_period": "1h"})
 		m.must(logical.UpdateOperation, "role/keys", map[string]any{"credential_type": "access_key", "access_key": "LTAI5tSTORED", "secret_key": "stored"})
 		secret := 0
-		for _, prefix := range []string{"", rolePrefix, staticRolePrefix} {
+		for _, prefix := range []string{"", "role/", "static-role/"} {
 			names, err := m.storage.List(t.Context(), prefix)
 			if err != nil {
 				t.Fatal(err)
