@@ -58,6 +58,16 @@ func (s tapped) Delete(ctx context.Context, key string) error {
 	return s.tap(logical.DeleteOperation, key, func() error { return s.Storage.Delete(ctx, key) })
 }
 
+// failing is a storage where one operation on keys with the prefix fails.
+func failing(s logical.Storage, failing logical.Operation, prefix string) logical.Storage {
+	return tapped{s, func(op logical.Operation, key string, effect func() error) error {
+		if op == failing && strings.HasPrefix(key, prefix) {
+			return errors.New("no space left")
+		}
+		return effect()
+	}}
+}
+
 // sending is a way to the cloud.
 type sending func(*http.Request) (*http.Response, error)
 
@@ -409,6 +419,37 @@ func TestExpiredCredentialsAreNotLeased(t *testing.T) {
 	})
 }
 
+// A storage that fails at a write of an issue leaves nothing behind either.
+func TestIssueWhenStorageFails(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		op  logical.Operation
+		key string
+	}{
+		"WAL entry is not written":   {logical.UpdateOperation, framework.WALPrefix},
+		"index entry is not written": {logical.UpdateOperation, issuedPrefix},
+		"WAL entry is not deleted":   {logical.DeleteOperation, framework.WALPrefix},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				toThePresent() // RAM has system policies
+				m := newTimedMount(t, alisim.DefaultSettings(), alisim.DefaultSeed())
+				m.must(logical.UpdateOperation, "role/ci", userRole)
+				before := m.inventory()
+				sound := m.storage
+				m.storage = failing(sound, tc.op, tc.key)
+				if resp, err := m.request(logical.ReadOperation, "creds/ci", nil); err == nil && !resp.IsError() {
+					t.Error("credentials were issued all the same")
+				}
+				m.storage = sound
+				m.minutes(10)
+				m.unchanged(before)
+			})
+		})
+	}
+}
+
 // A storage that fails while a lease ends does not lose what is left: the
 // revocation fails, and the next one finishes it.
 func TestRevocationWhenStorageOrCloudFails(t *testing.T) {
@@ -433,14 +474,8 @@ func TestRevocationWhenStorageOrCloudFails(t *testing.T) {
 				lease := m.must(logical.ReadOperation, "creds/ci", nil).Secret
 				m.restart()
 				time.Sleep(time.Hour)
-				broken := errors.New("no space left")
 				sound := m.storage
-				m.storage = tapped{sound, func(op logical.Operation, key string, effect func() error) error {
-					if op == tc.op && strings.HasPrefix(key, tc.key) {
-						return broken
-					}
-					return effect()
-				}}
+				m.storage = failing(sound, tc.op, tc.key)
 				if tc.at != "" {
 					m.fault(alisim.Fault{Action: tc.at, Kind: alisim.FaultRefuse})
 				}

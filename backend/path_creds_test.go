@@ -3,7 +3,6 @@ package backend
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -481,37 +480,18 @@ func TestRevokeCanAlwaysBeFinished(t *testing.T) {
 	}
 }
 
-// A storage that fails at the k-th write leaves nothing behind either.
-func TestIssueWhenStorageFails(t *testing.T) {
-	t.Parallel()
-	for k, op := range []string{"the WAL entry is not written", "the WAL entry is not deleted"} {
-		t.Run(op, func(t *testing.T) {
-			t.Parallel()
-			m := newMount(t)
-			m.must(logical.UpdateOperation, "role/ci", userRole)
-			before := m.inventory()
-			sound := m.storage
-			m.storage = &failingStorage{Storage: sound, failPut: k == 0, failDelete: k == 1}
-			if resp, err := m.request(logical.ReadOperation, "creds/ci", nil); err == nil && !resp.IsError() {
-				t.Error("credentials were issued all the same")
-			}
-			m.storage = sound
-			m.ageWAL()
-			if resp, err := m.rollBack(); err != nil || resp.IsError() {
-				t.Errorf("rollback: %v %v", resp, err)
-			}
-			m.unchanged(before)
-		})
-	}
-}
-
 // On a standby nothing may happen in the cloud before the request is forwarded.
 func TestStandbyForwardsBeforeItActs(t *testing.T) {
 	t.Parallel()
 	m := newMount(t)
 	m.must(logical.UpdateOperation, "role/ci", userRole)
 	calls := len(m.sim.Journal())
-	m.storage = &failingStorage{Storage: m.storage, readOnly: true}
+	m.storage = tapped{m.storage, func(op logical.Operation, _ string, effect func() error) error {
+		if op == logical.UpdateOperation {
+			return logical.ErrReadOnly
+		}
+		return effect()
+	}}
 	if _, err := m.request(logical.ReadOperation, "creds/ci", nil); err != logical.ErrReadOnly { //nolint:errorlint // must be bare
 		t.Errorf("got %v, want ErrReadOnly", err)
 	}
@@ -520,28 +500,6 @@ func TestStandbyForwardsBeforeItActs(t *testing.T) {
 			t.Errorf("%s took effect", c.Action)
 		}
 	}
-}
-
-type failingStorage struct {
-	logical.Storage
-	failPut, failDelete, readOnly bool
-}
-
-func (s *failingStorage) Put(ctx context.Context, e *logical.StorageEntry) error {
-	switch {
-	case s.readOnly:
-		return logical.ErrReadOnly
-	case s.failPut:
-		return errors.New("no space left")
-	}
-	return s.Storage.Put(ctx, e)
-}
-
-func (s *failingStorage) Delete(ctx context.Context, key string) error {
-	if s.failDelete {
-		return errors.New("no space left")
-	}
-	return s.Storage.Delete(ctx, key)
 }
 
 func (m *mount) fault(f alisim.Fault) {
