@@ -328,24 +328,3 @@ func TestStaticRoleOfAnotherNode(t *testing.T) {
 		m.must(logical.UpdateOperation, "static-role/again", map[string]any{"username": "gone", "rotation_period": "1h", "access_key": strings.TrimSuffix(m.keysOf("gone"), " Active")})
 	})
 }
-
-// Without grace_period the old key stays for an hour, or for half the period.
-func TestStaticRoleDefaultGrace(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		m := newTimedMount(t, alisim.DefaultSettings(), seedWith(alisim.User{Name: "slow"}, alisim.User{Name: "fast"}, alisim.User{Name: "cron"}))
-		for name, test := range map[string]struct {
-			field, value string
-			want         float64
-		}{
-			"slow": {"rotation_period", "24h", 3600},
-			"fast": {"rotation_period", "1h", 1800},
-			"cron": {"rotation_schedule", "0 0,1,12 * * *", 1800},
-		} {
-			m.must(logical.UpdateOperation, "static-role/"+name, map[string]any{"username": name, test.field: test.value})
-			if got := m.must(logical.ReadOperation, "static-role/"+name, nil).Data["grace_period"]; got != test.want {
-				t.Errorf("%s %s: grace_period %v, want %v", test.field, test.value, got, test.want)
-			}
-		}
-	})
-}
