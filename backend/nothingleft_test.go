@@ -105,16 +105,6 @@ func (m *mount) unfinished(role string) {
 	}
 }
 
-// calls counts the calls of an action that the cloud has got.
-func (m *mount) calls(action string) (n int) {
-	for _, c := range m.sim.Journal() {
-		if c.Action == action {
-			n++
-		}
-	}
-	return n
-}
-
 // A rollback that cannot remove anything keeps the entry for one that can.
 func TestRollbackKeepsWhatItCannotRemove(t *testing.T) {
 	t.Parallel()
@@ -365,7 +355,7 @@ func TestNewProcessKnowsWhoHoldsSharedPolicies(t *testing.T) {
 		if _, err := m.revokeLease(first); err != nil {
 			t.Fatal(err)
 		}
-		if n := m.calls("DeletePolicy"); n != 0 {
+		if n := len(m.calls("DeletePolicy")); n != 0 {
 			t.Errorf("RAM was asked %d times to delete the policy of a live lease", n)
 		}
 		if _, err := m.revokeLease(second); err != nil {
