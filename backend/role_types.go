@@ -7,6 +7,7 @@ import (
 
 	"github.com/hashicorp/vault/sdk/logical"
 
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds"
 	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/ram"
 )
 
@@ -21,7 +22,8 @@ type roleType struct {
 	hint     string   // how fields make a role one of this type
 
 	validate func(*role) error
-	issue    func(*backend, context.Context, issuance) (*logical.Response, error)
+	issue    func(*backend, context.Context, credsRequest) (*logical.Response, error)
+	assume   func(*backend, context.Context, credsRequest, sessionRequest) (alicreds.Credentials, error) // of issueSession
 	check    func(*roleCheck)
 }
 
@@ -32,7 +34,7 @@ func roleTypes() []roleType {
 		{
 			name: typeRAMRoleARN, session: true, hint: existing,
 			heeds: []string{"role_arns", "policy", "lease", "expire_with_lease", "reuse_ttl"}, requests: []string{"role_session_name", "role_arn", "policy"},
-			validate: (*role).validateRAMRoleARN, issue: (*backend).issueSession, check: (*roleCheck).session,
+			validate: (*role).validateRAMRoleARN, issue: (*backend).issueSession, assume: (*backend).assumeRole, check: (*roleCheck).session,
 		},
 		{
 			name: typeRAMUser, creates: ram.User, hint: made, heeds: []string{"ram_groups"},
@@ -46,7 +48,7 @@ func roleTypes() []roleType {
 		{
 			name: typeOIDCRoleARN, session: true, hint: existing,
 			heeds: []string{"role_arns", "policy", "lease", "expire_with_lease", "reuse_ttl"}, requests: []string{"role_session_name", "role_arn", "policy"},
-			validate: (*role).validateOIDCRoleARN, issue: (*backend).issueSession, check: (*roleCheck).session,
+			validate: (*role).validateOIDCRoleARN, issue: (*backend).issueSession, assume: (*backend).assumeRoleWithOIDC, check: (*roleCheck).session,
 		},
 	}
 	for _, name := range []string{typeECSRAMRole, typeCredentialsURI, typeSTS, typeBearer, typeAccessKey} {
@@ -85,7 +87,7 @@ func unknownType(name string) roleType {
 	return roleType{
 		name: name, heeds: []string{"role_arns", "lease"},
 		validate: func(*role) error { return refused() },
-		issue: func(*backend, context.Context, issuance) (*logical.Response, error) {
+		issue: func(*backend, context.Context, credsRequest) (*logical.Response, error) {
 			return logical.ErrorResponse(refused().Error()), nil
 		},
 		check: func(c *roleCheck) {

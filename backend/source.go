@@ -122,23 +122,6 @@ func (s *source) provider(t string, in settings) (alicreds.Provider, error) {
 	return kind.provider(s, in)
 }
 
-// sessionRequest is what STS is asked for, by a config or for a reader of a role.
-// It can be compared: readers share a session if their requests are equal.
-type sessionRequest struct {
-	role   string // of the engine, that the session is for
-	source source // of the keys or the token that it is asked with
-
-	roleARN, name, policy, externalID, sourceIdentity string
-	duration                                          time.Duration
-}
-
-// assumeRole is the request as AssumeRole takes it.
-func (r sessionRequest) assumeRole() alicreds.RAMRoleARNOptions {
-	return alicreds.RAMRoleARNOptions{
-		RoleARN: r.roleARN, RoleSessionName: r.name, Policy: r.policy, ExternalID: r.externalID, SourceIdentity: r.sourceIdentity, Duration: r.duration,
-	}
-}
-
 // surroundings is the environment, with the names that Vault's built-in engine
 // reads where the usual ones are not set.
 func surroundings(name string) string {
