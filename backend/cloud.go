@@ -31,11 +31,9 @@ type cloud struct {
 // client takes the place of an HTTP client made from c, and metadata is a service
 // that others use too; either may be nil.
 func newCloud(client *http.Client, metadata *alicreds.Metadata, c *config, system logical.SystemView) (*cloud, error) {
-	retries := 0 // openapi's default, 3
-	if c.MaxRetries != nil {
-		if retries = *c.MaxRetries; retries == 0 {
-			retries = -1
-		}
+	retries := c.maxRetries()
+	if retries == 0 {
+		retries = -1 // to openapi, 0 is its default
 	}
 	api, err := openapi.New(openapi.Options{
 		HTTP:           client,

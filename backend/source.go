@@ -86,7 +86,7 @@ func (s *source) matchKeys(before source, data *framework.FieldData) error {
 	case !newSecret && s.AccessKey != before.AccessKey && s.AccessKey != "" && s.SecretKey != "":
 		return errors.New("secret_key is required with a new access_key: the secret that is stored belongs to another")
 	case !newKey || newToken || s.SecurityToken == "":
-	case s.CredentialType == typeSTS:
+	case slices.Contains(sourceTypes()[s.CredentialType].needs, "security_token"):
 		return errors.New("security_token is required with a new access_key when credential_type is sts: a token belongs to its key")
 	default:
 		s.SecurityToken = ""
