@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 
@@ -63,4 +64,16 @@ func newCloud(client *http.Client, metadata *alicreds.Metadata, c *config, syste
 		}),
 		usernameTemplate: c.UsernameTemplate, sessionTemplate: c.RoleSessionNameTemplate, policyNameTemplate: c.PolicyNameTemplate,
 	}, nil
+}
+
+// cloudOrAnswer is what handlers that call the cloud begin with.
+func (b *backend) cloudOrAnswer(ctx context.Context, s logical.Storage) (*cloud, *logical.Response, error) {
+	c, err := b.cloud(ctx, s)
+	if err != nil {
+		return nil, nil, err
+	}
+	if c == nil {
+		return nil, logical.ErrorResponse(notConfigured), nil
+	}
+	return c, nil, nil
 }

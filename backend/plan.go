@@ -90,10 +90,3 @@ func (c credsRequest) remotePolicies(system logical.SystemView) ([]ram.Policy, e
 	}
 	return policies, nil
 }
-
-// mark says in RAM which mount of which cluster a user or role comes from, and
-// from which role of the engine. Comments of a user hold 128 characters.
-func (c credsRequest) mark() string {
-	mark := c.tag + " " + c.name
-	return mark[:min(len(mark), 128)]
-}
