@@ -355,7 +355,7 @@ func TestNewProcessKnowsWhoHoldsSharedPolicies(t *testing.T) {
 		if _, err := m.revokeLease(first); err != nil {
 			t.Fatal(err)
 		}
-		if n := len(m.calls("DeletePolicy")); n != 0 {
+		if n := len(m.callsAt("DeletePolicy")); n != 0 {
 			t.Errorf("RAM was asked %d times to delete the policy of a live lease", n)
 		}
 		if _, err := m.revokeLease(second); err != nil {
