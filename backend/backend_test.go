@@ -160,7 +160,9 @@ func (m *mount) request(op logical.Operation, path string, data map[string]any) 
 // a request than request takes, or that make many at once.
 func (m *mount) HandleRequest(ctx context.Context, req *logical.Request) (*logical.Response, error) {
 	sent := *req
-	sent.Storage = m.process
+	if sent.Storage == nil {
+		sent.Storage = m.process
+	}
 	sent.Data = throughJSON(m.t, req.Data)
 	if req.Secret != nil {
 		secret := *req.Secret

@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 
@@ -31,11 +32,9 @@ type cloud struct {
 // client takes the place of an HTTP client made from c, and metadata is a service
 // that others use too; either may be nil.
 func newCloud(client *http.Client, metadata *alicreds.Metadata, c *config, system logical.SystemView) (*cloud, error) {
-	retries := 0 // openapi's default, 3
-	if c.MaxRetries != nil {
-		if retries = *c.MaxRetries; retries == 0 {
-			retries = -1
-		}
+	retries := c.maxRetries()
+	if retries == 0 {
+		retries = -1 // to openapi, 0 is its default
 	}
 	api, err := openapi.New(openapi.Options{
 		HTTP:           client,
@@ -65,4 +64,16 @@ func newCloud(client *http.Client, metadata *alicreds.Metadata, c *config, syste
 		}),
 		usernameTemplate: c.UsernameTemplate, sessionTemplate: c.RoleSessionNameTemplate, policyNameTemplate: c.PolicyNameTemplate,
 	}, nil
+}
+
+// cloudOrAnswer is what handlers that call the cloud begin with.
+func (b *backend) cloudOrAnswer(ctx context.Context, s logical.Storage) (*cloud, *logical.Response, error) {
+	c, err := b.cloud(ctx, s)
+	if err != nil {
+		return nil, nil, err
+	}
+	if c == nil {
+		return nil, logical.ErrorResponse(notConfigured), nil
+	}
+	return c, nil, nil
 }

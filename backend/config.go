@@ -185,7 +185,7 @@ func timeout(name string, at func(*config) *time.Duration, description string) f
 	})
 }
 
-// maxRetries is what a read answers: the default where nothing was written.
+// maxRetries is the default where nothing was written.
 func (c *config) maxRetries() int {
 	if c.MaxRetries == nil {
 		return defaultRetries
@@ -203,7 +203,7 @@ func (c *config) checkType() error {
 		return errors.New("access_key is required: the AccessKey ID that belongs to secret_key")
 	case c.AccessKey != "" && c.SecretKey == "":
 		return errors.New("secret_key is required: the secret that belongs to access_key")
-	case (t == typeRAMRoleARN || t == typeOIDCRoleARN) && c.RoleARN == "":
+	case sourceTypes()[t].assumes && c.RoleARN == "":
 		return fmt.Errorf("role_arn is required when credential_type is %s", t)
 	}
 	return c.source.validate(t)
@@ -246,12 +246,8 @@ func (c *config) validate() error { return configFields().validate(c) }
 // warnings tell of what is stored and does not do what one might expect.
 func (c *config) warnings() []string {
 	var warnings []string
-	switch t := c.credentialType(); t {
-	case typeAccessKey, typeSTS, typeRAMRoleARN:
-	default:
-		if c.AccessKey != "" {
-			warnings = append(warnings, fmt.Sprintf("access_key and secret_key are kept, but not used while credential_type is %s", t))
-		}
+	if t := c.credentialType(); c.AccessKey != "" && !sourceTypes()[t].keyed {
+		warnings = append(warnings, fmt.Sprintf("access_key and secret_key are kept, but not used while credential_type is %s", t))
 	}
 	if c.Network == networkVPC && c.RAMEndpoint == "" && !ram.InsideVPC(c.Region) {
 		where := "in region " + c.Region

@@ -1,16 +1,13 @@
 package backend
 
 import (
-	"context"
 	"errors"
-	"slices"
 	"strings"
 
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds"
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
-	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/ram"
 	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/rotation"
 )
 
@@ -75,36 +72,6 @@ func advised(err error) string {
 	}
 	return text
 }
-
-// fixOf says what to do about a refusal, "" where nothing short can be said.
-func fixOf(refused *openapi.Error) string {
-	code := known(refused)
-	if code == ram.NoPermission {
-		return grant(refused, "", nil)
-	}
-	return fixes[code]
-}
-
-// known is the code that the refusal is explained under, "" where there is none.
-func known(refused *openapi.Error) string {
-	code := refused.Code
-	family, _, refined := strings.Cut(code, ".")
-	switch {
-	case ram.Denied(refused), code == "Forbidden.RAM": // the second is that of other products
-		return ram.NoPermission
-	case refused.TokenMissing():
-		return "MissingSecurityToken"
-	case fixes[code] != "":
-		return code
-	case refined && slices.Contains(families, family):
-		return family
-	}
-	return ""
-}
-
-// families are codes that services refine in more ways than they document, with
-// one fix for all of them. Other codes with a dot are about different things.
-var families = []string{"InvalidAccessKeyId", "InvalidSecurityToken", "InvalidTimeStamp"}
 
 // ofSource prints why a source of credentials does not take its fields.
 func ofSource(err error) string {
@@ -173,59 +140,3 @@ func helpAnchor(code string) string { return "#" + strings.ToLower(strings.Repla
 
 // oneLine prints joined errors on one line.
 func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
-
-// fixes say what to do about refusals that operators meet.
-var fixes = map[string]string{
-	"EntityNotExist.Role":              "Check role_arn.",
-	"EntityNotExist.Policy":            "Check remote_policies: the policy must exist, and its type must be System or Custom as in RAM.",
-	"EntityNotExist.Group":             "Check ram_groups.",
-	"InvalidAccessKeyId":               "Check access_key in config: the key is unknown, has been deleted or is disabled.",
-	"InvalidAccessKeyId.NotFound":      "Check access_key in config: the key is unknown or has been deleted.",
-	"InvalidAccessKeyId.Inactive":      "Enable the AccessKey of config in RAM, or configure another.",
-	"SignatureDoesNotMatch":            "Check secret_key in config.",
-	"MissingSecurityToken":             "The AccessKey is temporary (it begins with STS.) and its security_token is missing: give all three parts of it, with credential_type=sts.",
-	"InvalidSecurityToken":             "The security_token is not that of the AccessKey, or is cut short: write all three parts of one session together.",
-	"InvalidSecurityToken.Expired":     "The temporary keys in config have expired: write new ones.",
-	"IncompleteSignature":              "Look at what is between Vault and Alibaba Cloud: a proxy that takes headers away, or an endpoint that is none of theirs.",
-	"InvalidTimeStamp":                 "Check the clock of the Vault server, and proxies that change headers.",
-	"InvalidTimeStamp.Expired":         "Check the clock of the Vault server: more than 15 minutes are not accepted.",
-	"Inactive":                         "RAM, or STS, was never activated in this account: open the RAM console once as the account's owner.",
-	"LimitExceeded.User":               "The account is full of RAM users: raise the quota or shorten ttl.",
-	"LimitExceeded.Role":               "The account is full of RAM roles: raise the quota, shorten ttl, or use ram_role_arn.",
-	"LimitExceeded.Policy":             "The account is full of custom policies: raise the quota, shorten ttl, or use remote_policies.",
-	"LimitExceeded.User.Policy":        "Merge the documents of inline_policies, or attach fewer policies.",
-	"LimitExceeded.Role.Policy":        "Merge the documents of inline_policies, or attach fewer policies.",
-	"LimitExceeded.User.Group":         "Name fewer groups in ram_groups.",
-	"MalformedPolicyDocument":          "Check inline_policies.",
-	"InvalidParameter.PolicyGrammar":   "Check policy, the session policy of the role.",
-	"InvalidParameter.PolicySize":      "Shorten policy, the session policy of the role.",
-	"AuthenticationFail.NoPermission":  "Check oidc_provider_arn, and the conditions in the trust policy of the RAM role.",
-	"InvalidParameter.DurationSeconds": "Lower ttl, or raise MaxSessionDuration of the RAM role.",
-}
-
-// cloudOrAnswer is what handlers that call the cloud begin with.
-func (b *backend) cloudOrAnswer(ctx context.Context, s logical.Storage) (*cloud, *logical.Response, error) {
-	c, err := b.cloud(ctx, s)
-	if err != nil {
-		return nil, nil, err
-	}
-	if c == nil {
-		return nil, logical.ErrorResponse(notConfigured), nil
-	}
-	return c, nil, nil
-}
-
-// warned adds warnings to a response, which may be nil. It returns nil, an
-// empty answer, where there is nothing to say.
-func warned(resp *logical.Response, warnings []string) *logical.Response {
-	if len(warnings) == 0 {
-		return resp
-	}
-	if resp == nil {
-		resp = &logical.Response{}
-	}
-	for _, w := range warnings {
-		resp.AddWarning(w)
-	}
-	return resp
-}

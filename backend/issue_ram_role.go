@@ -7,53 +7,26 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds"
-	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/policy"
 	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/ram"
 )
 
 // issueRAMRole issues a session of a RAM role made for it. Deleting the role
 // ends the session: it is the only kind of session that can be revoked.
-func (b *backend) issueRAMRole(ctx context.Context, i issuance) (*logical.Response, error) {
-	want := i.want
-	if want == 0 {
-		want = min(defaultSession, i.limit)
+func (b *backend) issueRAMRole(ctx context.Context, c credsRequest) (*logical.Response, error) {
+	ask, ttl, err := c.sessionRequest(b.System())
+	if err == nil {
+		err = c.nameSession(&ask, c.req.DisplayName)
 	}
-	duration := min(max(want, minSession), maxSession)
-	longest := max(duration, defaultSession)
-	if i.role.MaxSessionDuration > 0 {
-		longest = i.role.MaxSessionDuration
-		duration = min(duration, longest)
-	}
-	document, err := policy.Render(i.policy, policy.MaxSession, i.req.EntityID, b.System())
 	if err != nil {
-		return logical.ErrorResponse("policy %s", err), nil
+		return logical.ErrorResponse(err.Error()), nil
 	}
-	sourceIdentity, err := policy.RenderText(i.role.SourceIdentity, i.req.EntityID, b.System())
-	if err != nil {
-		return logical.ErrorResponse("source_identity %s", err), nil
-	}
-	session := i.session
-	if session == "" {
-		if session, err = policy.SessionName(cmp.Or(i.role.RoleSessionNameTemplate, i.cloud.sessionTemplate), i.req.DisplayName, i.name); err != nil {
-			return logical.ErrorResponse("role_session_name_template: %s", err), nil
-		}
-	}
-	u, plan, resp, err := b.plan(ctx, i, ram.Role)
-	if resp != nil || err != nil {
-		return resp, err
-	}
-	who, err := i.cloud.Whoami(ctx)
+	u, plan, err := b.plan(ctx, c, ram.Role)
 	if err != nil {
 		return answer("asking who this mount is", err)
 	}
-	if plan.Trust, plan.MaxSession = i.role.TrustPolicy, longest; plan.Trust == "" {
-		plan.Trust = `{"Version":"1","Statement":[{"Effect":"Allow","Action":"sts:AssumeRole","Principal":{"RAM":["` + who.Principal() + `"]}}]}`
-	}
-	ask := alicreds.RAMRoleARNOptions{
-		RoleARN: "acs:ram::" + u.AccountID + ":role/" + u.RAMRole, RoleSessionName: session, Policy: document, Duration: duration,
-		ExternalID: i.role.ExternalID, SourceIdentity: sourceIdentity,
-	}
-	n, err := b.begin(ctx, i, u)
+	plan.MaxSession = cmp.Or(c.role.MaxSessionDuration, max(ask.duration, defaultSession))
+	ask.roleARN, ask.duration = "acs:ram::"+u.AccountID+":role/"+u.RAMRole, min(ask.duration, plan.MaxSession)
+	n, err := b.begin(ctx, c, u)
 	if err != nil {
 		return nil, err
 	}
@@ -62,7 +35,7 @@ func (b *backend) issueRAMRole(ctx context.Context, i issuance) (*logical.Respon
 		// STS may see neither the new role nor its trust policy at once.
 		err = ram.Eventually(ctx, "EntityNotExist.Role", func() error {
 			return ram.Eventually(ctx, ram.NoPermission, func() (err error) {
-				creds, err = i.cloud.AssumeRole(ctx, ask)
+				creds, err = c.cloud.AssumeRole(ctx, ask.assumeRole())
 				return err
 			})
 		})
@@ -70,12 +43,10 @@ func (b *backend) issueRAMRole(ctx context.Context, i issuance) (*logical.Respon
 	if resp, err := n.conclude(ctx, "creating a RAM role", err); resp != nil || err != nil {
 		return resp, err
 	}
-	resp, err = b.leaseOf(i, creds, want)
-	if err != nil || i.role.NoLease {
+	resp, err := b.leaseOf(c, creds, ttl)
+	if err != nil || c.role.NoLease {
 		return resp, err
 	}
-	if resp.Secret.InternalData, err = n.made.leaseData(leaseRAMRole, i.name); err != nil {
-		return nil, err
-	}
-	return resp, nil
+	resp.Secret.InternalData, err = n.issued.leaseData(leaseRAMRole, c.name)
+	return resp, err
 }

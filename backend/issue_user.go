@@ -9,12 +9,12 @@ import (
 )
 
 // issueUser issues a RAM user with an AccessKey, deleted when the lease ends.
-func (b *backend) issueUser(ctx context.Context, i issuance) (*logical.Response, error) {
-	u, plan, resp, err := b.plan(ctx, i, ram.User)
-	if resp != nil || err != nil {
-		return resp, err
+func (b *backend) issueUser(ctx context.Context, c credsRequest) (*logical.Response, error) {
+	u, plan, err := b.plan(ctx, c, ram.User)
+	if err != nil {
+		return answer("asking who this mount is", err)
 	}
-	n, err := b.begin(ctx, i, u)
+	n, err := b.begin(ctx, c, u)
 	if err != nil {
 		return nil, err
 	}
@@ -22,16 +22,16 @@ func (b *backend) issueUser(ctx context.Context, i issuance) (*logical.Response,
 	if resp, err := n.conclude(ctx, "creating a RAM user", err); resp != nil || err != nil {
 		return resp, err
 	}
-	internal, err := n.made.leaseData(leaseRAM, i.name)
+	internal, err := n.issued.leaseData(leaseRAM, c.name)
 	if err != nil {
 		return nil, err
 	}
-	resp = b.Secret(secretType).Response(map[string]interface{}{
+	resp := b.Secret(secretType).Response(map[string]interface{}{
 		"access_key":      key.ID,
 		"secret_key":      key.Secret,
 		"username":        u.UserName,
 		"credential_type": typeRAMUser,
 	}, internal)
-	resp.Secret.TTL, resp.Secret.MaxTTL = i.want, i.role.MaxTTL
+	resp.Secret.TTL, resp.Secret.MaxTTL = c.ttl, c.role.MaxTTL
 	return resp, nil
 }

@@ -51,13 +51,3 @@ func (u issued) made() ram.Made {
 		Groups: u.RAMGroups, Origin: u.origin(),
 	}
 }
-
-// leaseData is what a lease carries, as it comes back from Vault.
-func (u issued) leaseData(roleType, roleName string) (map[string]interface{}, error) {
-	data := map[string]interface{}{}
-	err := recode(u, &data)
-	data["secret_type"] = secretType
-	data["role_type"] = roleType
-	data["role_name"] = roleName
-	return data, err
-}

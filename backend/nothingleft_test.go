@@ -50,16 +50,6 @@ func (m *mount) unfinished(role string) {
 	}
 }
 
-// calls counts the calls of an action that the cloud has got.
-func (m *mount) calls(action string) (n int) {
-	for _, c := range m.sim.Journal() {
-		if c.Action == action {
-			n++
-		}
-	}
-	return n
-}
-
 // A rollback that cannot remove anything keeps the entry for one that can.
 func TestRollbackKeepsWhatItCannotRemove(t *testing.T) {
 	t.Parallel()
@@ -305,7 +295,7 @@ func TestNewProcessKnowsWhoHoldsSharedPolicies(t *testing.T) {
 		if _, err := m.revokeLease(first); err != nil {
 			t.Fatal(err)
 		}
-		if n := m.calls("DeletePolicy"); n != 0 {
+		if n := len(m.callsAt("DeletePolicy")); n != 0 {
 			t.Errorf("RAM was asked %d times to delete the policy of a live lease", n)
 		}
 		if _, err := m.revokeLease(second); err != nil {
@@ -359,6 +349,36 @@ func TestExpiredCredentialsAreNotLeased(t *testing.T) {
 	})
 }
 
+// A storage that fails at a write of an issue leaves nothing behind either.
+func TestIssueWhenStorageFails(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		op  logical.Operation
+		key string
+	}{
+		"WAL entry is not written":   {logical.UpdateOperation, framework.WALPrefix},
+		"index entry is not written": {logical.UpdateOperation, issuedPrefix},
+		"WAL entry is not deleted":   {logical.DeleteOperation, framework.WALPrefix},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				toThePresent() // RAM has system policies
+				m := newTimedMount(t, alisim.DefaultSettings(), alisim.DefaultSeed())
+				m.must(logical.UpdateOperation, "role/ci", userRole)
+				before := m.inventory()
+				m.comeBetween(failing(tc.op, tc.key))
+				if resp, err := m.request(logical.ReadOperation, "creds/ci", nil); err == nil && !resp.IsError() {
+					t.Error("credentials were issued all the same")
+				}
+				m.comeBetween(nil)
+				m.minutes(10)
+				m.unchanged(before)
+			})
+		})
+	}
+}
+
 // A storage that fails while a lease ends does not lose what is left: the
 // revocation fails, and the next one finishes it.
 func TestRevocationWhenStorageOrCloudFails(t *testing.T) {
@@ -383,12 +403,7 @@ func TestRevocationWhenStorageOrCloudFails(t *testing.T) {
 				lease := m.must(logical.ReadOperation, "creds/ci", nil).Secret
 				m.restart()
 				time.Sleep(time.Hour)
-				m.comeBetween(func(s step, effect func() error) error {
-					if s.call == nil && s.op == tc.op && strings.HasPrefix(s.what, tc.key) {
-						return errDisk
-					}
-					return effect()
-				})
+				m.comeBetween(failing(tc.op, tc.key))
 				if tc.at != "" {
 					m.fault(alisim.Fault{Action: tc.at, Kind: alisim.FaultRefuse})
 				}

@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"github.com/hashicorp/vault/sdk/framework"
+	"github.com/hashicorp/vault/sdk/logical"
 )
 
 // operationPrefix begins the operation names of generated clients, as it does
@@ -45,4 +46,19 @@ func forwarded(o *framework.PathOperation) *framework.PathOperation {
 func named(o *framework.PathOperation, verb, suffix string) *framework.PathOperation {
 	o.DisplayAttrs = &framework.DisplayAttributes{OperationVerb: verb, OperationSuffix: suffix}
 	return o
+}
+
+// warned adds warnings to a response, which may be nil. It returns nil, an
+// empty answer, where there is nothing to say.
+func warned(resp *logical.Response, warnings []string) *logical.Response {
+	if len(warnings) == 0 {
+		return resp
+	}
+	if resp == nil {
+		resp = &logical.Response{}
+	}
+	for _, w := range warnings {
+		resp.AddWarning(w)
+	}
+	return resp
 }

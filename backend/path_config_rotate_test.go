@@ -348,39 +348,3 @@ func TestStrayRemovalSparesTheKeyInConfig(t *testing.T) {
 		m.must(logical.ReadOperation, "config/caller-identity", nil)
 	})
 }
-
-// Rotations and writes of config change it one at a time: the key that is made
-// is stored, and what is written meanwhile stays.
-func TestConfigIsWrittenByOneAtATime(t *testing.T) {
-	t.Parallel()
-	m := newMount(t)
-	m.comeBetween(func(s step, effect func() error) error {
-		err := effect()
-		time.Sleep(time.Millisecond) // so long each operation takes
-		return err
-	})
-	rotated, written := make(chan struct{}), make(chan int)
-	go func() {
-		n := 0
-		defer func() { written <- n }()
-		for ; ; n++ {
-			select {
-			case <-rotated:
-				return
-			default:
-			}
-			resp, err := m.HandleRequest(context.Background(), &logical.Request{
-				Operation: logical.UpdateOperation, Path: "config", Data: map[string]any{"external_id": fmt.Sprintf("id-%d", n)},
-			})
-			if err != nil || resp.IsError() {
-				t.Errorf("%v %v", resp, err)
-			}
-		}
-	}()
-	key := m.must(logical.UpdateOperation, "config/rotate-root", nil).Data["access_key"]
-	close(rotated)
-	last := fmt.Sprintf("id-%d", <-written-1)
-	if c := m.config(); c["access_key"] != key || key == alisim.DefaultAccessKeyID || c["external_id"] != last {
-		t.Errorf("config has the key %v and the external id %v, want %v and %v", c["access_key"], c["external_id"], key, last)
-	}
-}

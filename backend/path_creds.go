@@ -82,18 +82,18 @@ func credsResponse() map[string]*framework.FieldSchema {
 // Nothing may be issued then: how long it has to be remembered is not known.
 var errNoMaximum = errors.New("Vault did not say how long the longest lease of this mount is: try again")
 
-// issuance is one read of creds/<name>: what an issuer works from.
-type issuance struct {
-	req     *logical.Request
-	cloud   *cloud
-	role    *role
-	name    string        // of the role
-	want    time.Duration // lifetime of the lease; 0: the default
-	limit   time.Duration // of the role and the mount
-	roleARN string        // chosen by the request
-	session string        // session name of the request; "": made by the engine
-	policy  string        // session policy of the request, else of the role
-	tag     string        // of the mount, for what is created
+// credsRequest is one read of creds/<name>: what an issuer works from.
+type credsRequest struct {
+	req             *logical.Request
+	cloud           *cloud
+	role            *role
+	name            string        // of the role
+	ttl             time.Duration // of the lease; 0: the default
+	maxTTL          time.Duration // of the role and the mount
+	roleARN         string        // chosen by the request
+	roleSessionName string        // of the request; "": made by the engine
+	policy          string        // session policy of the request, else of the role
+	tag             string        // of the mount, for what is created
 }
 
 // issue finds the role and leaves the rest to the issuer of its type.
@@ -112,68 +112,68 @@ func (b *backend) issue(ctx context.Context, req *logical.Request, data *framewo
 	if r == nil {
 		return nil, nil // of a read, Vault makes a 404
 	}
-	i := issuance{
+	c := credsRequest{
 		req: req, role: r, name: name,
-		roleARN: data.Get("role_arn").(string), session: data.Get("role_session_name").(string), policy: data.Get("policy").(string),
+		roleARN: data.Get("role_arn").(string), roleSessionName: data.Get("role_session_name").(string), policy: data.Get("policy").(string),
 	}
 	mountMax := b.System().MaxLeaseTTL()
 	if mountMax <= 0 {
 		return nil, errNoMaximum
 	}
-	if err := i.read(data, mountMax); err != nil {
+	if err := c.read(data, mountMax); err != nil {
 		return logical.ErrorResponse(err.Error()), nil
 	}
 	if r.kind.creates != "" {
-		if i.tag, err = b.tag(ctx, req.Storage); err != nil {
+		if c.tag, err = b.tag(ctx, req.Storage); err != nil {
 			return nil, err
 		}
 	}
-	if i.cloud, err = b.cloud(ctx, req.Storage); err != nil {
+	if c.cloud, err = b.cloud(ctx, req.Storage); err != nil {
 		return nil, err
 	}
-	if i.cloud == nil {
+	if c.cloud == nil {
 		return logical.ErrorResponse("unable to create secret because " + notConfigured), nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, issueTimeout)
 	defer cancel()
-	return r.kind.issue(b, ctx, i)
+	return r.kind.issue(b, ctx, c)
 }
 
 // read checks the parameters of the request against the role.
-func (i *issuance) read(data *framework.FieldData, mountMax time.Duration) error {
-	i.limit = mountMax
-	if i.role.MaxTTL > 0 {
-		i.limit = min(i.limit, i.role.MaxTTL)
+func (c *credsRequest) read(data *framework.FieldData, mountMax time.Duration) error {
+	c.maxTTL = mountMax
+	if c.role.MaxTTL > 0 {
+		c.maxTTL = min(c.maxTTL, c.role.MaxTTL)
 	}
-	i.want = min(i.role.TTL, i.limit)
+	c.ttl = min(c.role.TTL, c.maxTTL)
 	if v, ok := data.GetOk("ttl"); ok && v.(int) != 0 {
-		i.want = time.Duration(v.(int)) * time.Second
-		if i.want < 0 || i.want > i.limit {
-			return fmt.Errorf("ttl must be 1 second to %s, the maximum of the role and the mount", i.limit)
+		c.ttl = time.Duration(v.(int)) * time.Second
+		if c.ttl < 0 || c.ttl > c.maxTTL {
+			return fmt.Errorf("ttl must be 1 second to %s, the maximum of the role and the mount", c.maxTTL)
 		}
 	}
 	for _, parameter := range []struct{ name, value, isFor string }{
-		{"role_session_name", i.session, "sessions"},
-		{"role_arn", i.roleARN, "sessions of existing RAM roles"},
-		{"policy", i.policy, "sessions"},
+		{"role_session_name", c.roleSessionName, "sessions"},
+		{"role_arn", c.roleARN, "sessions of existing RAM roles"},
+		{"policy", c.policy, "sessions"},
 	} {
-		if parameter.value != "" && !slices.Contains(i.role.kind.requests, parameter.name) {
-			return fmt.Errorf("%s is for %s, and the role %q is of type %s", parameter.name, parameter.isFor, i.name, i.role.kind.name)
+		if parameter.value != "" && !slices.Contains(c.role.kind.requests, parameter.name) {
+			return fmt.Errorf("%s is for %s, and the role %q is of type %s", parameter.name, parameter.isFor, c.name, c.role.kind.name)
 		}
 	}
 	switch {
-	case i.session != "" && alicreds.CheckRoleSessionName(i.session) != nil:
+	case c.roleSessionName != "" && alicreds.CheckRoleSessionName(c.roleSessionName) != nil:
 		return errors.New("role_session_name must be 2 to 64 letters, digits and any of . @ - _")
-	case i.roleARN != "" && !slices.Contains(i.role.arns(), i.roleARN):
-		return fmt.Errorf("role_arn must be one of those of the role %q: %s", i.name, strings.Join(i.role.arns(), ", "))
-	case i.policy != "" && i.role.Policy != "":
-		return fmt.Errorf("policy: the role %q has a session policy already, and a session takes one only", i.name)
-	case i.roleARN == "" && slices.Contains(i.role.kind.requests, "role_arn"):
-		i.roleARN = i.role.arns()[0]
+	case c.roleARN != "" && !slices.Contains(c.role.arns(), c.roleARN):
+		return fmt.Errorf("role_arn must be one of those of the role %q: %s", c.name, strings.Join(c.role.arns(), ", "))
+	case c.policy != "" && c.role.Policy != "":
+		return fmt.Errorf("policy: the role %q has a session policy already, and a session takes one only", c.name)
+	case c.roleARN == "" && slices.Contains(c.role.kind.requests, "role_arn"):
+		c.roleARN = c.role.arns()[0]
 	}
-	if i.policy == "" {
-		i.policy = i.role.Policy
-	} else if err := policy.Check(i.policy, policy.MaxSession); err != nil {
+	if c.policy == "" {
+		c.policy = c.role.Policy
+	} else if err := policy.Check(c.policy, policy.MaxSession); err != nil {
 		return fmt.Errorf("policy %w", err)
 	}
 	return nil

@@ -476,34 +476,6 @@ func TestRevokeCanAlwaysBeFinished(t *testing.T) {
 	}
 }
 
-// A storage that fails at the k-th write leaves nothing behind either.
-func TestIssueWhenStorageFails(t *testing.T) {
-	t.Parallel()
-	for k, op := range []string{"the WAL entry is not written", "the WAL entry is not deleted"} {
-		t.Run(op, func(t *testing.T) {
-			t.Parallel()
-			m := newMount(t)
-			m.must(logical.UpdateOperation, "role/ci", userRole)
-			before := m.inventory()
-			m.comeBetween(func(s step, effect func() error) error {
-				if s.op == []logical.Operation{logical.UpdateOperation, logical.DeleteOperation}[k] {
-					return errDisk
-				}
-				return effect()
-			})
-			if resp, err := m.request(logical.ReadOperation, "creds/ci", nil); err == nil && !resp.IsError() {
-				t.Error("credentials were issued all the same")
-			}
-			m.comeBetween(nil)
-			m.ageWAL()
-			if resp, err := m.rollBack(); err != nil || resp.IsError() {
-				t.Errorf("rollback: %v %v", resp, err)
-			}
-			m.unchanged(before)
-		})
-	}
-}
-
 // On a standby nothing may happen in the cloud before the request is forwarded.
 func TestStandbyForwardsBeforeItActs(t *testing.T) {
 	t.Parallel()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 	"sync"
 
 	"github.com/hashicorp/vault/sdk/logical"
@@ -76,6 +77,16 @@ func (p *process) comeBetween(around func(s step, effect func() error) error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.around = around
+}
+
+// failing makes operations on keys of the storage that begin so fail.
+func failing(op logical.Operation, prefix string) func(s step, effect func() error) error {
+	return func(s step, effect func() error) error {
+		if s.call == nil && s.op == op && strings.HasPrefix(s.what, prefix) {
+			return errDisk
+		}
+		return effect()
+	}
 }
 
 // suffer sets what is done to the process from now on, at step k of the place.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/hashicorp/vault/sdk/logical"
 
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds"
 	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/ram"
 )
 
@@ -21,7 +22,8 @@ type roleType struct {
 	hint     string   // how fields make a role one of this type
 
 	validate func(*role) error
-	issue    func(*backend, context.Context, issuance) (*logical.Response, error)
+	issue    func(*backend, context.Context, credsRequest) (*logical.Response, error)
+	assume   func(*backend, context.Context, credsRequest, sessionRequest) (alicreds.Credentials, error) // of issueSession
 	check    func(*roleCheck)
 }
 
@@ -32,7 +34,7 @@ func roleTypes() []roleType {
 		{
 			name: typeRAMRoleARN, session: true, hint: existing,
 			heeds: []string{"role_arns", "policy", "lease", "expire_with_lease", "reuse_ttl"}, requests: []string{"role_session_name", "role_arn", "policy"},
-			validate: (*role).validateRAMRoleARN, issue: (*backend).issueSession, check: (*roleCheck).session,
+			validate: (*role).validateRAMRoleARN, issue: (*backend).issueSession, assume: (*backend).assumeRole, check: (*roleCheck).session,
 		},
 		{
 			name: typeRAMUser, creates: ram.User, hint: made, heeds: []string{"ram_groups"},
@@ -46,7 +48,7 @@ func roleTypes() []roleType {
 		{
 			name: typeOIDCRoleARN, session: true, hint: existing,
 			heeds: []string{"role_arns", "policy", "lease", "expire_with_lease", "reuse_ttl"}, requests: []string{"role_session_name", "role_arn", "policy"},
-			validate: (*role).validateOIDCRoleARN, issue: (*backend).issueSession, check: (*roleCheck).session,
+			validate: (*role).validateOIDCRoleARN, issue: (*backend).issueSession, assume: (*backend).assumeRoleWithOIDC, check: (*roleCheck).sessionWithOIDC,
 		},
 	}
 	for _, name := range []string{typeECSRAMRole, typeCredentialsURI, typeSTS, typeBearer, typeAccessKey} {
@@ -69,12 +71,20 @@ func roleTypeNames() []string {
 // resolve finds out what the fields make of the role.
 func (r *role) resolve() {
 	name := r.effectiveType()
-	types := roleTypes()
-	if n := slices.IndexFunc(types, func(t roleType) bool { return t.name == name }); n >= 0 {
-		r.kind = types[n]
-		return
+	if t, known := roleTypeNamed(name); known {
+		r.kind = t
+	} else {
+		r.kind = unknownType(name)
 	}
-	r.kind = unknownType(name)
+}
+
+func roleTypeNamed(name string) (t roleType, known bool) {
+	types := roleTypes()
+	n := slices.IndexFunc(types, func(t roleType) bool { return t.name == name })
+	if n < 0 {
+		return roleType{}, false
+	}
+	return types[n], true
 }
 
 // unknownType is that of a misspelling, or of a role that a later version wrote.
@@ -85,7 +95,7 @@ func unknownType(name string) roleType {
 	return roleType{
 		name: name, heeds: []string{"role_arns", "lease"},
 		validate: func(*role) error { return refused() },
-		issue: func(*backend, context.Context, issuance) (*logical.Response, error) {
+		issue: func(*backend, context.Context, credsRequest) (*logical.Response, error) {
 			return logical.ErrorResponse(refused().Error()), nil
 		},
 		check: func(c *roleCheck) {
@@ -128,10 +138,8 @@ func (r *role) grants() bool {
 
 // typeHint says how to make a role one of the type.
 func typeHint(name string) string {
-	for _, t := range roleTypes() {
-		if t.name == name {
-			return t.hint
-		}
+	if t, known := roleTypeNamed(name); known {
+		return t.hint
 	}
 	return "use one of " + strings.Join(roleTypeNames(), ", ")
 }

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/ram"
 	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/rotation"
 )
 
@@ -22,11 +21,6 @@ const (
 	// to bring back what still uses it, or a snapshot of Vault's storage.
 	defaultRootGrace = 24 * time.Hour
 	longestRootGrace = 30 * 24 * time.Hour
-
-	// supersededFor bounds the tries to clean up after a rotation that a write of
-	// config has ended.
-	supersededFor = 7 * 24 * time.Hour
-	maxSuperseded = 5
 )
 
 // rootRotation is the part of config about the rotation of its key.
@@ -36,14 +30,6 @@ type rootRotation struct {
 	RotationGracePeriod      time.Duration   `json:"rotation_grace_period,omitempty"` // 0: defaultRootGrace
 	Rotation                 *rotation.State `json:"rotation,omitempty"`
 	Superseded               []superseded    `json:"superseded,omitempty"`
-}
-
-// superseded is what a rotation had left in the cloud when a write of config
-// replaced its key, with the key that can remove it.
-type superseded struct {
-	Key ram.AccessKey `json:"key"`
-	rotation.State
-	At time.Time `json:"at"`
 }
 
 // rootRotationFields are a part of the table of config.
@@ -75,7 +61,7 @@ func (r *rootRotation) grace() time.Duration {
 // rotatable tells whether the config holds a key of a RAM user.
 func (c *config) rotatable() error {
 	switch t := c.credentialType(); {
-	case t != typeAccessKey && t != typeRAMRoleARN:
+	case !sourceTypes()[t].rotates:
 		return fmt.Errorf("credential_type %s has no AccessKey to rotate: rotation is for access_key, and for ram_role_arn with keys", t)
 	case c.AccessKey == "":
 		return errors.New("config holds no AccessKey to rotate: its credentials come from the surroundings of the Vault server")
@@ -121,35 +107,6 @@ func (c *config) followRotation(before *config, now time.Time) (warnings []strin
 		r.Failure = nil
 	}
 	c.Rotation = stored(r)
-	return warnings
-}
-
-// supersede ends a rotation whose key a write has replaced.
-func (c *config) supersede(before *config, now time.Time) (warnings []string) {
-	if before.Rotation == nil {
-		return nil
-	}
-	old := *before.Rotation
-	if before.madeByRotation() {
-		warnings = append(warnings, fmt.Sprintf("AccessKey %s, which a rotation made and only this mount knew, is no longer used, and stays in RAM: delete it there", before.AccessKey))
-	}
-	left := old
-	if left.Pending != nil && left.Pending.ID == c.AccessKey {
-		left.Pending = nil
-	}
-	if left.Retiring != nil && left.Retiring.ID == c.AccessKey {
-		left.Retiring = nil
-	}
-	if left.Unfinished() {
-		left.Retired, left.Failure = nil, nil
-		c.Superseded = append(slices.Clone(before.Superseded), superseded{before.key(), left, now.UTC()})
-		if extra := len(c.Superseded) - maxSuperseded; extra > 0 {
-			c.Superseded = c.Superseded[extra:]
-		}
-	}
-	c.Rotation = stored(rotation.State{
-		Retired: slices.DeleteFunc(slices.Clone(old.Retired), func(id string) bool { return id == c.AccessKey }),
-	})
 	return warnings
 }
 

@@ -2,6 +2,7 @@ package backend
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/vault/sdk/logical"
@@ -48,7 +49,7 @@ func (k rotatedKeys) Key(name string) rotation.Key {
 	if name == configKey {
 		return rootKey(k)
 	}
-	return staticKey{k.b, k.s, name[len(staticRolePrefix):]}
+	return staticKey{k.b, k.s, strings.TrimPrefix(name, staticRolePrefix)}
 }
 
 // Refresh looks at config each time, which writes change without regard to the

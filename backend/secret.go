@@ -9,6 +9,7 @@ import (
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
 
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds"
 	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/ram"
 )
 
@@ -54,6 +55,48 @@ func readLease(req *logical.Request) (lease, error) {
 		return l, fmt.Errorf("role_type %q of the lease is unknown", l.RoleType)
 	}
 	return l, nil
+}
+
+// leaseOf answers credentials that cannot be revoked, with a lease that ends
+// when they do or when it was asked to, whichever comes first.
+func (b *backend) leaseOf(c credsRequest, creds alicreds.Credentials, ttl time.Duration) (*logical.Response, error) {
+	data := map[string]interface{}{"credential_type": c.role.kind.name}
+	for field, value := range map[string]string{
+		"access_key": creds.AccessKeyID, "secret_key": creds.AccessKeySecret, "security_token": creds.SecurityToken,
+		"bearer_token": creds.BearerToken, "arn": creds.RoleARN,
+	} {
+		if value != "" {
+			data[field] = value
+		}
+	}
+	if !creds.Expiration.IsZero() {
+		data["expiration"] = creds.Expiration.UTC().Format(time.RFC3339)
+		left := time.Until(creds.Expiration)
+		switch {
+		case left <= 0:
+			return nil, errors.New("the credentials have expired already: check the clock of the Vault server")
+		case ttl == 0:
+			ttl = min(left, c.maxTTL)
+		default:
+			ttl = min(ttl, left)
+		}
+	}
+	if c.role.NoLease {
+		return &logical.Response{Data: data}, nil
+	}
+	resp := b.Secret(secretType).Response(data, map[string]interface{}{"role_type": leaseSTS})
+	resp.Secret.TTL, resp.Secret.MaxTTL, resp.Secret.Renewable = ttl, ttl, false
+	return resp, nil
+}
+
+// leaseData is what a lease carries, as it comes back from Vault.
+func (u issued) leaseData(roleType, roleName string) (map[string]interface{}, error) {
+	data := map[string]interface{}{}
+	err := recode(u, &data)
+	data["secret_type"] = secretType
+	data["role_type"] = roleType
+	data["role_name"] = roleName
+	return data, err
 }
 
 // renew extends the lease of a RAM user by what the role says now. Its refusals

@@ -86,7 +86,7 @@ func (s *source) matchKeys(before source, data *framework.FieldData) error {
 	case !newSecret && s.AccessKey != before.AccessKey && s.AccessKey != "" && s.SecretKey != "":
 		return errors.New("secret_key is required with a new access_key: the secret that is stored belongs to another")
 	case !newKey || newToken || s.SecurityToken == "":
-	case s.CredentialType == typeSTS:
+	case slices.Contains(sourceTypes()[s.CredentialType].needs, "security_token"):
 		return errors.New("security_token is required with a new access_key when credential_type is sts: a token belongs to its key")
 	default:
 		s.SecurityToken = ""
@@ -120,23 +120,6 @@ func (s *source) provider(t string, in settings) (alicreds.Provider, error) {
 		return nil, fmt.Errorf("credential_type %q is not known", t)
 	}
 	return kind.provider(s, in)
-}
-
-// sessionRequest is what STS is asked for, by a config or for a reader of a role.
-// It can be compared: readers share a session if their requests are equal.
-type sessionRequest struct {
-	role   string // of the engine, that the session is for
-	source source // of the keys or the token that it is asked with
-
-	roleARN, name, policy, externalID, sourceIdentity string
-	duration                                          time.Duration
-}
-
-// assumeRole is the request as AssumeRole takes it.
-func (r sessionRequest) assumeRole() alicreds.RAMRoleARNOptions {
-	return alicreds.RAMRoleARNOptions{
-		RoleARN: r.roleARN, RoleSessionName: r.name, Policy: r.policy, ExternalID: r.externalID, SourceIdentity: r.sourceIdentity, Duration: r.duration,
-	}
 }
 
 // surroundings is the environment, with the names that Vault's built-in engine

@@ -12,6 +12,9 @@ import (
 // from, for a config or for a role with a source of its own.
 type sourceType struct {
 	needs    []string // fields
+	assumes  bool     // the role in role_arn, which a config has to have
+	keyed    bool     // uses access_key and secret_key where they are given
+	rotates  bool     // keyed, by a RAM user's AccessKey
 	check    func(*source) error
 	provider func(*source, settings) (alicreds.Provider, error)
 }
@@ -28,20 +31,20 @@ type settings struct {
 func sourceTypes() map[string]sourceType {
 	return map[string]sourceType{
 		typeAccessKey: {
-			needs: []string{"access_key", "secret_key"},
+			needs: []string{"access_key", "secret_key"}, keyed: true, rotates: true,
 			provider: func(s *source, _ settings) (alicreds.Provider, error) {
 				return alicreds.NewAccessKey(s.AccessKey, s.SecretKey)
 			},
 		},
 		typeSTS: {
-			needs: []string{"access_key", "secret_key", "security_token"},
+			needs: []string{"access_key", "secret_key", "security_token"}, keyed: true,
 			provider: func(s *source, _ settings) (alicreds.Provider, error) {
 				return alicreds.NewSTS(s.AccessKey, s.SecretKey, s.SecurityToken)
 			},
 		},
-		typeRAMRoleARN: {provider: assumingProvider},
+		typeRAMRoleARN: {assumes: true, keyed: true, rotates: true, provider: assumingProvider},
 		typeOIDCRoleARN: {
-			needs: []string{"oidc_provider_arn"}, check: (*source).checkToken, provider: oidcProvider,
+			needs: []string{"oidc_provider_arn"}, assumes: true, check: (*source).checkToken, provider: oidcProvider,
 		},
 		typeECSRAMRole: {provider: func(s *source, in settings) (alicreds.Provider, error) {
 			return alicreds.NewECSRAMRole(alicreds.ECSRAMRoleOptions{RoleName: s.ECSRoleName, DisableIMDSv1: s.DisableIMDSv1, Metadata: in.metadata})

@@ -133,8 +133,10 @@ func (r *staticRole) defaultGrace() time.Duration {
 }
 
 func (r *staticRole) asRotation() *rotation.Rotation {
+	state := r.Rotation
+	state.UserName = r.UserName // never "", which is RAM's name for whoever calls
 	return &rotation.Rotation{
-		Current: ram.AccessKey{ID: r.AccessKey, Secret: r.SecretKey}, Replaces: r.Replaces, State: r.Rotation,
+		Current: ram.AccessKey{ID: r.AccessKey, Secret: r.SecretKey}, Replaces: r.Replaces, State: state,
 		Schedule: r.Schedule, Overlap: r.GracePeriod, Spare: staticSpare,
 	}
 }

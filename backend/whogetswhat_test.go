@@ -85,7 +85,7 @@ func TestSharedSessionOutlivesItsFirstReader(t *testing.T) {
 		if err := <-second; err != nil {
 			t.Errorf("the reader that stayed: %v", err)
 		}
-		if n := m.calls("AssumeRole"); n != 1 {
+		if n := len(m.callsAt("AssumeRole")); n != 1 {
 			t.Errorf("%d sessions were obtained, want 1", n)
 		}
 	})

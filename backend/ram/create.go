@@ -28,7 +28,8 @@ type Document struct {
 	Exists bool   // somebody else holds it at the moment
 }
 
-func (d Document) policy() Policy { return Policy{d.Name, "Custom"} }
+// Policy is the policy that the document becomes.
+func (d Document) Policy() Policy { return Policy{d.Name, "Custom"} }
 
 // Create creates the entity and the policies, in one wave of parallel calls.
 func (c *Client) Create(ctx context.Context, p Plan) error {
@@ -82,7 +83,7 @@ func (c *Client) Equip(ctx context.Context, p Plan) (AccessKey, error) {
 	for _, d := range p.Documents {
 		w.Add(func() error {
 			return Eventually(ctx, "EntityNotExist.Policy", func() error {
-				err := visible(func() error { return c.attach(ctx, p.Entity, d.policy()) })
+				err := visible(func() error { return c.attach(ctx, p.Entity, d.Policy()) })
 				if d.Shared && HasCode(err, "EntityNotExist.Policy") {
 					// The last lease before this one took it away just now.
 					if again := c.createPolicy(ctx, d); again != nil {

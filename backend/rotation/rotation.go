@@ -4,26 +4,26 @@
 //
 // RAM allows a user two keys. One rotation goes through these phases:
 //
-//	idle          one key
-//	creating      State.Intent: a second key is about to be made, or may have been
-//	probing       State.Pending: it was made, and does not work everywhere yet
-//	overlapping   State.Retiring: it is the current key; the one before works too
-//	deleting      State.Retiring.Disabled: the one before is disabled, then deleted
+//	idle          there is one key
+//	creating      a second one is about to be made, or may have been: State.Intent
+//	probing       it was made, and does not work everywhere yet: State.Pending
+//	overlapping   it is the current key, the one before works too: State.Retiring
+//	deleting      the one before is disabled, and deleted later: Retiring.Disabled
 //
-// Each step loads what is stored, makes at most one change in the cloud, and
-// stores what it did, so that any process can go on from any point:
+// Each step loads what is stored, calls RAM, and stores what came of it, so that
+// any process can go on from any point. The steps are in advance.go:
 //
 //	create       store the intent, make the key, store it as pending
 //	settle       after a CreateAccessKey without an answer: delete what it made
-//	probe        store the new key as the current one, once it works
+//	probe        make the new key the current one, once it works
 //	disableOld   when the overlap is over
 //	deleteOld    when the time to spare is over, or its place is needed
 //
 // A [Queue] knows when each key is due. Once a minute its owner lets it
-// [Queue.Begin] a round, in which workers take the keys that are due, one step
-// after the other, for as long as nothing has to be waited for. [Queue.Rotate]
-// does the same for one key on request. Nobody else works on a key meanwhile:
-// both hold it, as does whoever calls [Queue.Take].
+// [Queue.Begin] a round, whose workers take one key after the other that is due,
+// and go from step to step for as long as nothing has to be waited for.
+// [Queue.Rotate] does the same with one key on request, and waits. Whoever works
+// on a key holds it meanwhile, by [Queue.Take] too.
 package rotation
 
 import (

@@ -1,0 +1,110 @@
+package backend
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/framework"
+	"github.com/hashicorp/vault/sdk/logical"
+
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/ram"
+)
+
+// creation is what is being created for a request: the WAL knows all of it until
+// it is concluded.
+type creation struct {
+	credsRequest
+	b      *backend
+	issued issued
+	wal    string // id of the entry
+}
+
+// begin writes the WAL entry. Nothing may be created before.
+func (b *backend) begin(ctx context.Context, c credsRequest, u issued) (*creation, error) {
+	wal, err := putWAL(ctx, c.req.Storage, u)
+	if err != nil {
+		return nil, err
+	}
+	b.holders.add(u.name(), u.SharedPolicies)
+	return &creation{c, b, u, wal}, nil
+}
+
+// create creates what the plan says, in two waves. The index entry is written
+// beside the second one.
+func (n *creation) create(ctx context.Context, p ram.Plan) (ram.AccessKey, error) {
+	for d := range p.Documents {
+		p.Documents[d].Exists = p.Documents[d].Shared && n.b.holders.others(p.Documents[d].Name)
+	}
+	if err := n.cloud.Create(ctx, p); err != nil {
+		return ram.AccessKey{}, err
+	}
+	var key ram.AccessKey
+	entry := n.issued // without the AccessKeyID, which only the lease needs
+	var w ram.Wave
+	w.Add(func() error {
+		// The lease begins when all this has ended.
+		if err := saveIssued(ctx, n.req.Storage, entry, time.Now().Add(issueTimeout+n.maxTTL)); err != nil {
+			return fmt.Errorf("recording what was issued: %w", err)
+		}
+		return nil
+	})
+	w.Add(func() (err error) {
+		key, err = n.cloud.Equip(ctx, p)
+		return err
+	})
+	err := w.Run()
+	n.issued.AccessKeyID = key.ID
+	return key, err
+}
+
+// conclude ends the issue, which failed with err or did not. A response or an
+// error means that there is no lease, and that what was created has been removed
+// or is left to the rollback.
+func (n *creation) conclude(ctx context.Context, doing string, err error) (*logical.Response, error) {
+	if err == nil {
+		// A request that was given up gets no lease, whatever is answered.
+		err = ctx.Err()
+	}
+	if err != nil {
+		n.undo(ctx, err)
+		return answer(doing, err)
+	}
+	n.issued.CreatedAt = time.Now().UTC().Truncate(time.Second) // from now on RAM may need a while to show it all
+	if err = framework.DeleteWAL(ctx, n.req.Storage, n.wal); err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		// The entry is there, or may be: a rollback would take the user away
+		// from under its lease.
+		n.undo(ctx, err)
+		return nil, errors.New(seeAlso("recording what was issued: "+oneLine(err), helpPage+helpNoAnswer))
+	}
+	return nil, nil
+}
+
+// undo cleans up at once after a failure, so that a user nobody holds does not
+// live until the rollback. The WAL entry goes only when nothing can be left:
+// no call may have taken effect unseen, and the clean-up saw everything go.
+func (n *creation) undo(ctx context.Context, cause error) {
+	s, u := n.req.Storage, n.issued
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTimeout)
+	defer cancel()
+	u.CreatedAt = time.Now() // the last call may just have created something
+	err := n.b.remove(ctx, s, n.cloud, u)
+	switch {
+	case err == nil && !openapi.Ambiguous(cause):
+		err = framework.DeleteWAL(ctx, s, n.wal)
+	case err != nil:
+		// The deletion of the entry may be what failed, after it took effect.
+		if entry, missing := framework.GetWAL(ctx, s, n.wal); entry == nil || missing != nil {
+			_, again := putWAL(ctx, s, u)
+			err = errors.Join(err, again)
+		}
+	}
+	if err != nil {
+		n.b.Logger().Warn("an unfinished issue is left to the rollback", "name", u.name(), "error", err)
+	}
+}

@@ -1,0 +1,110 @@
+package backend
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/ram"
+)
+
+// fixOf says what to do about a refusal, "" where nothing short can be said.
+func fixOf(refused *openapi.Error) string {
+	code := known(refused)
+	if code == ram.NoPermission {
+		return grant(refused, "", nil)
+	}
+	return fixes[code]
+}
+
+// known is the code that the refusal is explained under, "" where there is none.
+func known(refused *openapi.Error) string {
+	code := refused.Code
+	family, _, refined := strings.Cut(code, ".")
+	switch {
+	case ram.Denied(refused), code == "Forbidden.RAM": // the second is that of other products
+		return ram.NoPermission
+	case refused.TokenMissing():
+		return "MissingSecurityToken"
+	case fixes[code] != "":
+		return code
+	case refined && slices.Contains(families, family):
+		return family
+	}
+	return ""
+}
+
+// families are codes that services refine in more ways than they document, with
+// one fix for all of them. Other codes with a dot are about different things.
+var families = []string{"InvalidAccessKeyId", "InvalidSecurityToken", "InvalidTimeStamp"}
+
+// grant says what to do about a call that was refused for want of permission, in
+// the words of RAM where the refusal tells, and with who and on where it does not.
+func grant(refused *openapi.Error, who string, on []string) string {
+	denied, p := refused.Denied, ram.Permissions[refused.Action]
+	action := cmp.Or(denied.Action, p.Action, "the action")
+	if denied.Resource != "" && !slices.Contains(on, denied.Resource) {
+		on = []string{denied.Resource}
+	}
+	if len(on) == 0 {
+		on = p.ARNs("", nil)
+	}
+	what := action
+	if len(on) > 0 {
+		what += " on " + strings.Join(on, " and on ")
+	}
+	if who == "" {
+		who = "the principal of this mount (read config/caller-identity to see it)"
+		if denied.PrincipalDisplayName != "" {
+			who = denied.PrincipalDisplayName + ", the principal of this mount"
+		}
+	}
+	explicit := denied.NoPermissionType == "ExplicitDeny"
+	switch kind := denied.PolicyType; {
+	case kind == "ControlPolicy":
+		return "A control policy of the resource directory does not allow " + what + ": no grant in this account helps. Ask who manages the directory."
+	case kind == "SessionPolicy":
+		return "The session policy of this mount's own session does not allow " + what + ": no grant helps. Look at policy in config, or at whoever made the session."
+	case kind == "AssumeRolePolicy" && explicit:
+		return "The trust policy of the RAM role denies it to " + who + ": take the Deny out of the trust policy."
+	case kind == "AssumeRolePolicy":
+		return "The trust policy of the RAM role must name " + who + ", and its conditions, such as an external id, must hold: compare external_id."
+	case explicit:
+		return "A Deny in a policy (" + cmp.Or(kind, "of a kind that the refusal does not tell") + ") forbids " + what + " to " + who + ". No grant helps: take the Deny out, or narrow it."
+	}
+	fix := "Grant " + what + " to " + who + "."
+	if refused.Action == "AssumeRole" {
+		fix += " The trust policy of the RAM role must name that principal too, and an external id there must be in external_id. The root account can never assume a role."
+	}
+	return fix
+}
+
+// fixes say what to do about refusals that operators meet.
+var fixes = map[string]string{
+	"EntityNotExist.Role":              "Check role_arn.",
+	"EntityNotExist.Policy":            "Check remote_policies: the policy must exist, and its type must be System or Custom as in RAM.",
+	"EntityNotExist.Group":             "Check ram_groups.",
+	"InvalidAccessKeyId":               "Check access_key in config: the key is unknown, has been deleted or is disabled.",
+	"InvalidAccessKeyId.NotFound":      "Check access_key in config: the key is unknown or has been deleted.",
+	"InvalidAccessKeyId.Inactive":      "Enable the AccessKey of config in RAM, or configure another.",
+	"SignatureDoesNotMatch":            "Check secret_key in config.",
+	"MissingSecurityToken":             "The AccessKey is temporary (it begins with STS.) and its security_token is missing: give all three parts of it, with credential_type=sts.",
+	"InvalidSecurityToken":             "The security_token is not that of the AccessKey, or is cut short: write all three parts of one session together.",
+	"InvalidSecurityToken.Expired":     "The temporary keys in config have expired: write new ones.",
+	"IncompleteSignature":              "Look at what is between Vault and Alibaba Cloud: a proxy that takes headers away, or an endpoint that is none of theirs.",
+	"InvalidTimeStamp":                 "Check the clock of the Vault server, and proxies that change headers.",
+	"InvalidTimeStamp.Expired":         "Check the clock of the Vault server: more than 15 minutes are not accepted.",
+	"Inactive":                         "RAM, or STS, was never activated in this account: open the RAM console once as the account's owner.",
+	"LimitExceeded.User":               "The account is full of RAM users: raise the quota or shorten ttl.",
+	"LimitExceeded.Role":               "The account is full of RAM roles: raise the quota, shorten ttl, or use ram_role_arn.",
+	"LimitExceeded.Policy":             "The account is full of custom policies: raise the quota, shorten ttl, or use remote_policies.",
+	"LimitExceeded.User.Policy":        "Merge the documents of inline_policies, or attach fewer policies.",
+	"LimitExceeded.Role.Policy":        "Merge the documents of inline_policies, or attach fewer policies.",
+	"LimitExceeded.User.Group":         "Name fewer groups in ram_groups.",
+	"MalformedPolicyDocument":          "Check inline_policies.",
+	"InvalidParameter.PolicyGrammar":   "Check policy, the session policy of the role.",
+	"InvalidParameter.PolicySize":      "Shorten policy, the session policy of the role.",
+	"AuthenticationFail.NoPermission":  "Check oidc_provider_arn, and the conditions in the trust policy of the RAM role.",
+	"InvalidParameter.DurationSeconds": "Lower ttl, or raise MaxSessionDuration of the RAM role.",
+}

@@ -1,0 +1,279 @@
+package backend
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/ram"
+)
+
+// The answers of one check.
+const (
+	checkYes     = "yes"
+	checkNo      = "no"
+	checkUnknown = "unknown"
+	checkNot     = "not checked"
+)
+
+// finding is one line of the answer. NeededFor is in the words of
+// docs/least-policy.md.
+type finding struct {
+	Action    string `json:"action"`
+	On        string `json:"on"`
+	NeededFor string `json:"needed_for"`
+	Result    string `json:"result"`
+	Fix       string `json:"fix"`
+}
+
+// forExtras are the permissions that a lease can do without as long as nobody
+// else touches what belongs to it.
+const forExtras = "extras"
+
+// roleCheck collects the checks of one role, and runs them at once.
+type roleCheck struct {
+	ctx    context.Context // of the one request that it serves
+	cloud  *cloud
+	role   *role
+	name   string
+	who    ram.Identity
+	checks []func() []finding
+
+	// Names that a user or role, and a policy, of a lease could have, and what
+	// covers their like.
+	entity, custom string
+	patterns       *strings.Replacer
+}
+
+// pattern covers the names that begin as this one does, as the policies of
+// docs/least-policy.md do.
+func pattern(name string) string {
+	first, _, _ := strings.Cut(name, "-")
+	return first + "-*"
+}
+
+func (c *roleCheck) run() []finding {
+	all := make([][]finding, len(c.checks))
+	var w ram.Wave
+	for n, check := range c.checks {
+		w.Add(func() error {
+			all[n] = check()
+			return nil
+		})
+	}
+	_ = w.Run() // none fails
+	return slices.Concat(all...)
+}
+
+func (c *roleCheck) add(check func() []finding) { c.checks = append(c.checks, check) }
+
+func (c *roleCheck) note(f finding) { c.add(func() []finding { return []finding{f} }) }
+
+// source is for roles that hand out what their source has.
+func (c *roleCheck) source() {
+	c.note(finding{Action: c.role.kind.name, NeededFor: "issue", Result: checkNot,
+		Fix: "The role hands out what its source has, which only reading creds/" + c.name + " shows."})
+}
+
+// session checks the RAM roles that AssumeRole is asked for.
+func (c *roleCheck) session() {
+	for _, arn := range c.role.arns() {
+		c.add(func() []finding { return c.ramRoleOf(arn, c.assumeRole(arn, "Asking would issue a session."), c.trust) })
+	}
+}
+
+// sessionWithOIDC checks those that AssumeRoleWithOIDC is asked for.
+func (c *roleCheck) sessionWithOIDC() {
+	trust := func(string) (result, fix string) {
+		return checkNot, "The trust policy must name oidc_provider_arn, and its conditions must suit the token."
+	}
+	for _, arn := range c.role.arns() {
+		c.add(func() []finding {
+			return c.ramRoleOf(arn, finding{Action: "sts:AssumeRoleWithOIDC", On: arn, NeededFor: "issue", Result: checkNot,
+				Fix: "Asking would issue a session. It needs no permission, but the trust policy must name the provider."}, trust)
+		})
+	}
+}
+
+// assumeRole is a finding about AssumeRole, and why it is not asked for.
+func (c *roleCheck) assumeRole(on, why string) finding {
+	f := finding{Action: "sts:AssumeRole", On: on, NeededFor: "issue", Result: checkNot,
+		Fix: why + " The principal's policy must allow it, see docs/least-policy.md."}
+	if c.who.IdentityType == "Account" {
+		f.Result, f.Fix = checkNo, "The root account can assume no role: configure the key of a RAM user."
+	}
+	return f
+}
+
+// trust tells whether a trust policy lets the mount assume its role.
+func (c *roleCheck) trust(document string) (result, fix string) {
+	result = trusts(document, c.who.Principal(), c.who.AccountID)
+	return result, map[string]string{
+		checkNo:      "Name " + c.who.Principal() + " as a RAM principal in the trust policy of the role.",
+		checkUnknown: "The trust policy has conditions or forms that are not judged here: compare it with external_id and " + c.who.Principal() + ".",
+	}[result]
+}
+
+// ramRoleOf looks at an existing RAM role.
+func (c *roleCheck) ramRoleOf(arn string, assume finding, trust func(document string) (result, fix string)) []finding {
+	exists := finding{Action: "ram:GetRole", On: arn, NeededFor: "issue"}
+	account, roleName, _ := strings.Cut(strings.TrimPrefix(arn, "acs:ram::"), ":role/")
+	if account != c.who.AccountID {
+		exists.Result, exists.Fix = checkNot, "It is a role of another account, which cannot be looked at from here."
+		return []finding{exists, assume}
+	}
+	var out struct {
+		Role struct {
+			AssumeRolePolicyDocument string
+			MaxSessionDuration       int
+		}
+	}
+	err := c.cloud.Call(c.ctx, true, "GetRole", map[string]string{"RoleName": roleName}, &out)
+	exists.Result, exists.Fix = c.looked(err, "ram:GetRole", "There is no such RAM role: check role_arn and role_arns.")
+	if err != nil {
+		return []finding{exists, assume}
+	}
+	trusted := finding{Action: "trust policy", On: arn, NeededFor: "issue"}
+	trusted.Result, trusted.Fix = trust(out.Role.AssumeRolePolicyDocument)
+	longest := finding{Action: "MaxSessionDuration", On: arn, NeededFor: "issue", Result: checkUnknown}
+	if seconds := out.Role.MaxSessionDuration; seconds > 0 {
+		longest.Result = checkYes
+		if allowed := time.Duration(seconds) * time.Second; c.role.TTL > allowed {
+			longest.Result, longest.Fix = checkNo, fmt.Sprintf("ttl is %s and the RAM role allows %s: lower ttl, or raise MaxSessionDuration.", c.role.TTL, allowed)
+		}
+	}
+	return []finding{exists, trusted, longest, assume}
+}
+
+// leaveOutTemplates takes out the policies that depend on who reads credentials.
+func (c *roleCheck) leaveOutTemplates() {
+	literal := *c.role
+	literal.RemotePolicies = nil
+	for _, p := range c.role.RemotePolicies {
+		if !templated(p) {
+			literal.RemotePolicies = append(literal.RemotePolicies, p)
+			continue
+		}
+		c.note(finding{Action: "remote_policies", On: p.Type + " policy " + p.Name, NeededFor: "issue", Result: checkNot,
+			Fix: "Its name depends on who reads credentials."})
+	}
+	c.role = &literal
+}
+
+// existence checks the policies and groups that the role names.
+func (c *roleCheck) existence() {
+	for _, p := range c.role.RemotePolicies {
+		c.add(func() []finding {
+			err := c.cloud.Call(c.ctx, true, "GetPolicy", map[string]string{"PolicyName": p.Name, "PolicyType": p.Type}, nil)
+			result, fix := c.looked(err, "ram:GetPolicy", "There is no such policy: check its name and its type, System or Custom, in remote_policies.")
+			return []finding{{"ram:GetPolicy", p.Type + " policy " + p.Name, "issue", result, fix}}
+		})
+	}
+	for _, group := range c.role.RAMGroups {
+		c.add(func() []finding {
+			err := c.cloud.Call(c.ctx, true, "GetGroup", map[string]string{"GroupName": group}, nil)
+			result, fix := c.looked(err, "ram:GetGroup", "There is no such group: check ram_groups.")
+			return []finding{{"ram:GetGroup", "group " + group, "issue", result, fix}}
+		})
+	}
+}
+
+// looked judges a look at something. The right to look is not one that leases need.
+func (c *roleCheck) looked(err error, action, absent string) (result, fix string) {
+	switch {
+	case err == nil:
+		return checkYes, ""
+	case ram.NotExist(err):
+		return checkNo, absent
+	case ram.Denied(err):
+		return checkUnknown, "Only with " + action + ", which leases do not need, can this be looked at."
+	}
+	return checkUnknown, explained(err)
+}
+
+// user probes what RAM users need.
+func (c *roleCheck) user() {
+	user := c.entity
+	c.probe("issue", "CreateUser", "user "+user, impossibleUser(user))
+	c.probe("issue", "CreateAccessKey", "user "+user, map[string]string{"UserName": user})
+	c.probe("renew", "GetUser", "user "+user, map[string]string{"UserName": user})
+	c.probe("revoke", "DeleteAccessKey", "user "+user, map[string]string{"UserName": user, "UserAccessKeyId": "LTAI5tNoSuchKey"})
+	c.probe("revoke", "DeleteUser", "user "+user, map[string]string{"UserName": user})
+	c.probe("rollback", "ListAccessKeys", "user "+user, map[string]string{"UserName": user})
+	c.policies("User")
+	for _, group := range c.role.RAMGroups {
+		both := map[string]string{"UserName": user, "GroupName": group}
+		c.probe("issue", "AddUserToGroup", "group "+group, both)
+		c.probe("revoke", "RemoveUserFromGroup", "group "+group, both)
+	}
+	for _, action := range []string{"ListPoliciesForUser", "ListGroupsForUser", "DeleteLoginProfile", "UnbindMFADevice"} {
+		c.probe(forExtras, action, "user "+user, map[string]string{"UserName": user})
+	}
+	c.probe(forExtras, "UpdateAccessKey", "user "+user, map[string]string{"UserName": user, "UserAccessKeyId": "LTAI5tNoSuchKey", "Status": "Inactive"})
+}
+
+// ramRole probes what RAM roles need.
+func (c *roleCheck) ramRole() {
+	name := c.entity
+	c.probe("issue", "CreateRole", "role "+name, map[string]string{"RoleName": name, "AssumeRolePolicyDocument": malformed})
+	c.probe("revoke", "DeleteRole", "role "+name, map[string]string{"RoleName": name})
+	c.policies("Role")
+	c.probe(forExtras, "ListPoliciesForRole", "role "+name, map[string]string{"RoleName": name})
+	c.note(c.assumeRole("role "+name, "STS may say that a role does not exist before it looks at permissions."))
+}
+
+// policies probes what attaching policies to a user or role, and those made of
+// inline_policies, need.
+func (c *roleCheck) policies(kind string) {
+	custom := c.custom
+	attached := c.role.RemotePolicies
+	if len(c.role.InlinePolicies) > 0 {
+		attached = append(slices.Clone(attached), ram.Policy{Name: custom, Type: "Custom"})
+		c.probe("issue", "CreatePolicy", "policy "+custom, map[string]string{"PolicyName": custom, "PolicyDocument": malformed})
+		c.probe("revoke", "DeletePolicy", "policy "+custom, map[string]string{"PolicyName": custom})
+	}
+	for _, p := range attached {
+		params := map[string]string{kind + "Name": c.entity, "PolicyName": p.Name, "PolicyType": p.Type}
+		c.probe("issue", "AttachPolicyTo"+kind, p.Type+" policy "+p.Name, params)
+		c.probe("revoke", "DetachPolicyFrom"+kind, p.Type+" policy "+p.Name, params)
+	}
+}
+
+// malformed is no policy document to any service.
+const malformed = "{"
+
+// impossibleUser is a user that cannot be created for three documented reasons,
+// under a name that permissions for its beginning cover.
+func impossibleUser(name string) map[string]string {
+	return map[string]string{"UserName": name + "!", "Comments": strings.Repeat("!", 1000), "MobilePhone": "!"}
+}
+
+// probe asks for something that cannot take effect: the entity has a random name
+// that does not exist, or the request is invalid. What RAM says against it tells
+// whether it would have been allowed.
+func (c *roleCheck) probe(neededFor, action, on string, params map[string]string) {
+	c.add(func() []finding {
+		f := finding{Action: "ram:" + action, On: on, NeededFor: neededFor, Result: checkYes}
+		err := c.cloud.Call(c.ctx, true, action, params, nil)
+		var refused *openapi.Error
+		switch {
+		case err == nil:
+		case !errors.As(err, &refused) || refused.Temporary():
+			f.Result, f.Fix = checkUnknown, explained(err)
+		case ram.Denied(refused):
+			fix := grant(refused, c.who.Principal(), ram.Permissions[action].ARNs(c.who.AccountID, params))
+			if f.Result, f.Fix = checkNo, c.patterns.Replace(fix); strings.HasPrefix(fix, "Grant ") {
+				f.Fix += " docs/least-policy.md has the policies to copy."
+			}
+		case refused.NotExist(), strings.HasPrefix(refused.Code, "InvalidParameter"), strings.HasPrefix(refused.Code, "Malformed"),
+			strings.HasPrefix(refused.Code, "EntityAlreadyExists"), strings.HasPrefix(refused.Code, "LimitExceeded"):
+		default:
+			f.Result, f.Fix = checkUnknown, explained(err)
+		}
+		return []finding{f}
+	})
+}
