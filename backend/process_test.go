@@ -158,18 +158,18 @@ func (p *process) hurt(h harm, cancel context.CancelFunc, live func() error) err
 			return errKilled
 		case giveUp:
 			cancel()
+			return nil
 		case repeat:
 			return live()
-		case refuse:
-			return p.sim.AddFault(alisim.Fault{Kind: alisim.FaultRefuse, Code: ram.NoPermission, Status: http.StatusForbidden, Count: 1})
-		case "":
-			hold := ""
-			if h.fault == alisim.FaultHold {
-				hold = "after"
-			}
-			return p.sim.AddFault(alisim.Fault{Kind: h.fault, Hold: hold, Count: 1})
 		}
-		return nil
+		fault := alisim.Fault{Kind: h.fault, Count: 1}
+		switch {
+		case h.act == refuse:
+			fault.Kind, fault.Code, fault.Status = alisim.FaultRefuse, ram.NoPermission, http.StatusForbidden
+		case h.fault == alisim.FaultHold:
+			fault.Hold = "after"
+		}
+		return p.sim.AddFault(fault)
 	}
 	if h.after {
 		err := live()
@@ -177,6 +177,9 @@ func (p *process) hurt(h harm, cancel context.CancelFunc, live func() error) err
 	}
 	if err := strike(); err != nil {
 		return err
+	}
+	if !h.goesOn { // a call whose key is not known does not get as far as the fault
+		defer p.sim.ClearFaults()
 	}
 	return live()
 }
