@@ -144,6 +144,9 @@ func harms(retries int, brief bool) []harm {
 		for _, kind := range []alisim.FaultKind{refuse, alisim.FaultThrottle, alisim.FaultError500, alisim.FaultRedirect302, alisim.FaultDrop} {
 			all = append(all, harm{fault: kind})
 		}
+		for _, kind := range []alisim.FaultKind{alisim.FaultError500, alisim.FaultRedirect302, alisim.FaultDrop, alisim.FaultApplyThenFail} {
+			all = append(all, harm{fault: kind, goesOn: true})
+		}
 	}
 	for _, after := range []bool{false, true} {
 		all = append(all, harm{act: kill, at: cloudCall, after: after})

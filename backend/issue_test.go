@@ -56,50 +56,6 @@ func TestIssueRAMRole(t *testing.T) {
 	}
 }
 
-// As issue leaves nothing behind for users, so for roles.
-func TestIssueRAMRoleLeavesNothingBehind(t *testing.T) {
-	t.Parallel()
-	m := newMount(t)
-	m.must(logical.UpdateOperation, "config", map[string]any{"max_retries": 0})
-	m.must(logical.UpdateOperation, "role/batch", map[string]any{
-		"credential_type": "ram_role", "inline_policies": "[" + allowOSS + "]", "ttl": "5m",
-		"remote_policies": []string{"name:AliyunOSSReadOnlyAccess,type:System"},
-	})
-	before := m.inventory()
-	calls := 0
-	for range 2 {
-		m.sim.ClearJournal()
-		secret := m.must(logical.ReadOperation, "creds/batch", nil).Secret
-		calls = len(m.sim.Journal())
-		if _, err := m.revokeLease(secret); err != nil {
-			t.Fatal(err)
-		}
-	}
-	cases := 0
-	for _, kind := range []alisim.FaultKind{
-		alisim.FaultRefuse, alisim.FaultThrottle, alisim.FaultError500, alisim.FaultRedirect302,
-		alisim.FaultDrop, alisim.FaultApplyThenDrop, alisim.FaultApplyThenFail,
-	} {
-		for k := range calls {
-			m.fault(alisim.Fault{Kind: kind, Skip: k})
-			resp, err := m.request(logical.ReadOperation, "creds/batch", nil)
-			m.sim.ClearFaults()
-			if err == nil && !resp.IsError() {
-				t.Errorf("%s of call %d: credentials were issued all the same", kind, k)
-			}
-			m.ageWAL()
-			if resp, err := m.rollBack(); err != nil || resp.IsError() {
-				t.Errorf("%s of call %d: rollback: %v %v", kind, k, resp, err)
-			}
-			cases++
-			if got := m.inventory(); !reflect.DeepEqual(got, before) {
-				t.Fatalf("%s of call %d: left\n%v\nwant\n%v", kind, k, got, before)
-			}
-		}
-	}
-	t.Logf("cases %d", cases)
-}
-
 // Leases of one document share one policy, which goes with the last of them.
 func TestInlinePoliciesAreShared(t *testing.T) {
 	t.Parallel()
