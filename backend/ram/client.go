@@ -1,6 +1,7 @@
 // Package ram is STS and RAM as the engine speaks of them: who the mount is,
 // which users, roles and policies it makes, and how they go until nothing of
-// them is left. It knows nothing of Vault.
+// them is left. Resource Management is asked about grants that RAM does not
+// list. The package knows nothing of Vault.
 //
 // What is made for one lease is a [Plan], created by [Client.Create] and
 // [Client.Equip], and [Made], removed by [Client.Remove]. The keys of one user
