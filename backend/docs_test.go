@@ -598,10 +598,11 @@ func TestDocsLinks(t *testing.T) {
 
 // TestDocsNames holds the names that the documentation puts between backticks
 // to the repository: its files, in which <name> and * stand for any, and its
-// tests. On contributing.md it wants what is written like a name of Go declared.
+// tests. On contributing.md it wants what is written like a name of Go declared,
+// in the file that the page says.
 func TestDocsNames(t *testing.T) {
 	t.Parallel()
-	files, names := repository(t)
+	files, declaredIn := repository(t)
 	pages, err := filepath.Glob("../docs/*.md")
 	if err != nil {
 		t.Fatal(err)
@@ -618,7 +619,7 @@ func TestDocsNames(t *testing.T) {
 				wanted := func(n string) bool {
 					return n == begin || strings.HasSuffix(name, "...") && strings.HasPrefix(n, begin)
 				}
-				if !slices.ContainsFunc(slices.Collect(maps.Keys(names)), wanted) {
+				if !slices.ContainsFunc(slices.Collect(maps.Keys(declaredIn)), wanted) {
 					t.Errorf("%s names the test %s, which is not there", page, name)
 				}
 			case ours.MatchString(name) && !tag.MatchString(name), strings.HasSuffix(name, ".go"):
@@ -626,7 +627,7 @@ func TestDocsNames(t *testing.T) {
 					t.Errorf("%s names the file %s, which is not there", page, name)
 				}
 			case page == "../docs/contributing.md" && declared.MatchString(match[1]):
-				if last := declared.FindStringSubmatch(name)[1]; !names[last] {
+				if last := declared.FindStringSubmatch(name)[1]; declaredIn[last] == nil {
 					t.Errorf("%s names %s, which nothing declares", page, name)
 				}
 			default:
@@ -635,8 +636,15 @@ func TestDocsNames(t *testing.T) {
 			found++
 		}
 	}
-	if found < 200 {
-		t.Errorf("only %d names were found on the pages", found)
+	placed := regexp.MustCompile("`(?:[A-Za-z]+\\.)*([A-Za-z]+)`(?:,? in|,? of)?\\s+\\(?`([a-z_/]+\\.go)`").
+		FindAllStringSubmatch(readPage(t, "../docs/contributing.md"), -1)
+	for _, p := range placed {
+		if !slices.Contains(declaredIn[p[1]], p[2]) {
+			t.Errorf("contributing.md says that %s is in %s, and not in %v", p[1], p[2], declaredIn[p[1]])
+		}
+	}
+	if found < 200 || len(placed) < 40 {
+		t.Errorf("only %d names were found on the pages, and %d with their files", found, len(placed))
 	}
 }
 
@@ -655,12 +663,12 @@ func isFile(name, file string) bool {
 	return false
 }
 
-// repository returns the files of all modules, and the names that their code
-// declares: packages, types and their fields and methods, functions, constants
-// and variables.
-func repository(t *testing.T) (files []string, names map[string]bool) {
+// repository returns the files of all modules, and where their code declares
+// each name: of packages, types and their fields and methods, functions,
+// constants and variables.
+func repository(t *testing.T) (files []string, declaredIn map[string][]string) {
 	t.Helper()
-	names = map[string]bool{}
+	declaredIn = map[string][]string{}
 	err := filepath.WalkDir("..", func(name string, d fs.DirEntry, err error) error {
 		if err != nil || name == ".." {
 			return err
@@ -671,7 +679,8 @@ func repository(t *testing.T) (files []string, names map[string]bool) {
 		if d.IsDir() {
 			return nil
 		}
-		files = append(files, filepath.ToSlash(strings.TrimPrefix(name, ".."+string(filepath.Separator))))
+		slashed := filepath.ToSlash(strings.TrimPrefix(name, ".."+string(filepath.Separator)))
+		files = append(files, slashed)
 		if filepath.Ext(name) != ".go" {
 			return nil
 		}
@@ -679,7 +688,7 @@ func repository(t *testing.T) (files []string, names map[string]bool) {
 		if err != nil {
 			return err
 		}
-		names[file.Name.Name] = true
+		declaredIn[file.Name.Name] = append(declaredIn[file.Name.Name], slashed)
 		ast.Inspect(file, func(node ast.Node) bool {
 			var declared []*ast.Ident
 			switch n := node.(type) {
@@ -693,7 +702,7 @@ func repository(t *testing.T) (files []string, names map[string]bool) {
 				declared = n.Names
 			}
 			for _, ident := range declared {
-				names[ident.Name] = true
+				declaredIn[ident.Name] = append(declaredIn[ident.Name], slashed)
 			}
 			switch node.(type) {
 			case *ast.BlockStmt, *ast.FuncType: // variables and parameters
@@ -706,7 +715,7 @@ func repository(t *testing.T) (files []string, names map[string]bool) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return files, names
+	return files, declaredIn
 }
 
 // TestIgnoreChanges wants the same advice for Terraform wherever it is given:
