@@ -66,7 +66,8 @@ func newCloud(client *http.Client, metadata *alicreds.Metadata, c *config, syste
 	}, nil
 }
 
-// cloudOrAnswer is what handlers that call the cloud begin with.
+// cloudOrAnswer is what handlers that call the cloud begin with: where there is
+// no cloud they return the rest.
 func (b *backend) cloudOrAnswer(ctx context.Context, s logical.Storage) (*cloud, *logical.Response, error) {
 	c, err := b.cloud(ctx, s)
 	if err != nil {

@@ -56,7 +56,7 @@ func (b *backend) checkRole(ctx context.Context, req *logical.Request, data *fra
 		return nil, err
 	}
 	cloud, resp, err := b.cloudOrAnswer(ctx, req.Storage)
-	if resp != nil || err != nil {
+	if cloud == nil {
 		return resp, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, issueTimeout)

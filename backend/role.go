@@ -72,28 +72,22 @@ type inlinePolicy struct {
 func roleFields() fields[role] {
 	table := fields[role]{
 		parameter[role]("name", framework.TypeLowerCaseString, "Name of the role. Upper case is made lower case."),
-		field[role]{
-			name: "credential_type",
-			schema: framework.FieldSchema{
-				Type: framework.TypeString,
-				Description: `What a read of creds/<name> issues. "ram_role_arn": a session of the RAM role in role_arn. "ram_user": a RAM ` +
-					`user that lives as long as the lease. "ram_role": a session of a RAM role that lives as long as the lease, so that ` +
-					`revoking it ends the session. "oidc_role_arn": a session by AssumeRoleWithOIDC. "ecs_ram_role", "credentials_uri", ` +
-					`"sts", "bearer", "access_key": what that source holds. Derived when absent: ram_role_arn with role_arn, else ram_user.`,
-			},
-			set: func(r *role, value any) error { r.CredentialType = strings.TrimSpace(value.(string)); return nil },
-			get: func(r *role) any { return r.kind.name },
-		}.from(roleTypeNames()...),
+		text("credential_type", func(r *role) *string { return &r.CredentialType },
+			`What a read of creds/<name> issues. "ram_role_arn": a session of the RAM role in role_arn. "ram_user": a RAM `+
+				`user that lives as long as the lease. "ram_role": a session of a RAM role that lives as long as the lease, so that `+
+				`revoking it ends the session. "oidc_role_arn": a session by AssumeRoleWithOIDC. "ecs_ram_role", "credentials_uri", `+
+				`"sts", "bearer", "access_key": what that source holds. Derived when absent: ram_role_arn with role_arn, else ram_user.`).
+			answers(func(r *role) any { return r.kind.name }).from(roleTypeNames()...),
 	}
 	table = append(table, within(sourceFields().without("public_key_id", "private_key"), func(r *role) *source { return &r.source })...)
 	return append(table,
 		text("role_arn", func(r *role) *string { return &r.RoleARN },
 			`ram_role_arn, oidc_role_arn: ARN of the RAM role to assume, acs:ram::<account>:role/<name>. Its trust policy `+
 				`must name the principal of this mount (read config/caller-identity to see it), or the OIDC provider.`),
-		unheeded(list("role_arns", func(r *role) *[]string { return &r.RoleARNs },
+		refusedIfUnused(list("role_arns", func(r *role) *[]string { return &r.RoleARNs },
 			"ram_role_arn, oidc_role_arn: further RAM roles; a request chooses one with role_arn. Without role_arn the first is the default."),
 			"role_arns must be blank when inline_policies or remote_policies are present"),
-		unheeded(text("policy", func(r *role) *string { return &r.Policy },
+		refusedIfUnused(text("policy", func(r *role) *string { return &r.Policy },
 			`ram_role_arn, oidc_role_arn, ram_role: session policy, one JSON policy document of at most 2048 characters. The `+
 				`session may do what both the RAM role and this policy allow. May hold identity templates.`),
 			"policy is for sessions and would not narrow what a role of type %s issues: leave it out"),
@@ -109,23 +103,23 @@ func roleFields() fields[role] {
 		nameTemplate("username_template", func(r *role) *string { return &r.UsernameTemplate },
 			`ram_user, ram_role: Go template of the name, with .DisplayName, .RoleName and Vault's template functions; 20 `+
 				`random characters are always appended. Default: the template of config, else vault-<display name>-<role>.`),
-		truth("policy_per_lease", func(r *role) *bool { return &r.PolicyPerLease },
+		boolean("policy_per_lease", func(r *role) *bool { return &r.PolicyPerLease },
 			`ram_user, ram_role: give each lease its own copies of inline_policies, as Vault's built-in engine does. `+
 				`Default false: leases of the same document share one custom policy, removed with the last of them.`),
-		unheeded(text("trust_policy", func(r *role) *string { return &r.TrustPolicy },
+		refusedIfUnused(text("trust_policy", func(r *role) *string { return &r.TrustPolicy },
 			"ram_role: trust policy of the RAM roles made. Default: one that trusts the principal of this mount and nobody else."),
 			"trust_policy is for ram_role: leave it out when credential_type is %s"),
 		seconds("max_session_duration", func(r *role) *time.Duration { return &r.MaxSessionDuration },
 			"ram_role: MaxSessionDuration of the RAM roles made, 3600 to 43200 seconds. Default: what ttl needs."),
-		unheeded(truth("expire_with_lease", func(r *role) *bool { return &r.ExpireWithLease },
+		refusedIfUnused(boolean("expire_with_lease", func(r *role) *bool { return &r.ExpireWithLease },
 			`ram_role_arn, oidc_role_arn: add a condition on acs:CurrentTime to every Allow of the session policy, so that `+
 				`the session can do nothing after its lease's end, also below 900 seconds. Services that ignore conditions are not stopped.`),
 			"expire_with_lease is for ram_role_arn and oidc_role_arn: leave it out when credential_type is %s"),
-		unheeded(duration("reuse_ttl", func(r *role) *time.Duration { return &r.ReuseTTL },
+		refusedIfUnused(duration("reuse_ttl", func(r *role) *time.Duration { return &r.ReuseTTL },
 			`ram_role_arn, oidc_role_arn: readers within this many seconds share one session, each with a lease of its own. `+
 				`0, the default: a session for each. What they do cannot be told apart in ActionTrail.`),
 			"reuse_ttl is for ram_role_arn and oidc_role_arn: leave it out when credential_type is %s"),
-		unheeded(field[role]{
+		refusedIfUnused(field[role]{
 			name: "lease",
 			schema: framework.FieldSchema{
 				Type:        framework.TypeBool,
@@ -163,7 +157,7 @@ func roleFields() fields[role] {
 			get:      func(r *role) any { return r.RemotePolicies },
 			answered: framework.TypeSlice, check: (*role).checkRemotePolicies,
 		},
-		unheeded(list("ram_groups", func(r *role) *[]string { return &r.RAMGroups },
+		refusedIfUnused(list("ram_groups", func(r *role) *[]string { return &r.RAMGroups },
 			"ram_user: RAM user groups, at most 5, that each issued user joins."),
 			"ram_groups must be blank when an arn is present or credential_type is %s"),
 		duration("ttl", func(r *role) *time.Duration { return &r.TTL },
@@ -184,14 +178,21 @@ func duration(name string, at func(*role) *time.Duration, description string) fi
 	})
 }
 
-// update takes the fields of a write; those that are not given keep their value.
+// update takes the fields of a write, and refuses what cannot be. Those that are not
+// given keep their value.
 func (r *role) update(data *framework.FieldData) error {
 	before := r.source
 	if err := roleFields().update(r, data); err != nil {
 		return err
 	}
 	r.resolve()
-	return r.source.matchKeys(before, data)
+	if err := r.source.matchKeys(before, data); err != nil {
+		return err
+	}
+	if err := r.validate(); err != nil {
+		return err
+	}
+	return r.refuseUnused(data)
 }
 
 func parseInlinePolicies(s string) ([]inlinePolicy, error) {
@@ -246,12 +247,12 @@ func parseRemotePolicies(list []string) ([]ram.Policy, error) {
 	return policies, nil
 }
 
-// contradiction refuses what a write gives and the type of the role leaves
-// unused. What is stored may wait until the role changes its type again.
-func (r *role) contradiction(data *framework.FieldData) error {
+// refuseUnused refuses what a write gives and the type of the role does not use.
+// What is stored may wait until the role changes its type again.
+func (r *role) refuseUnused(data *framework.FieldData) error {
 	for _, f := range roleFields() {
-		if f.unheeded != "" && f.given(data) && !slices.Contains(r.kind.heeds, f.name) {
-			return errors.New(strings.ReplaceAll(f.unheeded, "%s", r.kind.name))
+		if f.unused != "" && f.given(data) && !slices.Contains(r.kind.uses, f.name) {
+			return errors.New(strings.ReplaceAll(f.unused, "%s", r.kind.name))
 		}
 	}
 	if t, given := data.GetOk("credential_type"); given && t != "" && t != r.kind.name {
@@ -339,7 +340,7 @@ func (r *role) validateSession() error {
 	if r.ExpireWithLease && r.ReuseTTL > 0 {
 		return errors.New("expire_with_lease and reuse_ttl exclude each other: a shared session cannot end with each of its leases")
 	}
-	if err := r.validatePolicy("policy", r.Policy, policy.MaxSession); err != nil {
+	if err := checkPolicy("policy", r.Policy, policy.MaxSession); err != nil {
 		return err
 	}
 	if r.ExpireWithLease && !policy.Templated(r.Policy) { // its length is known before it is filled in
@@ -350,7 +351,7 @@ func (r *role) validateSession() error {
 	return nil
 }
 
-func (r *role) validatePolicy(name, document string, limit int) error {
+func checkPolicy(name, document string, limit int) error {
 	if document == "" {
 		return nil
 	}
@@ -381,10 +382,10 @@ func (r *role) validateRAMRole() error {
 	case d != 0 && (d < defaultSession || d > maxSession):
 		return errors.New("max_session_duration must be 3600 to 43200 seconds")
 	}
-	if err := r.validatePolicy("policy", r.Policy, policy.MaxSession); err != nil {
+	if err := checkPolicy("policy", r.Policy, policy.MaxSession); err != nil {
 		return err
 	}
-	return r.validatePolicy("trust_policy", r.TrustPolicy, policy.MaxTrust)
+	return checkPolicy("trust_policy", r.TrustPolicy, policy.MaxTrust)
 }
 
 // validateGrants holds what a user or role is given to RAM's quotas.
@@ -409,7 +410,7 @@ func (r *role) validateGrants(customPolicies int) error {
 
 // arns are the RAM roles that may be assumed, the default first.
 func (r *role) arns() []string {
-	if r.RoleARN == "" || slices.Contains(r.RoleARNs, r.RoleARN) && r.RoleARNs[0] == r.RoleARN {
+	if r.RoleARN == "" || len(r.RoleARNs) > 0 && r.RoleARNs[0] == r.RoleARN {
 		return r.RoleARNs
 	}
 	return append([]string{r.RoleARN}, r.RoleARNs...)
