@@ -55,8 +55,8 @@ func (o *ownKeys) Owner() (account, user string) { return o.account, o.user }
 
 func (o *ownKeys) call(ctx context.Context, repeatable bool, action string, params map[string]string, out any) error {
 	err := o.cloud.CallAs(ctx, o.key.Signing(), repeatable, action, params, out)
-	var refused *openapi.Error
-	if !errors.As(err, &refused) || !ram.Denied(refused) && !refused.KeyRefused() {
+	refused, ok := errors.AsType[*openapi.Error](err)
+	if !ok || !ram.Denied(refused) && !refused.KeyRefused() {
 		return err
 	}
 	who, unknown := o.cloud.Whoami(ctx)

@@ -259,10 +259,10 @@ func (c *roleCheck) probe(neededFor, action, on string, params map[string]string
 	c.add(func() []finding {
 		f := finding{Action: "ram:" + action, On: on, NeededFor: neededFor, Result: checkYes}
 		err := c.cloud.Call(c.ctx, true, action, params, nil)
-		var refused *openapi.Error
+		refused, answered := errors.AsType[*openapi.Error](err)
 		switch {
 		case err == nil:
-		case !errors.As(err, &refused) || refused.Temporary():
+		case !answered || refused.Temporary():
 			f.Result, f.Fix = checkUnknown, explained(err)
 		case ram.Denied(refused):
 			fix := grant(refused, c.who.Principal(), ram.Permissions[action].ARNs(c.who.AccountID, params))
