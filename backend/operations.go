@@ -2,6 +2,7 @@ package backend
 
 import (
 	"net/http"
+	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
@@ -10,6 +11,13 @@ import (
 // operationPrefix begins the operation names of generated clients, as it does
 // for the built-in engine.
 const operationPrefix = "ali-cloud"
+
+// Bounds of what one request may take. Vault gives a revocation 90 seconds.
+const (
+	readTimeout    = 30 * time.Second
+	issueTimeout   = 60 * time.Second
+	cleanUpTimeout = 60 * time.Second
+)
 
 // display is how generated clients call what a path does.
 func display(verb, suffix string) *framework.DisplayAttributes {
