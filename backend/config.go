@@ -22,6 +22,12 @@ var configTypes = []string{
 	typeAccessKey, typeSTS, typeRAMRoleARN, typeOIDCRoleARN, typeECSRAMRole, typeRSAKeyPair, typeCredentialsURI, typeDefault,
 }
 
+// Values of the field network in config.
+const (
+	networkPublic = "public"
+	networkVPC    = "vpc"
+)
+
 // Bounds of the settings of API calls.
 const (
 	maxRetriesLimit = 10

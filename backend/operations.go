@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"context"
 	"net/http"
 	"time"
 
@@ -54,6 +55,19 @@ func forwarded(o *framework.PathOperation) *framework.PathOperation {
 func named(o *framework.PathOperation, verb, suffix string) *framework.PathOperation {
 	o.DisplayAttrs = &framework.DisplayAttributes{OperationVerb: verb, OperationSuffix: suffix}
 	return o
+}
+
+// cloudOrAnswer is what handlers that call the cloud begin with: where there is
+// no cloud they return the rest.
+func (b *backend) cloudOrAnswer(ctx context.Context, s logical.Storage) (*cloud, *logical.Response, error) {
+	c, err := b.cloud(ctx, s)
+	if err != nil {
+		return nil, nil, err
+	}
+	if c == nil {
+		return nil, logical.ErrorResponse(notConfigured), nil
+	}
+	return c, nil, nil
 }
 
 // warned adds warnings to a response, which may be nil. It returns nil, an
