@@ -1,7 +1,8 @@
-// Package alisim is a simulator of Alibaba Cloud for tests: STS and RAM behind the gateway that all RPC style APIs
-// share, and everything else that hands out keys, as strict as the documents allow. It verifies V1 (HMAC-SHA1) and V3 (ACS3-HMAC-SHA256) signatures, nonces and
-// clocks, evaluates identity, trust and session policies, enforces quotas, name rules and delete conflicts, and lets
-// every token die when its life is over. It is not for production, keeps nothing on disk and listens on loopback only.
+// Package alisim is a simulator of Alibaba Cloud for tests: STS, RAM and Resource Management behind the gateway that
+// all RPC style APIs share, and everything else that hands out keys, as strict as the documents allow. It verifies
+// signatures (V1: HMAC-SHA1 and SHA256withRSA; V3: ACS3-HMAC-SHA256), nonces and clocks, evaluates identity, trust and
+// session policies, enforces quotas, name rules and delete conflicts, and lets every token die when its life is over.
+// It is not for production, keeps nothing on disk and listens on loopback only.
 //
 // # In a test
 //

@@ -4,9 +4,12 @@
 // RAM role (ram_role_arn), or a RAM user that is deleted when its lease ends
 // (ram_user). What is created in the cloud is named first, written to Vault's
 // write-ahead log second and created third; revocation of a lease and rollback
-// of an unfinished issue are one idempotent clean-up.
+// of an unfinished issue are one idempotent clean-up. An existing RAM user can
+// have a static role, which rotates its AccessKey; so can the mount itself.
 //
-// The paths, and the files they are in, are listed in newBackend.
+// Here is what Vault sees: paths, roles, leases, storage. The package ram below
+// speaks with RAM and STS, rotation replaces keys, and policy knows documents
+// and names. The paths, and the files they are in, are listed in newBackend.
 package backend
 
 import (

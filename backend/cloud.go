@@ -1,7 +1,6 @@
 package backend
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 
@@ -10,12 +9,6 @@ import (
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds"
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
 	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/ram"
-)
-
-// Values of the field network in config.
-const (
-	networkPublic = "public"
-	networkVPC    = "vpc"
 )
 
 // cloud is Alibaba Cloud as the principal of the mount, and what is kept for as
@@ -64,16 +57,4 @@ func newCloud(client *http.Client, metadata *alicreds.Metadata, c *config, syste
 		}),
 		usernameTemplate: c.UsernameTemplate, sessionTemplate: c.RoleSessionNameTemplate, policyNameTemplate: c.PolicyNameTemplate,
 	}, nil
-}
-
-// cloudOrAnswer is what handlers that call the cloud begin with.
-func (b *backend) cloudOrAnswer(ctx context.Context, s logical.Storage) (*cloud, *logical.Response, error) {
-	c, err := b.cloud(ctx, s)
-	if err != nil {
-		return nil, nil, err
-	}
-	if c == nil {
-		return nil, logical.ErrorResponse(notConfigured), nil
-	}
-	return c, nil, nil
 }

@@ -22,6 +22,12 @@ var configTypes = []string{
 	typeAccessKey, typeSTS, typeRAMRoleARN, typeOIDCRoleARN, typeECSRAMRole, typeRSAKeyPair, typeCredentialsURI, typeDefault,
 }
 
+// Values of the field network in config.
+const (
+	networkPublic = "public"
+	networkVPC    = "vpc"
+)
+
 // Bounds of the settings of API calls.
 const (
 	maxRetriesLimit = 10
@@ -74,19 +80,12 @@ func (c *config) credentialType() string {
 // configFields is the table of config.
 func configFields() fields[config] {
 	table := fields[config]{
-		field[config]{
-			name: "credential_type",
-			schema: framework.FieldSchema{
-				Type: framework.TypeString,
-				Description: `Where the engine's own credentials come from: "access_key", "sts" (with security_token), "ram_role_arn" (the ` +
-					`role in role_arn, assumed with the keys given), "oidc_role_arn", "ecs_ram_role", "rsa_key_pair", "credentials_uri", or ` +
-					`"default": the chain of all Credentials tools (environment, OIDC, profiles, instance role, URI). Without a type: ` +
-					`access_key where keys are given, else default. Given keys always win over the environment.`,
-			},
-			set:   func(c *config, value any) error { c.CredentialType = strings.TrimSpace(value.(string)); return nil },
-			get:   func(c *config) any { return c.credentialType() },
-			check: (*config).checkType,
-		}.from(configTypes...),
+		text("credential_type", func(c *config) *string { return &c.CredentialType },
+			`Where the engine's own credentials come from: "access_key", "sts" (with security_token), "ram_role_arn" (the `+
+				`role in role_arn, assumed with the keys given), "oidc_role_arn", "ecs_ram_role", "rsa_key_pair", "credentials_uri", or `+
+				`"default": the chain of all Credentials tools (environment, OIDC, profiles, instance role, URI). Without a type: `+
+				`access_key where keys are given, else default. Given keys always win over the environment.`).
+			answers(func(c *config) any { return c.credentialType() }).checked((*config).checkType).from(configTypes...),
 	}
 	table = append(table, within(sourceFields().without("bearer_token"), func(c *config) *source { return &c.source })...)
 	table = append(table,
@@ -101,16 +100,9 @@ func configFields() fields[config] {
 			"ram_role_arn, oidc_role_arn, rsa_key_pair: length of the mount's own sessions, 900 to 43200 seconds; 0 means 3600. They are renewed by themselves."),
 		text("region", func(c *config) *string { return &c.Region },
 			`Region whose STS is called, such as "cn-beijing". RAM has one endpoint for all regions, and one for the VPCs of some.`),
-		field[config]{
-			name: "network",
-			schema: framework.FieldSchema{
-				Type:        framework.TypeString,
-				Description: `"public" (the default), or "vpc" to call STS by the VPC name of the region, and RAM by its VPC name where the region has one.`,
-			},
-			set:   func(c *config, value any) error { c.Network = strings.TrimSpace(value.(string)); return nil },
-			get:   func(c *config) any { return cmp.Or(c.Network, networkPublic) },
-			check: (*config).checkNetwork,
-		}.from(networkPublic, networkVPC),
+		text("network", func(c *config) *string { return &c.Network },
+			`"public" (the default), or "vpc" to call STS by the VPC name of the region, and RAM by its VPC name where the region has one.`).
+			answers(func(c *config) any { return cmp.Or(c.Network, networkPublic) }).checked((*config).checkNetwork).from(networkPublic, networkVPC),
 		endpoint("sts_endpoint", func(c *config) *string { return &c.STSEndpoint },
 			"Host or https URL of STS; beats region and network. http only for a loopback address."),
 		list("sts_fallback_endpoints", func(c *config) *[]string { return &c.STSFallbackEndpoints },

@@ -8,7 +8,13 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"maps"
 	"os"
+	"path"
 	"path/filepath"
 	"reflect"
 	"regexp"
@@ -592,6 +598,128 @@ func TestDocsLinks(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestDocsNames holds the names that the documentation puts between backticks
+// to the repository: its files, in which <name> and * stand for any, and its
+// tests. On contributing.md it wants what is written like a name of Go declared,
+// in the file that the page says.
+func TestDocsNames(t *testing.T) {
+	t.Parallel()
+	files, declaredIn := repository(t)
+	pages, err := filepath.Glob("../docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	quoted, test := regexp.MustCompile("`([^`\n]+)`"), regexp.MustCompile(`^(?:Test|Fuzz|Benchmark)[A-Z]\w*`)
+	ours := regexp.MustCompile(`^(?:adapters|alicreds|alisim|backend|bench|cmd|differential|docs|e2e|examples|scripts)/`)
+	tag, declared := regexp.MustCompile(`/v\d+\.\d+\.\d+$`), regexp.MustCompile(`^(?:[A-Za-z]+\.)*([A-Za-z]+)$`)
+	found := 0
+	for _, page := range append(pages, "../README.md", "../CHANGELOG.md") {
+		for _, match := range quoted.FindAllStringSubmatch(readPage(t, page), -1) {
+			name, _, _ := strings.Cut(match[1], " ")
+			switch begin := test.FindString(name); {
+			case begin != "":
+				wanted := func(n string) bool {
+					return n == begin || strings.HasSuffix(name, "...") && strings.HasPrefix(n, begin)
+				}
+				if !slices.ContainsFunc(slices.Collect(maps.Keys(declaredIn)), wanted) {
+					t.Errorf("%s names the test %s, which is not there", page, name)
+				}
+			case ours.MatchString(name) && !tag.MatchString(name), strings.HasSuffix(name, ".go"):
+				if !slices.ContainsFunc(files, func(file string) bool { return isFile(name, file) }) {
+					t.Errorf("%s names the file %s, which is not there", page, name)
+				}
+			case page == "../docs/contributing.md" && declared.MatchString(match[1]):
+				if last := declared.FindStringSubmatch(name)[1]; declaredIn[last] == nil {
+					t.Errorf("%s names %s, which nothing declares", page, name)
+				}
+			default:
+				continue
+			}
+			found++
+		}
+	}
+	placed := regexp.MustCompile("`(?:[A-Za-z]+\\.)*([A-Za-z]+)`(?:,? in|,? of)?\\s+\\(?`([a-z_/]+\\.go)`").
+		FindAllStringSubmatch(readPage(t, "../docs/contributing.md"), -1)
+	for _, p := range placed {
+		if !slices.Contains(declaredIn[p[1]], p[2]) {
+			t.Errorf("contributing.md says that %s is in %s, and not in %v", p[1], p[2], declaredIn[p[1]])
+		}
+	}
+	if found < 200 || len(placed) < 40 {
+		t.Errorf("only %d names were found on the pages, and %d with their files", found, len(placed))
+	}
+}
+
+// isFile tells whether a name on a page is that of the file, or of a directory
+// above it. A name without a directory is that of a file anywhere.
+func isFile(name, file string) bool {
+	pattern := regexp.MustCompile(`<\w+>`).ReplaceAllString(strings.TrimSuffix(name, "/"), "*")
+	if !strings.Contains(name, "/") {
+		return path.Base(file) == name
+	}
+	for ; file != "."; file = path.Dir(file) {
+		if is, _ := path.Match(pattern, file); is {
+			return true
+		}
+	}
+	return false
+}
+
+// repository returns the files of all modules, and where their code declares
+// each name: of packages, types and their fields and methods, functions,
+// constants and variables.
+func repository(t *testing.T) (files []string, declaredIn map[string][]string) {
+	t.Helper()
+	declaredIn = map[string][]string{}
+	err := filepath.WalkDir("..", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || name == ".." {
+			return err
+		}
+		if base := d.Name(); d.IsDir() && (strings.HasPrefix(base, ".") || slices.Contains([]string{"bin", "dist", "node_modules"}, base)) {
+			return fs.SkipDir
+		}
+		if d.IsDir() {
+			return nil
+		}
+		slashed := filepath.ToSlash(strings.TrimPrefix(name, ".."+string(filepath.Separator)))
+		files = append(files, slashed)
+		if filepath.Ext(name) != ".go" {
+			return nil
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
+		if err != nil {
+			return err
+		}
+		declaredIn[file.Name.Name] = append(declaredIn[file.Name.Name], slashed)
+		ast.Inspect(file, func(node ast.Node) bool {
+			var declared []*ast.Ident
+			switch n := node.(type) {
+			case *ast.FuncDecl:
+				declared = append(declared, n.Name)
+			case *ast.TypeSpec:
+				declared = append(declared, n.Name)
+			case *ast.ValueSpec:
+				declared = n.Names
+			case *ast.Field:
+				declared = n.Names
+			}
+			for _, ident := range declared {
+				declaredIn[ident.Name] = append(declaredIn[ident.Name], slashed)
+			}
+			switch node.(type) {
+			case *ast.BlockStmt, *ast.FuncType: // variables and parameters
+				return false
+			}
+			return true
+		})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files, declaredIn
 }
 
 // TestIgnoreChanges wants the same advice for Terraform wherever it is given:

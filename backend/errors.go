@@ -33,15 +33,14 @@ const notConfigured = "no credentials are configured: write access_key and secre
 //
 // doing says what was being done, in the words of a user.
 func answer(doing string, err error) (*logical.Response, error) {
-	var own *refusal
-	if errors.As(err, &own) {
+	if own, ok := errors.AsType[*refusal](err); ok {
 		return logical.ErrorResponse(own.Error()), nil
 	}
 	detail := doing + ": " + explained(err)
-	var refused *openapi.Error
+	refused, isRefused := errors.AsType[*openapi.Error](err)
 	switch {
 	case errors.As(err, new(noToken)):
-	case !errors.As(err, &refused):
+	case !isRefused:
 		return nil, errors.New(detail)
 	case refused.Throttled():
 		return logical.ErrorResponse(detail), logical.ErrUpstreamRateLimited
@@ -54,8 +53,7 @@ func answer(doing string, err error) (*logical.Response, error) {
 // explained prints a failure that does not come from the request, on one line:
 // what happened, the fix where there is a short one, and where to read more.
 func explained(err error) string {
-	var own *refusal
-	if errors.As(err, &own) {
+	if errors.As(err, new(*refusal)) {
 		return oneLine(err) // says what to do
 	}
 	return seeAlso(advised(err), helpOn(err))
@@ -63,29 +61,25 @@ func explained(err error) string {
 
 // advised prints a failure on one line, with the fix where there is a short one.
 func advised(err error) string {
-	text := oneLine(err)
-	var refused *openapi.Error
-	if errors.As(err, &refused) && !refused.Temporary() {
+	if refused, ok := errors.AsType[*openapi.Error](err); ok && !refused.Temporary() {
 		if fix := fixOf(refused); fix != "" {
-			text = strings.TrimRight(text, ". ") + ". " + fix
+			return strings.TrimRight(oneLine(err), ". ") + ". " + fix
 		}
 	}
-	return text
+	return oneLine(err)
 }
 
 // ofSource prints why a source of credentials does not take its fields.
 func ofSource(err error) string {
-	var source *alicreds.Error
-	if !errors.As(err, &source) {
-		return oneLine(err)
+	if source, ok := errors.AsType[*alicreds.Error](err); ok {
+		return seeAlso(oneLine(err), source.Help())
 	}
-	return seeAlso(oneLine(err), source.Help())
+	return oneLine(err)
 }
 
 // rotationFailure prints why an attempt to rotate a key failed.
 func rotationFailure(err error) string {
-	var own *refusal
-	if errors.As(err, &own) {
+	if own, ok := errors.AsType[*refusal](err); ok {
 		return own.Error()
 	}
 	return seeAlso(oneLine(err), helpPage+helpRotation)
@@ -114,22 +108,20 @@ const (
 
 // helpOn is the link to what is said about a failure.
 func helpOn(err error) string {
-	var refused *openapi.Error
-	var source *alicreds.Error
+	refused, isRefused := errors.AsType[*openapi.Error](err)
+	source, fromSource := errors.AsType[*alicreds.Error](err)
 	switch {
 	case errors.Is(err, rotation.ErrKeyGone):
 		return helpPage + helpRotation
-	case errors.As(err, &refused):
-		switch {
-		case refused.Throttled():
-			return helpPage + helpThrottling
-		case refused.Temporary() || refused.Code == "":
-			return helpPage + helpNoAnswer
-		case known(refused) != "":
-			return helpPage + helpAnchor(known(refused))
-		}
+	case isRefused && refused.Throttled():
+		return helpPage + helpThrottling
+	case isRefused && (refused.Temporary() || refused.Code == ""):
+		return helpPage + helpNoAnswer
+	case isRefused && known(refused) != "":
+		return helpPage + helpAnchor(known(refused))
+	case isRefused:
 		return helpPage + helpOtherCode
-	case errors.As(err, &source):
+	case fromSource:
 		return source.Help()
 	}
 	return helpPage + helpNoAnswer

@@ -32,11 +32,11 @@ func TestFaultMatrix(t *testing.T) {
 	var total tally
 	t.Run("all", func(t *testing.T) {
 		for _, s := range matrix {
-			for _, retries := range []int{-1, 0} {
-				if retries == 0 && (s.brief || raceDetector) {
+			for _, retries := range []bool{false, true} {
+				if retries && (s.brief || raceDetector) {
 					continue
 				}
-				t.Run(fmt.Sprintf("%s, retries %v", s.name, retries == 0), func(t *testing.T) {
+				t.Run(fmt.Sprintf("%s, retries %v", s.name, retries), func(t *testing.T) {
 					t.Parallel()
 					synctest.Test(t, func(t *testing.T) {
 						newWorld(t, s, retries, alisim.DefaultSettings()).runAll(harms(retries, s.brief), &total)
@@ -65,7 +65,7 @@ func TestFaultMatrixWithPropagation(t *testing.T) {
 					const d = 12 * time.Second
 					settings := alisim.DefaultSettings()
 					settings.Propagation = alisim.Propagation{User: d, Group: d, Role: d, Policy: d, Attachment: d, AccessKey: d}
-					newWorld(t, s, -1, settings).runAll(harms(-1, true), &total)
+					newWorld(t, s, false, settings).runAll(harms(false, true), &total)
 				})
 			})
 		}
@@ -127,7 +127,7 @@ var matrix = []scenario{
 }
 
 // harms are all there are, less those that retries make up for.
-func harms(retries int, brief bool) []harm {
+func harms(retries, brief bool) []harm {
 	const (
 		refuse = alisim.FaultRefuse
 		lost   = alisim.FaultApplyThenDrop
@@ -140,7 +140,7 @@ func harms(retries int, brief bool) []harm {
 	if !brief {
 		all = append(all, harm{fault: lost, goesOn: true}, harm{fault: slow}, harm{fault: alisim.FaultApplyThenFail}, harm{fault: alisim.FaultThrottle, goesOn: true})
 	}
-	if !brief && retries < 0 {
+	if !brief && !retries {
 		for _, kind := range []alisim.FaultKind{refuse, alisim.FaultThrottle, alisim.FaultError500, alisim.FaultRedirect302, alisim.FaultDrop} {
 			all = append(all, harm{fault: kind})
 		}
@@ -150,13 +150,13 @@ func harms(retries int, brief bool) []harm {
 	}
 	for _, after := range []bool{false, true} {
 		all = append(all, harm{act: kill, at: cloudCall, after: after})
-		if retries < 0 {
+		if !retries {
 			all = append(all,
 				harm{act: kill, at: storageOperation, after: after},
 				harm{act: fail, at: storageOperation, after: after, goesOn: true},
 			)
 		}
-		if retries < 0 && !brief {
+		if !retries && !brief {
 			all = append(all,
 				harm{act: fail, at: storageOperation, after: after},
 				harm{act: giveUp, at: storageOperation, after: after},
@@ -178,16 +178,16 @@ type world struct {
 	cases, orphans, byTidy int
 }
 
-func newWorld(t *testing.T, s scenario, retries int, settings alisim.Settings) *world {
+func newWorld(t *testing.T, s scenario, retries bool, settings alisim.Settings) *world {
 	t.Helper()
-	time.Sleep(time.Until(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))) // a bubble begins before RAM had policies
+	toThePresent()
 	sim, err := alisim.Start(alisim.Options{NoListen: true, Settings: &settings, JournalSize: 100})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(sim.Close)
 	w := &world{mount: newTimedMountIn(t, sim), scenario: s}
-	if retries == 0 {
+	if retries {
 		w.must(logical.UpdateOperation, "config", map[string]any{"max_retries": 3})
 	}
 	w.must(logical.UpdateOperation, "role/tested", s.role)
@@ -468,7 +468,7 @@ func TestUndoOfAUserThatWasCreatedLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		settings := alisim.DefaultSettings()
 		settings.Propagation.User = 15 * time.Second
-		w := newWorld(t, scenario{role: perLease}, 0, settings)
+		w := newWorld(t, scenario{role: perLease}, true, settings)
 		w.fault(alisim.Fault{Kind: alisim.FaultDelay, Delay: time.Minute, Action: "CreateUser", Count: 3}) // three timeouts
 		w.fault(alisim.Fault{Kind: alisim.FaultRefuse, Code: "LimitExceeded.Policy", Status: 409, Action: "CreatePolicy"})
 		w.boot()
@@ -490,7 +490,7 @@ func TestUndoOfAUserThatWasCreatedLate(t *testing.T) {
 func TestSharedPolicyIsDeletedWhenItsLastAttachmentIsForgotten(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, scenario{role: sharing}, 0, alisim.DefaultSettings())
+		w := newWorld(t, scenario{role: sharing}, true, alisim.DefaultSettings())
 		w.boot()
 		lease := w.issued("tested")
 		w.fault(alisim.Fault{Kind: alisim.FaultRefuse, Code: "DeleteConflict.Policy.User", Status: 409, Action: "DeletePolicy"})

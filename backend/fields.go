@@ -19,7 +19,7 @@ type field[T any] struct {
 	answered framework.FieldType          // type in an answer, where that is another than in a request
 	check    func(of *T) error            // of what is about to be stored; nil: anything goes
 	readOnly bool                         // not a field of requests
-	unheeded string                       // said to a write that gives it where it has no effect, with %s for the type
+	unused   string                       // said to a write that gives it to a type without a use for it, with %s for the type
 }
 
 // fields is the table of a path. Requests are taken, and checked, in its order.
@@ -52,7 +52,7 @@ func seconds[T any](name string, at func(*T) *time.Duration, description string)
 	}
 }
 
-func truth[T any](name string, at func(*T) *bool, description string) field[T] {
+func boolean[T any](name string, at func(*T) *bool, description string) field[T] {
 	return field[T]{
 		name: name, schema: framework.FieldSchema{Type: framework.TypeBool, Description: description},
 		set: func(to *T, value any) error { *at(to) = value.(bool); return nil },
@@ -91,9 +91,15 @@ func (f field[T]) checked(check func(of *T) error) field[T] {
 	return f
 }
 
-// unheeded refuses the field where it is given and has no effect.
-func unheeded[T any](f field[T], refusal string) field[T] {
-	f.unheeded = refusal
+// answers makes a read answer another value than the one that is kept.
+func (f field[T]) answers(get func(of *T) any) field[T] {
+	f.get = get
+	return f
+}
+
+// refusedIfUnused refuses the field in a write to a type that does not use it.
+func refusedIfUnused[T any](f field[T], refusal string) field[T] {
+	f.unused = refusal
 	return f
 }
 

@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"errors"
 	"sync/atomic"
 	"time"
 
@@ -50,3 +51,7 @@ func (r *recent[T]) get(ask func() T) T {
 	}
 	return value
 }
+
+// errNoMaximum is for when Vault, asked over the plugin protocol, gave no answer.
+// Nothing may be issued then: how long it has to be remembered is not known.
+var errNoMaximum = errors.New("Vault did not say how long the longest lease of this mount is: try again")

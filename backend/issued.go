@@ -44,9 +44,9 @@ func (u issued) entity() ram.Entity {
 
 func (u issued) origin() ram.Origin { return ram.Origin{AccountID: u.AccountID, At: u.CreatedAt} }
 
-// made is what is to be removed.
-func (u issued) made() ram.Made {
-	return ram.Made{
+// created is what is to be removed.
+func (u issued) created() ram.Created {
+	return ram.Created{
 		Entity: u.entity(), AccessKeyID: u.AccessKeyID, Policies: u.RemotePolicies, OwnPolicies: u.InlinePolicies,
 		Groups: u.RAMGroups, Origin: u.origin(),
 	}

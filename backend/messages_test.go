@@ -116,7 +116,7 @@ func messages(t *testing.T) map[string]string {
 					say(n.Args[1], 1)
 				case "n.conclude": // says what was being done
 					say(n.Args[1], 1)
-				case "unheeded":
+				case "refusedIfUnused":
 					say(n.Args[1], 1)
 				case "fmt.Sprintf":
 					say(n.Args[0], 4)

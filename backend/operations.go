@@ -1,7 +1,9 @@
 package backend
 
 import (
+	"context"
 	"net/http"
+	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
@@ -10,6 +12,13 @@ import (
 // operationPrefix begins the operation names of generated clients, as it does
 // for the built-in engine.
 const operationPrefix = "ali-cloud"
+
+// Bounds of what one request may take. Vault gives a revocation 90 seconds.
+const (
+	readTimeout    = 30 * time.Second
+	issueTimeout   = 60 * time.Second
+	cleanUpTimeout = 60 * time.Second
+)
 
 // display is how generated clients call what a path does.
 func display(verb, suffix string) *framework.DisplayAttributes {
@@ -46,6 +55,19 @@ func forwarded(o *framework.PathOperation) *framework.PathOperation {
 func named(o *framework.PathOperation, verb, suffix string) *framework.PathOperation {
 	o.DisplayAttrs = &framework.DisplayAttributes{OperationVerb: verb, OperationSuffix: suffix}
 	return o
+}
+
+// cloudOrAnswer is what handlers that call the cloud begin with: where there is
+// no cloud they return the rest.
+func (b *backend) cloudOrAnswer(ctx context.Context, s logical.Storage) (*cloud, *logical.Response, error) {
+	c, err := b.cloud(ctx, s)
+	if err != nil {
+		return nil, nil, err
+	}
+	if c == nil {
+		return nil, logical.ErrorResponse(notConfigured), nil
+	}
+	return c, nil, nil
 }
 
 // warned adds warnings to a response, which may be nil. It returns nil, an

@@ -6,6 +6,8 @@ import (
 	"maps"
 	"strings"
 
+	"github.com/hashicorp/vault/sdk/logical"
+
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
 	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/ram"
 	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/rotation"
@@ -22,8 +24,8 @@ type ownKeys struct {
 }
 
 // ownKeys finds out whose key it is, unless a rotation under way has noted it.
-func (k rootKey) ownKeys(ctx context.Context, key ram.AccessKey, state rotation.State) (*ownKeys, error) {
-	cloud, err := k.b.cloud(ctx, k.s)
+func (b *backend) ownKeys(ctx context.Context, s logical.Storage, key ram.AccessKey, state rotation.State) (*ownKeys, error) {
+	cloud, err := b.cloud(ctx, s)
 	if err != nil {
 		return nil, err
 	}
@@ -55,8 +57,8 @@ func (o *ownKeys) Owner() (account, user string) { return o.account, o.user }
 
 func (o *ownKeys) call(ctx context.Context, repeatable bool, action string, params map[string]string, out any) error {
 	err := o.cloud.CallAs(ctx, o.key.Signing(), repeatable, action, params, out)
-	var refused *openapi.Error
-	if !errors.As(err, &refused) || !ram.Denied(refused) && !refused.KeyRefused() {
+	refused, ok := errors.AsType[*openapi.Error](err)
+	if !ok || !ram.Denied(refused) && !refused.KeyRefused() {
 		return err
 	}
 	who, unknown := o.cloud.Whoami(ctx)

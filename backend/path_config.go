@@ -52,9 +52,9 @@ func (b *backend) writeConfig(ctx context.Context, req *logical.Request, data *f
 	b.configWrite.Lock()
 	defer b.configWrite.Unlock()
 	c, warnings, err := b.mergeConfig(ctx, req.Storage, data)
-	var refused *refusal
+	refused, ok := errors.AsType[*refusal](err)
 	switch {
-	case errors.As(err, &refused):
+	case ok:
 		return logical.ErrorResponse(refused.Error()), nil
 	case err != nil:
 		return nil, err

@@ -36,12 +36,9 @@ this call, so a failure means that the credentials or the endpoint are wrong.
 func (b *backend) readCallerIdentity(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	cloud, err := b.cloud(ctx, req.Storage)
-	if err != nil {
-		return nil, err
-	}
+	cloud, resp, err := b.cloudOrAnswer(ctx, req.Storage)
 	if cloud == nil {
-		return logical.ErrorResponse(notConfigured), nil
+		return resp, err
 	}
 	id, err := cloud.CallerIdentity(ctx)
 	if err != nil {

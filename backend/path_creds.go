@@ -2,33 +2,11 @@ package backend
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
-	"slices"
-	"strings"
-	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
-
-	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds"
-	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/policy"
-)
-
-// Lengths of an STS session: the API's bounds, and its default, which every RAM
-// role allows (a role's own maximum is 3600 seconds at least).
-const (
-	minSession     = 15 * time.Minute
-	defaultSession = time.Hour
-	maxSession     = 12 * time.Hour
-)
-
-// Bounds of what one request may take. Vault gives a revocation 90 seconds.
-const (
-	readTimeout    = 30 * time.Second
-	issueTimeout   = 60 * time.Second
-	cleanUpTimeout = 60 * time.Second
 )
 
 func (b *backend) pathCreds() *framework.Path {
@@ -78,24 +56,6 @@ func credsResponse() map[string]*framework.FieldSchema {
 	}
 }
 
-// errNoMaximum is for when Vault, asked over the plugin protocol, gave no answer.
-// Nothing may be issued then: how long it has to be remembered is not known.
-var errNoMaximum = errors.New("Vault did not say how long the longest lease of this mount is: try again")
-
-// credsRequest is one read of creds/<name>: what an issuer works from.
-type credsRequest struct {
-	req             *logical.Request
-	cloud           *cloud
-	role            *role
-	name            string        // of the role
-	ttl             time.Duration // of the lease; 0: the default
-	maxTTL          time.Duration // of the role and the mount
-	roleARN         string        // chosen by the request
-	roleSessionName string        // of the request; "": made by the engine
-	policy          string        // session policy of the request, else of the role
-	tag             string        // of the mount, for what is created
-}
-
 // issue finds the role and leaves the rest to the issuer of its type.
 func (b *backend) issue(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
 	if b.readOnlyNode() {
@@ -137,46 +97,6 @@ func (b *backend) issue(ctx context.Context, req *logical.Request, data *framewo
 	ctx, cancel := context.WithTimeout(ctx, issueTimeout)
 	defer cancel()
 	return r.kind.issue(b, ctx, c)
-}
-
-// read checks the parameters of the request against the role.
-func (c *credsRequest) read(data *framework.FieldData, mountMax time.Duration) error {
-	c.maxTTL = mountMax
-	if c.role.MaxTTL > 0 {
-		c.maxTTL = min(c.maxTTL, c.role.MaxTTL)
-	}
-	c.ttl = min(c.role.TTL, c.maxTTL)
-	if v, ok := data.GetOk("ttl"); ok && v.(int) != 0 {
-		c.ttl = time.Duration(v.(int)) * time.Second
-		if c.ttl < 0 || c.ttl > c.maxTTL {
-			return fmt.Errorf("ttl must be 1 second to %s, the maximum of the role and the mount", c.maxTTL)
-		}
-	}
-	for _, parameter := range []struct{ name, value, isFor string }{
-		{"role_session_name", c.roleSessionName, "sessions"},
-		{"role_arn", c.roleARN, "sessions of existing RAM roles"},
-		{"policy", c.policy, "sessions"},
-	} {
-		if parameter.value != "" && !slices.Contains(c.role.kind.requests, parameter.name) {
-			return fmt.Errorf("%s is for %s, and the role %q is of type %s", parameter.name, parameter.isFor, c.name, c.role.kind.name)
-		}
-	}
-	switch {
-	case c.roleSessionName != "" && alicreds.CheckRoleSessionName(c.roleSessionName) != nil:
-		return errors.New("role_session_name must be 2 to 64 letters, digits and any of . @ - _")
-	case c.roleARN != "" && !slices.Contains(c.role.arns(), c.roleARN):
-		return fmt.Errorf("role_arn must be one of those of the role %q: %s", c.name, strings.Join(c.role.arns(), ", "))
-	case c.policy != "" && c.role.Policy != "":
-		return fmt.Errorf("policy: the role %q has a session policy already, and a session takes one only", c.name)
-	case c.roleARN == "" && slices.Contains(c.role.kind.requests, "role_arn"):
-		c.roleARN = c.role.arns()[0]
-	}
-	if c.policy == "" {
-		c.policy = c.role.Policy
-	} else if err := policy.Check(c.policy, policy.MaxSession); err != nil {
-		return fmt.Errorf("policy %w", err)
-	}
-	return nil
 }
 
 const credsHelpSynopsis = "Issue Alibaba Cloud credentials for a role."

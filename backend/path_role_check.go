@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
-	"slices"
 	"strings"
 
 	"github.com/hashicorp/vault/sdk/framework"
@@ -56,7 +55,7 @@ func (b *backend) checkRole(ctx context.Context, req *logical.Request, data *fra
 		return nil, err
 	}
 	cloud, resp, err := b.cloudOrAnswer(ctx, req.Storage)
-	if resp != nil || err != nil {
+	if cloud == nil {
 		return resp, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, issueTimeout)
@@ -95,9 +94,4 @@ func (b *backend) checkRole(ctx context.Context, req *logical.Request, data *fra
 	}
 	r.kind.check(&c)
 	return checkResponse(who.ARN, append([]finding{self}, c.run()...)), nil
-}
-
-func checkResponse(principal string, findings []finding) *logical.Response {
-	ok := !slices.ContainsFunc(findings, func(f finding) bool { return f.Result == checkNo && f.NeededFor != forExtras })
-	return &logical.Response{Data: map[string]interface{}{"ok": ok, "principal": principal, "checks": findings}}
 }

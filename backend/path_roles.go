@@ -77,12 +77,6 @@ func (b *backend) writeRole(ctx context.Context, req *logical.Request, data *fra
 	if err := r.update(data); err != nil {
 		return logical.ErrorResponse(err.Error()), nil
 	}
-	if err := r.validate(); err != nil {
-		return logical.ErrorResponse(err.Error()), nil
-	}
-	if err := r.contradiction(data); err != nil {
-		return logical.ErrorResponse(err.Error()), nil
-	}
 	err = save(ctx, req.Storage, rolePrefix+name, r)
 	b.roles.forget(name) // also when the write failed: it may have happened
 	if err != nil {

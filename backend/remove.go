@@ -13,7 +13,7 @@ import (
 // and its shared policies away where it was the last to hold them. It may be
 // called any number of times.
 func (b *backend) remove(ctx context.Context, s logical.Storage, c *cloud, u issued) error {
-	if err := c.Remove(ctx, u.made()); err != nil {
+	if err := c.Remove(ctx, u.created()); err != nil {
 		return err
 	}
 	if policies := b.holders.heldBy(u.name()); len(policies) > 0 || len(u.SharedPolicies) > 0 {

@@ -12,28 +12,6 @@ import (
 	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/ram"
 )
 
-// The answers of one check.
-const (
-	checkYes     = "yes"
-	checkNo      = "no"
-	checkUnknown = "unknown"
-	checkNot     = "not checked"
-)
-
-// finding is one line of the answer. NeededFor is in the words of
-// docs/least-policy.md.
-type finding struct {
-	Action    string `json:"action"`
-	On        string `json:"on"`
-	NeededFor string `json:"needed_for"`
-	Result    string `json:"result"`
-	Fix       string `json:"fix"`
-}
-
-// forExtras are the permissions that a lease can do without as long as nobody
-// else touches what belongs to it.
-const forExtras = "extras"
-
 // roleCheck collects the checks of one role, and runs them at once.
 type roleCheck struct {
 	ctx    context.Context // of the one request that it serves
@@ -259,10 +237,10 @@ func (c *roleCheck) probe(neededFor, action, on string, params map[string]string
 	c.add(func() []finding {
 		f := finding{Action: "ram:" + action, On: on, NeededFor: neededFor, Result: checkYes}
 		err := c.cloud.Call(c.ctx, true, action, params, nil)
-		var refused *openapi.Error
+		refused, answered := errors.AsType[*openapi.Error](err)
 		switch {
 		case err == nil:
-		case !errors.As(err, &refused) || refused.Temporary():
+		case !answered || refused.Temporary():
 			f.Result, f.Fix = checkUnknown, explained(err)
 		case ram.Denied(refused):
 			fix := grant(refused, c.who.Principal(), ram.Permissions[action].ARNs(c.who.AccountID, params))

@@ -15,7 +15,7 @@ import (
 // issues, and what belongs to that.
 type roleType struct {
 	name     string
-	heeds    []string // fields that other types refuse
+	uses     []string // fields that other types refuse
 	requests []string // parameters of creds/ beside ttl
 	session  bool     // STS gives it for the time of the lease
 	creates  ram.Kind // what a lease creates in RAM; "": nothing
@@ -33,27 +33,27 @@ func roleTypes() []roleType {
 	types := []roleType{
 		{
 			name: typeRAMRoleARN, session: true, hint: existing,
-			heeds: []string{"role_arns", "policy", "lease", "expire_with_lease", "reuse_ttl"}, requests: []string{"role_session_name", "role_arn", "policy"},
+			uses: []string{"role_arns", "policy", "lease", "expire_with_lease", "reuse_ttl"}, requests: []string{"role_session_name", "role_arn", "policy"},
 			validate: (*role).validateRAMRoleARN, issue: (*backend).issueSession, assume: (*backend).assumeRole, check: (*roleCheck).session,
 		},
 		{
-			name: typeRAMUser, creates: ram.User, hint: made, heeds: []string{"ram_groups"},
+			name: typeRAMUser, creates: ram.User, hint: made, uses: []string{"ram_groups"},
 			validate: (*role).validateRAMUser, issue: (*backend).issueUser, check: (*roleCheck).user,
 		},
 		{
 			name: typeRAMRole, session: true, creates: ram.Role, hint: made,
-			heeds: []string{"ram_groups", "policy", "trust_policy", "lease"}, requests: []string{"role_session_name", "policy"},
+			uses: []string{"ram_groups", "policy", "trust_policy", "lease"}, requests: []string{"role_session_name", "policy"},
 			validate: (*role).validateRAMRole, issue: (*backend).issueRAMRole, check: (*roleCheck).ramRole,
 		},
 		{
 			name: typeOIDCRoleARN, session: true, hint: existing,
-			heeds: []string{"role_arns", "policy", "lease", "expire_with_lease", "reuse_ttl"}, requests: []string{"role_session_name", "role_arn", "policy"},
+			uses: []string{"role_arns", "policy", "lease", "expire_with_lease", "reuse_ttl"}, requests: []string{"role_session_name", "role_arn", "policy"},
 			validate: (*role).validateOIDCRoleARN, issue: (*backend).issueSession, assume: (*backend).assumeRoleWithOIDC, check: (*roleCheck).sessionWithOIDC,
 		},
 	}
 	for _, name := range []string{typeECSRAMRole, typeCredentialsURI, typeSTS, typeBearer, typeAccessKey} {
 		types = append(types, roleType{
-			name: name, heeds: []string{"role_arns", "lease"}, hint: "clear role_arn, inline_policies, remote_policies and ram_groups",
+			name: name, uses: []string{"role_arns", "lease"}, hint: "clear role_arn, inline_policies, remote_policies and ram_groups",
 			validate: (*role).validateSource, issue: (*backend).issueFromSource, check: (*roleCheck).source,
 		})
 	}
@@ -68,13 +68,26 @@ func roleTypeNames() []string {
 	return names
 }
 
-// resolve finds out what the fields make of the role.
+// resolve finds out which type the fields make the role. The built-in engine
+// writes no type, and the Terraform provider changes a role from one of its two
+// kinds to the other without one: a type that was written gives way to fields that
+// contradict it.
 func (r *role) resolve() {
-	name := r.effectiveType()
-	if t, known := roleTypeNamed(name); known {
-		r.kind = t
-	} else {
-		r.kind = unknownType(name)
+	arn := r.RoleARN != "" || len(r.RoleARNs) > 0 && len(r.InlinePolicies)+len(r.RemotePolicies) == 0
+	written, known := roleTypeNamed(r.CredentialType)
+	fits := !arn && (written.creates != "" || !r.grants())
+	if written.assume != nil {
+		fits = arn
+	}
+	switch {
+	case fits && known:
+		r.kind = written
+	case fits && r.CredentialType != "":
+		r.kind = unknownType(r.CredentialType)
+	case arn:
+		r.kind, _ = roleTypeNamed(typeRAMRoleARN)
+	default:
+		r.kind, _ = roleTypeNamed(typeRAMUser)
 	}
 }
 
@@ -93,7 +106,7 @@ func unknownType(name string) roleType {
 		return refuse("credential_type %q is not known: use one of %s", name, strings.Join(roleTypeNames(), ", "))
 	}
 	return roleType{
-		name: name, heeds: []string{"role_arns", "lease"},
+		name: name, uses: []string{"role_arns", "lease"},
 		validate: func(*role) error { return refused() },
 		issue: func(*backend, context.Context, credsRequest) (*logical.Response, error) {
 			return logical.ErrorResponse(refused().Error()), nil
@@ -102,33 +115,6 @@ func unknownType(name string) roleType {
 			c.note(finding{Action: name, NeededFor: "issue", Result: checkNo, Fix: refused().Error()})
 		},
 	}
-}
-
-// effectiveType is the type that was written, or what the fields make it. The
-// built-in engine writes no type, and the Terraform provider changes a role from
-// one of its two kinds to the other without one: a type that was written gives
-// way to fields that contradict it.
-func (r *role) effectiveType() string {
-	arn := r.RoleARN != "" || len(r.RoleARNs) > 0 && len(r.InlinePolicies)+len(r.RemotePolicies) == 0
-	switch t := r.CredentialType; t {
-	case "", typeRAMRoleARN, typeRAMUser:
-	case typeRAMRole:
-		if !arn {
-			return t
-		}
-	case typeOIDCRoleARN:
-		if arn {
-			return t
-		}
-	default:
-		if !arn && !r.grants() {
-			return t
-		}
-	}
-	if arn {
-		return typeRAMRoleARN
-	}
-	return typeRAMUser
 }
 
 // grants tells whether the role gives rights to what it creates.

@@ -67,5 +67,5 @@ func (k rootKey) Change(ctx context.Context, current string, f func(*rotation.Ro
 }
 
 func (k rootKey) Keys(ctx context.Context, r *rotation.Rotation) (rotation.Keys, error) {
-	return k.ownKeys(ctx, r.Current, r.State)
+	return k.b.ownKeys(ctx, k.s, r.Current, r.State)
 }

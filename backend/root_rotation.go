@@ -35,12 +35,12 @@ type rootRotation struct {
 // rootRotationFields are a part of the table of config.
 func rootRotationFields() fields[config] {
 	table := scheduleFields(func(c *config) *rotation.Schedule { return &c.Schedule }, shortestRootPeriod)
-	grace := seconds("rotation_grace_period", func(c *config) *time.Duration { return &c.RotationGracePeriod },
-		"How long a key that was rotated away is kept, disabled, before it is deleted: 60 seconds to 30 days; 0 means 86400. "+
-			"It is disabled two minutes after the rotation. The next rotation deletes it in any case.").checked((*config).checkGrace)
-	grace.get = func(c *config) any { return int64(c.grace() / time.Second) }
-	table = append(table, grace,
-		truth("disable_automated_rotation", func(c *config) *bool { return &c.DisableAutomatedRotation },
+	table = append(table,
+		seconds("rotation_grace_period", func(c *config) *time.Duration { return &c.RotationGracePeriod },
+			"How long a key that was rotated away is kept, disabled, before it is deleted: 60 seconds to 30 days; 0 means 86400. "+
+				"It is disabled two minutes after the rotation. The next rotation deletes it in any case.").
+			checked((*config).checkGrace).answers(func(c *config) any { return int64(c.grace() / time.Second) }),
+		boolean("disable_automated_rotation", func(c *config) *bool { return &c.DisableAutomatedRotation },
 			"Rotate on request only, whatever period or schedule is set. Default false.").checked((*config).checkRotatable))
 	return append(table, rotationStateFields("last_rotated", func(c *config) *rotation.State {
 		r := c.rotationState()

@@ -10,10 +10,6 @@ import (
 	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/rotation"
 )
 
-// goesOn is the warning of a request that has not seen the end of a rotation.
-const goesOn = "The rotation has begun and is not finished: the new key does not work everywhere yet, or an earlier attempt is being cleared up. " +
-	"It goes on by itself, within minutes; until then the current key stays in use."
-
 func (b *backend) newQueue() *rotation.Queue {
 	return rotation.NewQueue(rotation.Options{Log: b.Logger(), Announce: b.announce, Explain: rotationFailure})
 }
@@ -66,5 +62,41 @@ func (k rotatedKeys) Refresh(ctx context.Context) error {
 		due = time.Now() // and the turn says why
 	}
 	k.b.queue.Put(configKey, due)
+	return nil
+}
+
+// loadStaticRoles makes staticUsers and the queue from storage, once in the life
+// of a process and after another node has written a role. One that is gone stays
+// in the queue until its turn finds that out.
+func (b *backend) loadStaticRoles(ctx context.Context, s logical.Storage) error {
+	u := &b.staticUsers
+	u.mu.Lock()
+	loaded := u.loaded
+	u.mu.Unlock()
+	if loaded {
+		return nil
+	}
+	b.staticWrite.Lock()
+	defer b.staticWrite.Unlock()
+	names, err := s.List(ctx, staticRolePrefix)
+	if err != nil {
+		return err
+	}
+	roles, due := make(map[string]string, len(names)), make(map[string]time.Time, len(names))
+	for _, name := range names {
+		r, err := load[staticRole](ctx, s, staticRolePrefix+name)
+		if err != nil {
+			return err
+		}
+		if r != nil {
+			roles[strings.ToLower(r.UserName)], due[name] = name, r.asRotation().Due()
+		}
+	}
+	for name, at := range due {
+		b.queue.Put(staticRolePrefix+name, at)
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.roles, u.loaded = roles, true
 	return nil
 }

@@ -69,6 +69,10 @@ func rotationStateFields[T any](lastRotated string, at func(*T) *rotation.State)
 	}
 }
 
+// goesOn is the warning of a request that has not seen the end of a rotation.
+const goesOn = "The rotation has begun and is not finished: the new key does not work everywhere yet, or an earlier attempt is being cleared up. " +
+	"It goes on by itself, within minutes; until then the current key stays in use."
+
 func rfc3339(t time.Time) string {
 	if t.IsZero() {
 		return ""

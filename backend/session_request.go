@@ -1,14 +1,17 @@
 package backend
 
 import (
-	"cmp"
-	"fmt"
 	"time"
 
-	"github.com/hashicorp/vault/sdk/logical"
-
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds"
-	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/policy"
+)
+
+// Lengths of an STS session: the API's bounds, and its default, which every RAM
+// role allows (a role's own maximum is 3600 seconds at least).
+const (
+	minSession     = 15 * time.Minute
+	defaultSession = time.Hour
+	maxSession     = 12 * time.Hour
 )
 
 // sessionRequest is what STS is asked for, by a config or for a reader of a role.
@@ -19,38 +22,6 @@ type sessionRequest struct {
 
 	roleARN, name, policy, externalID, sourceIdentity string
 	duration                                          time.Duration
-}
-
-// sessionRequest is what STS is to be asked for, and the lifetime of the lease.
-// The session has a name only where the request gives one.
-func (c credsRequest) sessionRequest(system logical.SystemView) (ask sessionRequest, ttl time.Duration, err error) {
-	if ttl = c.ttl; ttl == 0 {
-		ttl = min(defaultSession, c.maxTTL)
-	}
-	document, err := policy.Render(c.policy, policy.MaxSession, c.req.EntityID, system)
-	if err != nil {
-		return ask, 0, fmt.Errorf("policy %w", err)
-	}
-	identity, err := policy.RenderText(c.role.SourceIdentity, c.req.EntityID, system)
-	if err != nil {
-		return ask, 0, fmt.Errorf("source_identity %w", err)
-	}
-	return sessionRequest{
-		role: c.name, source: c.role.source,
-		roleARN: c.roleARN, name: c.roleSessionName, policy: document, externalID: c.role.ExternalID, sourceIdentity: identity,
-		duration: min(max(ttl, minSession), maxSession),
-	}, ttl, nil
-}
-
-// nameSession names the session after the reader, unless it has a name.
-func (c credsRequest) nameSession(ask *sessionRequest, reader string) (err error) {
-	if ask.name != "" {
-		return nil
-	}
-	if ask.name, err = policy.SessionName(cmp.Or(c.role.RoleSessionNameTemplate, c.cloud.sessionTemplate), reader, c.name); err != nil {
-		return refuse("role_session_name_template: %s", err)
-	}
-	return nil
 }
 
 // assumeRole is the request as AssumeRole takes it.

@@ -66,7 +66,7 @@ func sourceFields() fields[source] {
 		seconds("identity_token_ttl", func(s *source) *time.Duration { return &s.IdentityTokenTTL }, "Lifetime of Vault's identity token in seconds; 0 means 3600."),
 		text("role_name", func(s *source) *string { return &s.ECSRoleName },
 			"ecs_ram_role: RAM role of the ECS instance that Vault runs on; empty: whichever is attached."),
-		truth("disable_imds_v1", func(s *source) *bool { return &s.DisableIMDSv1 },
+		boolean("disable_imds_v1", func(s *source) *bool { return &s.DisableIMDSv1 },
 			"ecs_ram_role: use the metadata service in its hardened mode (IMDSv2) or not at all."),
 		text("credentials_uri", func(s *source) *string { return &s.CredentialsURI },
 			"credentials_uri: http or https URL that answers temporary keys as JSON, at most 64 KiB. Redirects are not "+

@@ -124,13 +124,13 @@ func (k staticKey) begin(ctx context.Context, r *staticRole, given ram.AccessKey
 // not work.
 func adoptable(ctx context.Context, user *userKeys, given ram.AccessKey) error {
 	err := user.Probe(ctx, given)
-	var refused *openapi.Error
+	refused, answered := errors.AsType[*openapi.Error](err)
 	switch {
 	case err == nil:
 		return nil
-	case errors.As(err, &refused) && !refused.Temporary():
+	case answered && !refused.Temporary():
 		return refuse("access_key and secret_key do not work, and were not adopted: %s", oneLine(err))
-	case errors.As(err, &refused) || errors.As(err, new(*openapi.NetworkError)):
+	case answered || errors.As(err, new(*openapi.NetworkError)):
 		return err
 	}
 	return refuse("access_key: %s", oneLine(err))

@@ -76,7 +76,7 @@ func staticRoleFields() fields[staticRole] {
 			"How long the old key stays valid after a rotation, in seconds or as a duration, up to 30 days and shorter than the time between "+
 				"rotations. Then it is disabled, and deleted an hour later. Default: one hour, or half the time between rotations if that is shorter.").
 			checked((*staticRole).checkGrace),
-		truth("remove_key", func(r *staticRole) *bool { return &r.RemoveKey },
+		boolean("remove_key", func(r *staticRole) *bool { return &r.RemoveKey },
 			"Whether deleting the role deletes the user's current key too; default false: it stays valid, and nobody rotates it. "+
 				"May also be given with the deletion."),
 		parameter[staticRole]("force", framework.TypeBool,

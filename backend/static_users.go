@@ -1,12 +1,8 @@
 package backend
 
 import (
-	"context"
 	"strings"
 	"sync"
-	"time"
-
-	"github.com/hashicorp/vault/sdk/logical"
 )
 
 // staticUsers says which static role each RAM user has: a user can have one. It
@@ -42,40 +38,4 @@ func (u *staticUsers) reload() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.loaded = false
-}
-
-// loadStaticRoles makes staticUsers and the queue from storage, once in the life
-// of a process and after another node has written a role. One that is gone stays
-// in the queue until its turn finds that out.
-func (b *backend) loadStaticRoles(ctx context.Context, s logical.Storage) error {
-	u := &b.staticUsers
-	u.mu.Lock()
-	loaded := u.loaded
-	u.mu.Unlock()
-	if loaded {
-		return nil
-	}
-	b.staticWrite.Lock()
-	defer b.staticWrite.Unlock()
-	names, err := s.List(ctx, staticRolePrefix)
-	if err != nil {
-		return err
-	}
-	roles, due := make(map[string]string, len(names)), make(map[string]time.Time, len(names))
-	for _, name := range names {
-		r, err := load[staticRole](ctx, s, staticRolePrefix+name)
-		if err != nil {
-			return err
-		}
-		if r != nil {
-			roles[strings.ToLower(r.UserName)], due[name] = name, r.asRotation().Due()
-		}
-	}
-	for name, at := range due {
-		b.queue.Put(staticRolePrefix+name, at)
-	}
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	u.roles, u.loaded = roles, true
-	return nil
 }

@@ -68,7 +68,7 @@ func (k rootKey) CleanUp(ctx context.Context) (again time.Time, err error) {
 	}
 	var failures []error
 	for _, old := range c.Superseded {
-		keys, err := k.ownKeys(ctx, old.Key, old.State)
+		keys, err := k.b.ownKeys(ctx, k.s, old.Key, old.State)
 		if err != nil {
 			return time.Time{}, err
 		}
@@ -103,7 +103,7 @@ func (k rootKey) undoAll(ctx context.Context) (left []string) {
 		if !old.Unfinished() {
 			continue
 		}
-		keys, err := k.ownKeys(ctx, old.Key, old.State)
+		keys, err := k.b.ownKeys(ctx, k.s, old.Key, old.State)
 		if err == nil {
 			err = rotation.UndoAll(ctx, keys, old.asRotation(c))
 		}

@@ -37,10 +37,3 @@ func (b *backend) tag(ctx context.Context, s logical.Storage) (string, error) {
 	b.ownTag = *stored
 	return b.ownTag, nil
 }
-
-// mark says in RAM which mount of which cluster a user or role comes from, and
-// from which role of the engine. Comments of a user hold 128 characters.
-func (c credsRequest) mark() string {
-	mark := c.tag + " " + c.name
-	return mark[:min(len(mark), 128)]
-}

@@ -2,12 +2,13 @@
 // of STS and RAM, and of every other product with the same protocol.
 //
 // A [Client] keeps connections alive, bounds every wait and every answer,
-// follows no redirect, and repeats a failed call only where that cannot do
-// harm. Failures are [*Error] (the service refused) or [*NetworkError] (no
+// follows no redirect, repeats a failed call only where that cannot do harm,
+// and slows down to the rate that a service grants. Failures are [*Error] (the service refused) or [*NetworkError] (no
 // answer); neither holds keys, tokens, signatures, bodies or URLs.
 //
-// Calls are signed with ACS3-HMAC-SHA256. The signer is held to the vector
-// Alibaba Cloud publishes for it.
+// Calls are signed with ACS3-HMAC-SHA256, or with SHA256withRSA where a request
+// has a private key. The first is held to the vector that Alibaba Cloud
+// publishes for it.
 package openapi
 
 import (

@@ -1,9 +1,10 @@
 // Package ram is STS and RAM as the engine speaks of them: who the mount is,
-// which users, roles and policies it makes, and how they go until nothing of
-// them is left. It knows nothing of Vault.
+// which users, roles and policies it creates, and how they are removed until
+// nothing of them is left. Resource Management is asked about grants that RAM
+// does not list. The package knows nothing of Vault.
 //
-// What is made for one lease is a [Plan], created by [Client.Create] and
-// [Client.Equip], and [Made], removed by [Client.Remove]. The keys of one user
+// What is to be created for one lease is a [Plan], created by [Client.Create] and
+// [Client.Equip], and [Created], removed by [Client.Remove]. The keys of one user
 // are [Keys]. What each call needs to be allowed is in [Permissions].
 package ram
 

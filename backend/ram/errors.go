@@ -14,8 +14,15 @@ const NoPermission = "NoPermission"
 
 // Denied tells whether err is a refusal for want of permission.
 func Denied(err error) bool {
-	var refused *openapi.Error
-	return errors.As(err, &refused) && (refused.Code == NoPermission || strings.HasPrefix(refused.Code, NoPermission+"."))
+	return code(err) == NoPermission || strings.HasPrefix(code(err), NoPermission+".")
+}
+
+// code is that of the service's refusal, "" where err is none.
+func code(err error) string {
+	if refused, ok := errors.AsType[*openapi.Error](err); ok {
+		return refused.Code
+	}
+	return ""
 }
 
 // VisibleWithin is how long RAM may take to show everywhere what was created.
@@ -23,15 +30,12 @@ func Denied(err error) bool {
 const VisibleWithin = 30 * time.Second
 
 // HasCode tells whether err is the service's refusal with exactly that code.
-func HasCode(err error, code string) bool {
-	var refused *openapi.Error
-	return errors.As(err, &refused) && refused.Code == code
-}
+func HasCode(err error, want string) bool { return code(err) == want }
 
 // NotExist tells whether err says that the thing a call is about does not exist.
 func NotExist(err error) bool {
-	var refused *openapi.Error
-	return errors.As(err, &refused) && refused.NotExist()
+	refused, ok := errors.AsType[*openapi.Error](err)
+	return ok && refused.NotExist()
 }
 
 // gone turns EntityNotExist, of whatever entity, into success.
@@ -54,16 +58,7 @@ func alreadyThere(err error, entity string) error {
 // deleteConflict tells whether RAM refused to delete something for what it still
 // has or is used by. The code says which of the two is meant first in some
 // refusals and last in others.
-func deleteConflict(err error) bool {
-	var refused *openapi.Error
-	return errors.As(err, &refused) && strings.HasPrefix(refused.Code, "DeleteConflict.")
-}
-
-// policiesInTheWay tells whether the refusal is about a policy and its holders.
-func policiesInTheWay(err error) bool {
-	var refused *openapi.Error
-	return errors.As(err, &refused) && strings.Contains(refused.Code, "Policy")
-}
+func deleteConflict(err error) bool { return strings.HasPrefix(code(err), "DeleteConflict.") }
 
 // Eventually repeats a call on what was created a moment ago for as long as the
 // service, which is eventually consistent, refuses it with the code, for

@@ -89,8 +89,8 @@ func (k Keys) Disable(ctx context.Context, id string) error {
 func (k Keys) Delete(ctx context.Context, id string) error {
 	remove := func() error { return gone(k.Call(ctx, true, "DeleteAccessKey", k.params(id), nil)) }
 	err := remove()
-	var refused *openapi.Error
-	if !errors.As(err, &refused) || refused.Temporary() || openapi.Ambiguous(err) || Denied(err) {
+	refused, ok := errors.AsType[*openapi.Error](err)
+	if !ok || refused.Temporary() || openapi.Ambiguous(err) || Denied(err) {
 		return err
 	}
 	if k.Disable(ctx, id) != nil {

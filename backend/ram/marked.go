@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strconv"
 	"strings"
 	"time"
@@ -86,19 +87,17 @@ func (c *Client) Marked(ctx context.Context, mark string) ([]Marked, error) {
 // asked for again with fewer items.
 func (c *Client) pages(ctx context.Context, action string, params map[string]string, read func(listed)) error {
 	marker, items := "", pageItems
-	for page := 0; page < listPages; page++ {
+	for range listPages {
 		asked := map[string]string{"MaxItems": strconv.Itoa(items)}
 		if marker != "" {
 			asked["Marker"] = marker
 		}
-		for name, value := range params {
-			asked[name] = value
-		}
+		maps.Copy(asked, params)
 		var out listed
 		err := c.Call(ctx, true, action, asked, &out)
-		var unread *openapi.Error
+		unread, _ := errors.AsType[*openapi.Error](err)
 		switch {
-		case errors.As(err, &unread) && unread.TooLarge() && items > 1:
+		case unread != nil && unread.TooLarge() && items > 1:
 			items /= 2
 			continue
 		case err != nil:

@@ -15,10 +15,9 @@ type Permission struct {
 }
 
 // Permissions has every call of the engine that needs a permission, by the name
-// of the call. The resources
-// are those of the table "RAM authentication" in Alibaba Cloud's documents: a call
-// that creates or lists names nothing, so no policy can narrow it by name.
-// Resource Management publishes none for its calls.
+// of the call. The resources are those of the table "RAM authentication" in
+// Alibaba Cloud's documents: a call that creates or lists names nothing, so no
+// policy can narrow it by name. Resource Management publishes none for its calls.
 var Permissions = map[string]Permission{
 	"AssumeRole": {"sts:AssumeRole", []string{"role/<RoleName>"}},
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -12,17 +13,17 @@ import (
 // removed.
 const removalRounds = 4
 
-// Made is what was, or was about to be, made for one lease.
-type Made struct {
+// Created is what was, or was about to be, created for one lease.
+type Created struct {
 	Entity      Entity
 	AccessKeyID string   // of a user; "" where it is not known
 	Policies    []Policy // attached; others may hold them too
-	OwnPolicies []Policy // attached and made for this lease alone: they go with it
+	OwnPolicies []Policy // attached and created for this lease alone: they go with it
 	Groups      []string
 	Origin      Origin
 }
 
-// Origin is where and when something was made.
+// Origin is where and when something was created.
 type Origin struct {
 	AccountID string // "" where it is not known
 	At        time.Time
@@ -32,30 +33,30 @@ type Origin struct {
 // times, and each step counts what is already gone as done. It removes first
 // what it knows of, and lists and removes the rest where it knows too little (no
 // AccessKey ID) or RAM says that something is left.
-func (c *Client) Remove(ctx context.Context, m Made) error {
-	if m.Entity.Name == "" {
+func (c *Client) Remove(ctx context.Context, done Created) error {
+	if done.Entity.Name == "" {
 		return errors.New("there is no name of a user or role to clean up after")
 	}
-	known := holdings{policies: slices.Concat(m.OwnPolicies, m.Policies)}
-	for _, group := range m.Groups {
+	known := holdings{policies: slices.Concat(done.OwnPolicies, done.Policies)}
+	for _, group := range done.Groups {
 		known.groups = append(known.groups, Entity{Group, group})
 	}
-	if m.Entity.Kind == User {
-		known.keys = []AccessKey{{ID: m.AccessKeyID}}
-		if m.AccessKeyID == "" {
+	if done.Entity.Kind == User {
+		known.keys = []AccessKey{{ID: done.AccessKeyID}}
+		if done.AccessKeyID == "" {
 			var err error
-			if known.keys, err = c.keysOf(ctx, m.Entity); err != nil {
+			if known.keys, err = c.keysOf(ctx, done.Entity); err != nil {
 				return err
 			}
 		}
 	}
-	if err := c.strip(ctx, m.Entity, known); err != nil {
+	if err := c.strip(ctx, done.Entity, known); err != nil {
 		return err
 	}
 	var w Wave
-	w.Add(func() error { return c.remove(ctx, m.Origin, c.removalOf(m.Entity)) })
-	for _, p := range m.OwnPolicies {
-		w.Add(func() error { return c.remove(ctx, m.Origin, c.removalOfPolicy(p.Name)) })
+	w.Add(func() error { return c.remove(ctx, done.Origin, c.removalOf(done.Entity)) })
+	for _, p := range done.OwnPolicies {
+		w.Add(func() error { return c.remove(ctx, done.Origin, c.removalOfPolicy(p.Name)) })
 	}
 	return w.Run()
 }
@@ -223,7 +224,7 @@ func (c *Client) remove(ctx context.Context, o Origin, r removal) error {
 			if round == 1 {
 				continue
 			}
-			if policiesInTheWay(err) && unknown == nil {
+			if strings.Contains(code(err), "Policy") && unknown == nil {
 				unknown = c.detachGrants(ctx, o.AccountID, r.grants)
 			}
 		}

@@ -89,13 +89,13 @@ func (q *Queue) turn(ctx context.Context, k Key) time.Time {
 		q.notThrottled()
 		q.Announce(ctx, k.Name(), nil)
 	}
-	var refused *openapi.Error
+	refused, answered := errors.AsType[*openapi.Error](err)
 	switch {
 	case err == nil:
 		return next
 	case ctx.Err() != nil || errors.Is(err, ErrKeyGone):
 		return time.Now().Add(time.Second)
-	case errors.As(err, &refused) && refused.Throttled():
+	case answered && refused.Throttled():
 		return q.throttled()
 	}
 	return q.failed(ctx, k, err)

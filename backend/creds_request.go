@@ -1,0 +1,109 @@
+package backend
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/framework"
+	"github.com/hashicorp/vault/sdk/logical"
+
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/policy"
+)
+
+// credsRequest is one read of creds/<name>: what an issuer works from.
+type credsRequest struct {
+	req             *logical.Request
+	cloud           *cloud
+	role            *role
+	name            string        // of the role
+	ttl             time.Duration // of the lease; 0: the default
+	maxTTL          time.Duration // of the role and the mount
+	roleARN         string        // chosen by the request
+	roleSessionName string        // of the request; "": made by the engine
+	policy          string        // session policy of the request, else of the role
+	tag             string        // of the mount, for what is created
+}
+
+// read checks the parameters of the request against the role.
+func (c *credsRequest) read(data *framework.FieldData, mountMax time.Duration) error {
+	c.maxTTL = mountMax
+	if c.role.MaxTTL > 0 {
+		c.maxTTL = min(c.maxTTL, c.role.MaxTTL)
+	}
+	c.ttl = min(c.role.TTL, c.maxTTL)
+	if v, ok := data.GetOk("ttl"); ok && v.(int) != 0 {
+		c.ttl = time.Duration(v.(int)) * time.Second
+		if c.ttl < 0 || c.ttl > c.maxTTL {
+			return fmt.Errorf("ttl must be 1 second to %s, the maximum of the role and the mount", c.maxTTL)
+		}
+	}
+	for _, parameter := range []struct{ name, value, isFor string }{
+		{"role_session_name", c.roleSessionName, "sessions"},
+		{"role_arn", c.roleARN, "sessions of existing RAM roles"},
+		{"policy", c.policy, "sessions"},
+	} {
+		if parameter.value != "" && !slices.Contains(c.role.kind.requests, parameter.name) {
+			return fmt.Errorf("%s is for %s, and the role %q is of type %s", parameter.name, parameter.isFor, c.name, c.role.kind.name)
+		}
+	}
+	switch {
+	case c.roleSessionName != "" && alicreds.CheckRoleSessionName(c.roleSessionName) != nil:
+		return errors.New("role_session_name must be 2 to 64 letters, digits and any of . @ - _")
+	case c.roleARN != "" && !slices.Contains(c.role.arns(), c.roleARN):
+		return fmt.Errorf("role_arn must be one of those of the role %q: %s", c.name, strings.Join(c.role.arns(), ", "))
+	case c.policy != "" && c.role.Policy != "":
+		return fmt.Errorf("policy: the role %q has a session policy already, and a session takes one only", c.name)
+	case c.roleARN == "" && slices.Contains(c.role.kind.requests, "role_arn"):
+		c.roleARN = c.role.arns()[0]
+	}
+	if c.policy == "" {
+		c.policy = c.role.Policy
+	} else if err := policy.Check(c.policy, policy.MaxSession); err != nil {
+		return fmt.Errorf("policy %w", err)
+	}
+	return nil
+}
+
+// sessionRequest is what STS is to be asked for, and the lifetime of the lease.
+// The session has a name only where the request gives one.
+func (c credsRequest) sessionRequest(system logical.SystemView) (ask sessionRequest, ttl time.Duration, err error) {
+	if ttl = c.ttl; ttl == 0 {
+		ttl = min(defaultSession, c.maxTTL)
+	}
+	document, err := policy.Render(c.policy, policy.MaxSession, c.req.EntityID, system)
+	if err != nil {
+		return ask, 0, fmt.Errorf("policy %w", err)
+	}
+	identity, err := policy.RenderText(c.role.SourceIdentity, c.req.EntityID, system)
+	if err != nil {
+		return ask, 0, fmt.Errorf("source_identity %w", err)
+	}
+	return sessionRequest{
+		role: c.name, source: c.role.source,
+		roleARN: c.roleARN, name: c.roleSessionName, policy: document, externalID: c.role.ExternalID, sourceIdentity: identity,
+		duration: min(max(ttl, minSession), maxSession),
+	}, ttl, nil
+}
+
+// nameSession names the session after the reader, unless it has a name.
+func (c credsRequest) nameSession(ask *sessionRequest, reader string) (err error) {
+	if ask.name != "" {
+		return nil
+	}
+	if ask.name, err = policy.SessionName(cmp.Or(c.role.RoleSessionNameTemplate, c.cloud.sessionTemplate), reader, c.name); err != nil {
+		return refuse("role_session_name_template: %s", err)
+	}
+	return nil
+}
+
+// mark says in RAM which mount of which cluster a user or role comes from, and
+// from which role of the engine. Comments of a user hold 128 characters.
+func (c credsRequest) mark() string {
+	mark := c.tag + " " + c.name
+	return mark[:min(len(mark), 128)]
+}

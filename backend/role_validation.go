@@ -1,0 +1,191 @@
+package backend
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/framework"
+
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/policy"
+)
+
+// Limits of RAM and STS, from their API references.
+const (
+	maxGroupsPerUser        = 5
+	maxSystemPolicies       = 20 // attached to one user or role
+	maxCustomPoliciesOfUser = 10
+	maxCustomPoliciesOfRole = 5
+)
+
+// refuseUnused refuses what a write gives and the type of the role does not use.
+// What is stored may wait until the role changes its type again.
+func (r *role) refuseUnused(data *framework.FieldData) error {
+	for _, f := range roleFields() {
+		if f.unused != "" && f.given(data) && !slices.Contains(r.kind.uses, f.name) {
+			return errors.New(strings.ReplaceAll(f.unused, "%s", r.kind.name))
+		}
+	}
+	if t, given := data.GetOk("credential_type"); given && t != "" && t != r.kind.name {
+		return fmt.Errorf("credential_type is %q, but the other fields make the role %q: %s", t, r.kind.name, typeHint(t.(string)))
+	}
+	return nil
+}
+
+// validate checks the merged role. Where the built-in engine has an answer its
+// text is kept: tests of the Terraform provider look for them.
+func (r *role) validate() error {
+	if err := roleFields().validate(r); err != nil {
+		return err
+	}
+	if r.MaxTTL > 0 && r.TTL > r.MaxTTL {
+		return errors.New("ttl exceeds max_ttl")
+	}
+	return r.kind.validate(r)
+}
+
+func (r *role) checkExternalID() error {
+	if alicreds.CheckExternalID(r.ExternalID) != nil {
+		return errors.New("external_id must be 2 to 1224 letters, digits and any of _ + = , . @ : / -")
+	}
+	return nil
+}
+
+func (r *role) checkSourceIdentity() error {
+	if err := policy.CheckIdentityTemplate(r.SourceIdentity); err != nil {
+		return fmt.Errorf("source_identity %w", err)
+	}
+	return nil
+}
+
+// validateSource is for the types whose credentials come from the role's own
+// source, which grant nothing in RAM.
+func (r *role) validateSource() error {
+	if err := r.validateNoGrants("when credential_type is " + r.kind.name); err != nil {
+		return err
+	}
+	return r.source.validate(r.kind.name)
+}
+
+func (r *role) validateNoGrants(because string) error {
+	switch {
+	case len(r.RemotePolicies) > 0:
+		return fmt.Errorf("remote_policies must be blank %s", because)
+	case len(r.InlinePolicies) > 0:
+		return fmt.Errorf("inline_policies must be blank %s", because)
+	}
+	return nil
+}
+
+// validateRAMRoleARN is for sessions that the mount's own credentials ask for.
+func (r *role) validateRAMRoleARN() error {
+	if err := r.validateNoGrants("when an arn is present"); err != nil {
+		return err
+	}
+	return r.validateSession()
+}
+
+// validateOIDCRoleARN is for sessions that the role's own token asks for.
+func (r *role) validateOIDCRoleARN() error {
+	if err := r.validateSource(); err != nil {
+		return err
+	}
+	return r.validateSession()
+}
+
+func (r *role) validateSession() error {
+	for _, arn := range r.arns() {
+		if alicreds.CheckRoleARN(arn) != nil {
+			return fmt.Errorf("role_arn %q is not of the form acs:ram::<account>:role/<name>", arn)
+		}
+	}
+	if r.ExpireWithLease && r.ReuseTTL > 0 {
+		return errors.New("expire_with_lease and reuse_ttl exclude each other: a shared session cannot end with each of its leases")
+	}
+	if err := checkPolicy("policy", r.Policy, policy.MaxSession); err != nil {
+		return err
+	}
+	if r.ExpireWithLease && !policy.Templated(r.Policy) { // its length is known before it is filled in
+		if _, err := policy.EndingAt(r.Policy, time.Now()); err != nil {
+			return fmt.Errorf("expire_with_lease: %w", err)
+		}
+	}
+	return nil
+}
+
+func checkPolicy(name, document string, limit int) error {
+	if document == "" {
+		return nil
+	}
+	if err := policy.Check(document, limit); err != nil {
+		return fmt.Errorf("%s %w", name, err)
+	}
+	return nil
+}
+
+func (r *role) validateRAMUser() error {
+	if !r.grants() {
+		return errors.New("must include an arn, or at least one of inline_policies or remote_policies (or ram_groups)")
+	}
+	return r.validateGrants(maxCustomPoliciesOfUser)
+}
+
+func (r *role) validateRAMRole() error {
+	if err := r.validateGrants(maxCustomPoliciesOfRole); err != nil {
+		return err
+	}
+	switch d := r.MaxSessionDuration; {
+	case len(r.RAMGroups) > 0:
+		return errors.New("ram_groups are for users: leave them out when credential_type is ram_role")
+	case r.NoLease:
+		return errors.New("lease=false would leave a RAM role behind with every read: leave it out when credential_type is ram_role")
+	case !r.grants():
+		return errors.New("at least one of inline_policies or remote_policies is required when credential_type is ram_role")
+	case d != 0 && (d < defaultSession || d > maxSession):
+		return errors.New("max_session_duration must be 3600 to 43200 seconds")
+	}
+	if err := checkPolicy("policy", r.Policy, policy.MaxSession); err != nil {
+		return err
+	}
+	return checkPolicy("trust_policy", r.TrustPolicy, policy.MaxTrust)
+}
+
+// validateGrants holds what a user or role is given to RAM's quotas.
+func (r *role) validateGrants(customPolicies int) error {
+	if len(r.RAMGroups) > maxGroupsPerUser {
+		return fmt.Errorf("ram_groups: a RAM user can join %d groups at most", maxGroupsPerUser)
+	}
+	system := 0
+	for _, p := range r.RemotePolicies {
+		if p.Type == "System" {
+			system++
+		}
+	}
+	if system > maxSystemPolicies {
+		return fmt.Errorf("remote_policies: %d system policies can be attached at most", maxSystemPolicies)
+	}
+	if custom := len(r.RemotePolicies) - system + len(r.InlinePolicies); custom > customPolicies {
+		return fmt.Errorf("inline_policies and custom remote_policies: %d can be attached at most", customPolicies)
+	}
+	return nil
+}
+
+func (r *role) warnings(mountMax time.Duration) []string {
+	var w []string
+	if r.TTL > mountMax {
+		w = append(w, fmt.Sprintf("ttl of %s exceeds the maximum of the mount, %s: leases will get the latter", r.TTL, mountMax))
+	}
+	if !r.kind.session {
+		return w
+	}
+	if r.TTL > 0 && r.TTL < minSession && !r.ExpireWithLease && r.kind.creates == "" {
+		w = append(w, fmt.Sprintf("ttl of %s is below the shortest session that STS gives, %s: the lease ends as asked, the keys live on until the session ends (see expire_with_lease)", r.TTL, minSession))
+	}
+	if r.TTL > maxSession {
+		w = append(w, fmt.Sprintf("ttl of %s exceeds the longest session that STS gives, %s: leases will get the latter", r.TTL, maxSession))
+	}
+	return w
+}
