@@ -205,7 +205,7 @@ func newWorld(t *testing.T, s scenario, retries bool, settings alisim.Settings) 
 	for range 2 { // the first also makes the mount's tag
 		w.boot()
 		lease := w.issued("tested")
-		w.ofIssue = w.process.steps()
+		w.ofIssue = w.steps()
 		w.settle(lease)
 		w.unchanged(w.before)
 	}
@@ -213,11 +213,10 @@ func newWorld(t *testing.T, s scenario, retries bool, settings alisim.Settings) 
 }
 
 // boot starts a process.
-func (w *world) boot() *process {
+func (w *world) boot() {
 	w.t.Helper()
 	w.process = newProcess(w.sim, w.storage)
 	w.start()
-	return w.process
 }
 
 // do sends a request to the process. lost tells that its answer reaches nobody.
@@ -266,13 +265,13 @@ func (w *world) run(h harm, k int) bool {
 	}
 	req, due := w.prepare()
 
-	p := w.boot()
-	p.suffer(h, k)
+	w.boot()
+	w.suffer(h, k)
 	resp, err, lost := w.do(req)
 	w.sim.ClearFaults()
-	hit := len(p.steps()[h.at]) > k
-	p.suffer(harm{}, 0)
-	if p.isDead() {
+	hit := len(w.steps()[h.at]) > k
+	w.suffer(harm{}, 0)
+	if w.isDead() {
 		w.boot()
 	}
 	good := !lost && err == nil && (resp == nil || !resp.IsError())
