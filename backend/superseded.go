@@ -36,11 +36,10 @@ func (c *config) supersede(before *config, now time.Time) (warnings []string) {
 	if before.Rotation == nil {
 		return nil
 	}
-	old := *before.Rotation
 	if before.madeByRotation() {
 		warnings = append(warnings, fmt.Sprintf("AccessKey %s, which a rotation made and only this mount knew, is no longer used, and stays in RAM: delete it there", before.AccessKey))
 	}
-	rest := old // all but the key that config has now
+	rest := *before.Rotation // without the key that config has now
 	if rest.Pending != nil && rest.Pending.ID == c.AccessKey {
 		rest.Pending = nil
 	}
@@ -55,7 +54,7 @@ func (c *config) supersede(before *config, now time.Time) (warnings []string) {
 		}
 	}
 	c.Rotation = stored(rotation.State{
-		Retired: slices.DeleteFunc(slices.Clone(old.Retired), func(id string) bool { return id == c.AccessKey }),
+		Retired: slices.DeleteFunc(slices.Clone(before.Rotation.Retired), func(id string) bool { return id == c.AccessKey }),
 	})
 	return warnings
 }
