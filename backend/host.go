@@ -32,7 +32,7 @@ func (h *host) MaxLeaseTTL() time.Duration { return h.maxLease.get(h.SystemView.
 
 // recent keeps one answer. The zero value of T, which is also what the plugin
 // protocol makes of a failure, is not kept.
-type recent[T comparable] struct{ kept atomic.Pointer[dated[T]] }
+type recent[T comparable] struct{ last atomic.Pointer[dated[T]] }
 
 type dated[T any] struct {
 	value T
@@ -40,14 +40,14 @@ type dated[T any] struct {
 }
 
 func (r *recent[T]) get(ask func() T) T {
-	if a := r.kept.Load(); a != nil && time.Since(a.at) < hostMemory {
+	if a := r.last.Load(); a != nil && time.Since(a.at) < hostMemory {
 		return a.value
 	}
 	at := time.Now()
 	value := ask()
 	var none T
 	if value != none {
-		r.kept.Store(&dated[T]{value, at})
+		r.last.Store(&dated[T]{value, at})
 	}
 	return value
 }

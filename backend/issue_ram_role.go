@@ -44,8 +44,12 @@ func (b *backend) issueRAMRole(ctx context.Context, c credsRequest) (*logical.Re
 		return resp, err
 	}
 	resp, err := b.leaseOf(c, creds, ttl)
-	if err != nil || c.role.NoLease {
-		return resp, err
+	if err != nil {
+		n.undo(ctx, err) // there will be no lease to revoke
+		return nil, err
+	}
+	if c.role.NoLease {
+		return resp, nil
 	}
 	resp.Secret.InternalData, err = n.issued.leaseData(leaseRAMRole, c.name)
 	return resp, err

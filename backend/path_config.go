@@ -142,14 +142,14 @@ func (b *backend) deleteConfig(ctx context.Context, req *logical.Request, _ *fra
 		return answer("deleting config", err)
 	}
 	defer release()
-	left := rootKey{b, req.Storage}.undoAll(waiting)
+	warnings := rootKey{b, req.Storage}.undoAll(waiting)
 	b.configWrite.Lock()
 	defer b.configWrite.Unlock()
 	if err := req.Storage.Delete(ctx, configKey); err != nil {
 		return nil, err
 	}
 	b.resetCloud()
-	return warned(nil, left), nil
+	return warned(nil, warnings), nil
 }
 
 const configHelpSynopsis = "Configure the credentials the engine works with, and where its calls go."

@@ -58,16 +58,15 @@ func (b *backend) readStaticCred(ctx context.Context, req *logical.Request, data
 		}
 		return logical.ErrorResponse("the first key of static role %q is being made and does not work yet: read again in a minute%s", name, why), nil
 	}
-	now := time.Now()
-	answer := map[string]interface{}{
+	cred := map[string]interface{}{
 		"access_key": r.AccessKey, "secret_key": r.SecretKey, "username": r.UserName,
 		"last_rotation": rfc3339(r.Rotation.LastRotated), "next_rotation": rfc3339(r.Rotation.NextRotation),
-		"ttl": int64(max(r.Rotation.NextRotation.Sub(now), 0) / time.Second), "rotation_state": r.Rotation.Phase(),
+		"ttl": int64(max(time.Until(r.Rotation.NextRotation), 0) / time.Second), "rotation_state": r.Rotation.Phase(),
 	}
 	if old := r.Rotation.Retiring; old != nil && !old.Disabled {
-		answer["previous_access_key"], answer["previous_valid_until"] = old.ID, rfc3339(old.DisableAt)
+		cred["previous_access_key"], cred["previous_valid_until"] = old.ID, rfc3339(old.DisableAt)
 	}
-	return &logical.Response{Data: answer}, nil
+	return &logical.Response{Data: cred}, nil
 }
 
 // rotateRoleFields are those of a static role that the answer to rotate-role has.
@@ -102,10 +101,7 @@ unless force=true ends that grace period.
 }
 
 func (b *backend) rotateRole(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
-	if !b.WriteSafeReplicationState() {
-		return nil, logical.ErrReadOnly
-	}
-	if err := b.loadStaticRoles(ctx, req.Storage); err != nil {
+	if err := b.beginStatic(ctx, req.Storage); err != nil {
 		return nil, err
 	}
 	name := data.Get("name").(string)

@@ -67,11 +67,16 @@ func (b *backend) readStaticRole(ctx context.Context, req *logical.Request, data
 	return &logical.Response{Data: staticRoleFields().read(r)}, nil
 }
 
-func (b *backend) writeStaticRole(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
+// beginStatic is what handlers that change a static role or its key begin with.
+func (b *backend) beginStatic(ctx context.Context, s logical.Storage) error {
 	if !b.WriteSafeReplicationState() {
-		return nil, logical.ErrReadOnly // before anything is created
+		return logical.ErrReadOnly // before anything is created
 	}
-	if err := b.loadStaticRoles(ctx, req.Storage); err != nil {
+	return b.loadStaticRoles(ctx, s)
+}
+
+func (b *backend) writeStaticRole(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
+	if err := b.beginStatic(ctx, req.Storage); err != nil {
 		return nil, err
 	}
 	name := data.Get("name").(string)
@@ -169,10 +174,7 @@ func (b *backend) updateStaticRole(ctx context.Context, s logical.Storage, name 
 }
 
 func (b *backend) deleteStaticRole(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
-	if !b.WriteSafeReplicationState() {
-		return nil, logical.ErrReadOnly
-	}
-	if err := b.loadStaticRoles(ctx, req.Storage); err != nil {
+	if err := b.beginStatic(ctx, req.Storage); err != nil {
 		return nil, err
 	}
 	name := data.Get("name").(string)

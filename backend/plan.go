@@ -44,8 +44,8 @@ func (b *backend) plan(ctx context.Context, c credsRequest, kind ram.Kind) (u is
 	return u, p, c.planDocuments(b.System(), &u, &p)
 }
 
-// planDocuments adds the inline policies of the role. Each document is planned
-// once where its leases share it.
+// planDocuments adds the inline policies of the role. A document that leases
+// share is planned once, however often the role has it.
 func (c credsRequest) planDocuments(system logical.SystemView, u *issued, p *ram.Plan) error {
 	for n, inline := range c.role.InlinePolicies {
 		document, err := policy.Render(string(inline.PolicyDocument), policy.MaxDocument, c.req.EntityID, system)
@@ -53,11 +53,10 @@ func (c credsRequest) planDocuments(system logical.SystemView, u *issued, p *ram
 			return refuse("inline_policies[%d] %s", n, err)
 		}
 		d := ram.Document{Text: document, Mark: c.tag, Shared: !c.role.PolicyPerLease}
-		switch {
-		case !d.Shared:
+		if !d.Shared {
 			d.Name = policy.OwnName(p.Entity.Name, inline.Hash)
 			u.InlinePolicies = append(u.InlinePolicies, d.Policy())
-		default:
+		} else {
 			d.Name = policy.SharedName(c.cloud.policyNameTemplate, c.name, c.tag, document)
 			if slices.Contains(u.SharedPolicies, d.Name) {
 				continue

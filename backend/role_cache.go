@@ -11,18 +11,18 @@ import (
 // storage each time.
 const maxCachedRoles = 10_000
 
-// roleCache keeps roles decoded, for issuing: a read of storage is a call to
+// roleCache holds decoded roles, for issuing: a read of storage is a call to
 // Vault and back. The zero value is empty. What it returns must not be changed.
 type roleCache struct {
 	mu    sync.RWMutex
-	epoch int // counts forgetting
-	kept  map[string]*role
+	epoch int // counts the calls of forget
+	roles map[string]*role
 }
 
 // get returns the role, nil where there is none.
 func (c *roleCache) get(ctx context.Context, s logical.Storage, name string) (*role, error) {
 	c.mu.RLock()
-	r, epoch := c.kept[name], c.epoch
+	r, epoch := c.roles[name], c.epoch
 	c.mu.RUnlock()
 	if r != nil {
 		return r, nil
@@ -34,11 +34,11 @@ func (c *roleCache) get(ctx context.Context, s logical.Storage, name string) (*r
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	// What was read before a change must not be kept after it.
-	if c.epoch == epoch && len(c.kept) < maxCachedRoles {
-		if c.kept == nil {
-			c.kept = map[string]*role{}
+	if c.epoch == epoch && len(c.roles) < maxCachedRoles {
+		if c.roles == nil {
+			c.roles = map[string]*role{}
 		}
-		c.kept[name] = r
+		c.roles[name] = r
 	}
 	return r, nil
 }
@@ -48,5 +48,5 @@ func (c *roleCache) forget(name string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.epoch++
-	delete(c.kept, name)
+	delete(c.roles, name)
 }

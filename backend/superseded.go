@@ -36,26 +36,25 @@ func (c *config) supersede(before *config, now time.Time) (warnings []string) {
 	if before.Rotation == nil {
 		return nil
 	}
-	old := *before.Rotation
 	if before.madeByRotation() {
 		warnings = append(warnings, fmt.Sprintf("AccessKey %s, which a rotation made and only this mount knew, is no longer used, and stays in RAM: delete it there", before.AccessKey))
 	}
-	left := old
-	if left.Pending != nil && left.Pending.ID == c.AccessKey {
-		left.Pending = nil
+	rest := *before.Rotation // without the key that config has now
+	if rest.Pending != nil && rest.Pending.ID == c.AccessKey {
+		rest.Pending = nil
 	}
-	if left.Retiring != nil && left.Retiring.ID == c.AccessKey {
-		left.Retiring = nil
+	if rest.Retiring != nil && rest.Retiring.ID == c.AccessKey {
+		rest.Retiring = nil
 	}
-	if left.Unfinished() {
-		left.Retired, left.Failure = nil, nil
-		c.Superseded = append(slices.Clone(before.Superseded), superseded{before.key(), left, now.UTC()})
+	if rest.Unfinished() {
+		rest.Retired, rest.Failure = nil, nil
+		c.Superseded = append(slices.Clone(before.Superseded), superseded{before.key(), rest, now.UTC()})
 		if extra := len(c.Superseded) - maxSuperseded; extra > 0 {
 			c.Superseded = c.Superseded[extra:]
 		}
 	}
 	c.Rotation = stored(rotation.State{
-		Retired: slices.DeleteFunc(slices.Clone(old.Retired), func(id string) bool { return id == c.AccessKey }),
+		Retired: slices.DeleteFunc(slices.Clone(before.Rotation.Retired), func(id string) bool { return id == c.AccessKey }),
 	})
 	return warnings
 }
@@ -90,7 +89,7 @@ func (k rootKey) CleanUp(ctx context.Context) (again time.Time, err error) {
 
 // undoAll removes what rotations have left in the cloud, as far as it can at
 // once, and tells what it could not.
-func (k rootKey) undoAll(ctx context.Context) (left []string) {
+func (k rootKey) undoAll(ctx context.Context) (warnings []string) {
 	c, err := load[config](ctx, k.s, configKey)
 	if err != nil || c == nil {
 		return nil
@@ -108,10 +107,10 @@ func (k rootKey) undoAll(ctx context.Context) (left []string) {
 			err = rotation.UndoAll(ctx, keys, old.asRotation(c))
 		}
 		if err != nil {
-			left = append(left, fmt.Sprintf("a rotation was under way, and RAM user %s may hold a second AccessKey beside %s: look at its keys", old.UserName, old.Key.ID))
+			warnings = append(warnings, fmt.Sprintf("a rotation was under way, and RAM user %s may hold a second AccessKey beside %s: look at its keys", old.UserName, old.Key.ID))
 		}
 	}
-	return left
+	return warnings
 }
 
 func (k rootKey) forgetSuperseded(ctx context.Context, old superseded) error {

@@ -28,11 +28,11 @@ func (b *backend) tag(ctx context.Context, s logical.Storage) (string, error) {
 		return "", err
 	}
 	if stored == nil {
-		made := "vault " + b.uuid + " " + strings.ToLower(rand.Text()[:8])
-		if err := save(ctx, s, tagKey, &made); err != nil {
+		tag = "vault " + b.uuid + " " + strings.ToLower(rand.Text()[:8])
+		if err := save(ctx, s, tagKey, &tag); err != nil {
 			return "", err
 		}
-		stored = &made
+		stored = &tag
 	}
 	b.ownTag = *stored
 	return b.ownTag, nil

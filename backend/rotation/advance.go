@@ -118,13 +118,13 @@ func (a *attempt) create(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	made, err := keys.Create(ctx)
+	created, err := keys.Create(ctx)
 	if err != nil {
-		return a.notMade(ctx, user, err)
+		return a.notCreated(ctx, user, err)
 	}
-	pending := Pending{made, time.Now().UTC()}
+	pending := Pending{created, time.Now().UTC()}
 	if err := a.change(ctx, func(r *Rotation) { r.Intent, r.Pending = nil, &pending }); err != nil {
-		return errors.Join(err, a.notStored(ctx, keys, made))
+		return errors.Join(err, a.notStored(ctx, keys, created))
 	}
 	return nil
 }
@@ -145,14 +145,14 @@ func (a *attempt) prepare(ctx context.Context, keys Keys) (Intent, error) {
 	return Intent{Known: known, At: time.Now().UTC()}, nil
 }
 
-// notMade takes the intent back, unless there may be a key that nobody knows
+// notCreated takes the intent back, unless there may be a key that nobody knows
 // the secret of.
-func (a *attempt) notMade(ctx context.Context, user string, err error) error {
+func (a *attempt) notCreated(ctx context.Context, user string, err error) error {
 	if openapi.Ambiguous(err) || !answered(err) {
 		return err
 	}
-	if kept := a.change(ctx, func(r *Rotation) { r.Intent, r.RequestedAt = nil, time.Time{} }); kept != nil {
-		return errors.Join(err, kept)
+	if unchanged := a.change(ctx, func(r *Rotation) { r.Intent, r.RequestedAt = nil, time.Time{} }); unchanged != nil {
+		return errors.Join(err, unchanged)
 	}
 	if ram.HasCode(err, "LimitExceeded.User.AccessKey") {
 		return Refuse("RAM user %s has two AccessKeys already, and RAM allows no third: delete one that is not in use", user)
@@ -169,14 +169,14 @@ func answered(err error) bool {
 // notStored deletes a new key whose storing failed, at once: by the intent it
 // would go later. The write may have taken effect all the same; then the key is
 // needed.
-func (a *attempt) notStored(ctx context.Context, keys Keys, made ram.AccessKey) error {
+func (a *attempt) notStored(ctx context.Context, keys Keys, created ram.AccessKey) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), afterwards)
 	defer cancel()
 	stored, err := a.key.Load(ctx)
-	if err != nil || stored != nil && stored.Pending != nil && stored.Pending.ID == made.ID {
+	if err != nil || stored != nil && stored.Pending != nil && stored.Pending.ID == created.ID {
 		return err
 	}
-	return keys.Delete(ctx, made.ID)
+	return keys.Delete(ctx, created.ID)
 }
 
 // settle finds out what became of a CreateAccessKey without an answer. A key
