@@ -1,4 +1,4 @@
-package backend
+package backend_test
 
 import (
 	"context"
@@ -8,7 +8,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/vault/sdk/helper/consts"
 	"github.com/hashicorp/vault/sdk/logical"
 
@@ -46,16 +45,7 @@ func TestRotationIsAnnounced(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				m := newTimedMount(t, alisim.DefaultSettings(), seedWith(alisim.User{Name: "app"}))
 				host := &hostEvents{refuse: refuse}
-				client := m.http
-				b, err := Factory(t.Context(), &logical.BackendConfig{
-					Logger: hclog.NewNullLogger(), System: m.System(), StorageView: m.storage, EventsSender: host, ObservationRecorder: host,
-				})
-				if err != nil {
-					t.Fatal(err)
-				}
-				defer b.Cleanup(t.Context())
-				m.backend = b.(*backend)
-				m.http = client
+				m.start(func(c *logical.BackendConfig) { c.EventsSender, c.ObservationRecorder = host, host })
 				m.must(logical.UpdateOperation, "static-role/app", map[string]any{"username": "app", "rotation_period": "24h"})
 				m.must(logical.UpdateOperation, "config/rotate-root", nil)
 				want := 2
@@ -93,20 +83,13 @@ func TestRotationOnOtherNodes(t *testing.T) {
 				m.must(logical.UpdateOperation, "config", map[string]any{"rotation_period": "1h"})
 				m.must(logical.UpdateOperation, "static-role/app", map[string]any{"username": "app", "rotation_period": "1h"})
 				before := len(m.sim.Journal())
-				client := m.http
 				m.Cleanup(t.Context())
-				b, err := Factory(t.Context(), &logical.BackendConfig{
-					Logger: hclog.NewNullLogger(), StorageView: m.storage, System: &logical.StaticSystemView{
+				m.start(func(c *logical.BackendConfig) {
+					c.System = &logical.StaticSystemView{
 						DefaultLeaseTTLVal: time.Hour, MaxLeaseTTLVal: time.Hour, ReplicationStateVal: test.state, LocalMountVal: test.local,
-					},
+					}
 				})
-				if err != nil {
-					t.Fatal(err)
-				}
-				defer b.Cleanup(t.Context())
-				m.backend = b.(*backend)
-				m.http = client
-				if err := m.Initialize(t.Context(), &logical.InitializationRequest{Storage: m.storage}); err != nil {
+				if err := m.Initialize(t.Context(), &logical.InitializationRequest{Storage: m.process}); err != nil {
 					t.Fatal(err)
 				}
 				m.rest()

@@ -9,7 +9,7 @@
 //
 // Here is what Vault sees: paths, roles, leases, storage. The package ram below
 // speaks with RAM and STS, rotation replaces keys, and policy knows documents
-// and names. The paths, and the files they are in, are listed in [Factory].
+// and names. The paths, and the files they are in, are listed in newBackend.
 package backend
 
 import (
@@ -47,7 +47,7 @@ type backend struct {
 	staticUsers staticUsers
 	pace        pace // of calls for static roles
 	announcer   announcer
-	http        *http.Client // nil: made from config; tests set it
+	http        *http.Client // nil: made from config
 
 	mu     sync.RWMutex // guards the following; never held over a call to the cloud
 	client *cloud       // nil until needed, and after config has changed
@@ -56,13 +56,24 @@ type backend struct {
 
 // Factory makes the engine for one mount.
 func Factory(ctx context.Context, conf *logical.BackendConfig) (logical.Backend, error) {
+	return newBackend(ctx, conf, options{})
+}
+
+// options say how the engine reaches the world. Vault gets the zero value.
+type options struct {
+	HTTP     *http.Client             // to the cloud; nil: made from config
+	Metadata alicreds.MetadataOptions // whether IMDSv1 is disabled is up to config and roles
+}
+
+func newBackend(ctx context.Context, conf *logical.BackendConfig, o options) (logical.Backend, error) {
 	minAge, err := walAge()
 	if err != nil {
 		return nil, err
 	}
-	b := &backend{tidyAge: 2 * minAge, metadata: map[bool]*alicreds.Metadata{}, pace: newPace()}
+	b := &backend{tidyAge: 2 * minAge, metadata: map[bool]*alicreds.Metadata{}, pace: newPace(), http: o.HTTP}
 	for _, onlyV2 := range []bool{false, true} {
-		if b.metadata[onlyV2], err = alicreds.NewMetadata(alicreds.MetadataOptions{DisableIMDSv1: onlyV2}); err != nil {
+		o.Metadata.DisableIMDSv1 = onlyV2
+		if b.metadata[onlyV2], err = alicreds.NewMetadata(o.Metadata); err != nil {
 			return nil, err
 		}
 	}

@@ -1,29 +1,40 @@
-package backend
+package backend_test
 
 import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/helper/testhelpers/schema"
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds"
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alisim"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/backend"
 )
 
-// mount is the engine on a storage in memory, with the simulated cloud.
+// mount is the engine in a process with a storage in memory, and the simulated
+// cloud. Tests act through requests, and look at the storage.
 type mount struct {
-	*backend
+	logical.Backend
+	*process
 	t       *testing.T
-	storage logical.Storage
-	sim     *alisim.Server
+	options backend.Options
+	timed   bool // calls of the cloud are steps of the process: no socket is open
 	logged  *bytes.Buffer
 }
+
+// What the engine stores, and what it is marked with.
+const (
+	issuedPrefix = "issued/"
+	tidyGrace    = time.Hour // after the end of a lease
+)
 
 // newMount starts a simulator of its own and an engine that is configured for it.
 func newMount(t *testing.T) *mount {
@@ -54,15 +65,10 @@ func newSeededMount(t *testing.T, seed alisim.Seed) *mount {
 		t.Fatal(err)
 	}
 	t.Cleanup(sim.Close)
-	m := &mount{t: t, storage: &logical.InmemStorage{}, sim: sim}
-	m.backend = m.start(m.storage)
-	for onlyV2 := range m.metadata {
-		if m.metadata[onlyV2], err = alicreds.NewMetadata(alicreds.MetadataOptions{
-			Endpoint: sim.IMDSURL, DisableIMDSv1: onlyV2, ConnectTimeout: time.Minute, Timeout: time.Minute, // see simConfig
-		}); err != nil {
-			t.Fatal(err)
-		}
-	}
+	m := &mount{t: t, process: newProcess(sim, &logical.InmemStorage{}), options: backend.Options{
+		Metadata: alicreds.MetadataOptions{Endpoint: sim.IMDSURL, ConnectTimeout: time.Minute, Timeout: time.Minute}, // see simConfig
+	}}
+	m.start()
 	return m
 }
 
@@ -74,20 +80,40 @@ func (m *mount) logger() hclog.Logger {
 	return hclog.New(&hclog.LoggerOptions{Level: hclog.Trace, Output: m.logged})
 }
 
-// start makes an engine over a storage, as a new plugin process does.
-func (m *mount) start(storage logical.Storage) *backend {
+// start makes a new engine over the same storage, as another process or node
+// does, with changes to what Vault tells it.
+func (m *mount) start(changes ...func(*logical.BackendConfig)) {
 	m.t.Helper()
-	b, err := Factory(context.Background(), &logical.BackendConfig{
+	conf := &logical.BackendConfig{
 		Logger:      m.logger(),
 		System:      &logical.StaticSystemView{DefaultLeaseTTLVal: time.Hour, MaxLeaseTTLVal: 24 * time.Hour},
-		StorageView: storage,
+		StorageView: m.process,
 		BackendUUID: "11111111-2222-3333-4444-555555555555",
-	})
+	}
+	for _, change := range changes {
+		change(conf)
+	}
+	if m.timed {
+		m.options.HTTP = &http.Client{Transport: m.process}
+	}
+	b, err := backend.New(context.Background(), conf, m.options)
 	if err != nil {
 		m.t.Fatal(err)
 	}
 	m.t.Cleanup(func() { b.Cleanup(context.Background()) })
-	return b.(*backend)
+	m.Backend = b
+}
+
+// stored decodes what is stored under a key. It wants something to be there.
+func (m *mount) stored(key string, value any) {
+	m.t.Helper()
+	entry, err := m.storage.Get(context.Background(), key)
+	if err != nil || entry == nil {
+		m.t.Fatalf("nothing is stored under %s: %v", key, err)
+	}
+	if err := entry.DecodeJSON(value); err != nil {
+		m.t.Fatal(err)
+	}
 }
 
 func (m *mount) simConfig() map[string]any {
@@ -111,7 +137,7 @@ func (m *mount) simConfig() map[string]any {
 func (m *mount) request(op logical.Operation, path string, data map[string]any) (*logical.Response, error) {
 	m.t.Helper()
 	req := &logical.Request{
-		Operation: op, Path: path, Data: throughJSON(m.t, data), Storage: m.storage,
+		Operation: op, Path: path, Data: throughJSON(m.t, data), Storage: m.process,
 		MountPoint: "alicloud/", DisplayName: "token-alice@example.com",
 	}
 	if op == logical.UpdateOperation || op == logical.CreateOperation {
@@ -123,9 +149,9 @@ func (m *mount) request(op logical.Operation, path string, data map[string]any) 
 			req.Operation = logical.CreateOperation
 		}
 	}
-	resp, err := m.backend.HandleRequest(context.Background(), req)
+	resp, err := m.Backend.HandleRequest(context.Background(), req)
 	if err == nil && resp != nil && !resp.IsError() {
-		schema.ValidateResponse(m.t, schema.GetResponseSchema(m.t, m.Route(path), req.Operation), resp, true)
+		schema.ValidateResponse(m.t, schema.GetResponseSchema(m.t, m.route(path), req.Operation), resp, true)
 	}
 	return m.onTheWire(resp), err
 }
@@ -134,14 +160,24 @@ func (m *mount) request(op logical.Operation, path string, data map[string]any) 
 // a request than request takes, or that make many at once.
 func (m *mount) HandleRequest(ctx context.Context, req *logical.Request) (*logical.Response, error) {
 	sent := *req
+	if sent.Storage == nil {
+		sent.Storage = m.process
+	}
 	sent.Data = throughJSON(m.t, req.Data)
 	if req.Secret != nil {
 		secret := *req.Secret
 		secret.InternalData = throughJSON(m.t, secret.InternalData)
 		sent.Secret = &secret
 	}
-	resp, err := m.backend.HandleRequest(ctx, &sent)
+	resp, err := m.Backend.HandleRequest(ctx, &sent)
 	return m.onTheWire(resp), err
+}
+
+// route is the path that serves a request.
+func (m *mount) route(path string) *framework.Path {
+	return m.Backend.(interface {
+		Route(path string) *framework.Path
+	}).Route(path)
 }
 
 // must is request where nothing but a good answer will do.
@@ -196,16 +232,16 @@ func throughJSON(t *testing.T, data map[string]any) map[string]any {
 
 // renewLease and revokeLease are what Vault sends about a lease.
 func (m *mount) renewLease(secret *logical.Secret) (*logical.Response, error) {
-	return m.HandleRequest(context.Background(), &logical.Request{Operation: logical.RenewOperation, Secret: secret, Storage: m.storage})
+	return m.HandleRequest(context.Background(), &logical.Request{Operation: logical.RenewOperation, Secret: secret})
 }
 
 func (m *mount) revokeLease(secret *logical.Secret) (*logical.Response, error) {
-	return m.HandleRequest(context.Background(), &logical.Request{Operation: logical.RevokeOperation, Secret: secret, Storage: m.storage})
+	return m.HandleRequest(context.Background(), &logical.Request{Operation: logical.RevokeOperation, Secret: secret})
 }
 
 // rollBack is what Vault sends every minute; WAL entries of any age are due.
 func (m *mount) rollBack() (*logical.Response, error) {
 	return m.HandleRequest(context.Background(), &logical.Request{
-		Operation: logical.RollbackOperation, Storage: m.storage, Data: map[string]any{"immediate": true},
+		Operation: logical.RollbackOperation, Data: map[string]any{"immediate": true},
 	})
 }

@@ -1,4 +1,4 @@
-package backend
+package backend_test
 
 import (
 	"errors"
@@ -56,7 +56,7 @@ func TestChangeOfKindKeepsOtherFields(t *testing.T) {
 	m.must(logical.UpdateOperation, "role/r", users)
 	m.must(logical.UpdateOperation, "role/r", map[string]any{"ram_groups": "readers", "policy_per_lease": true})
 	for range 2 {
-		for want, write := range map[string]map[string]any{typeRAMRoleARN: session, typeRAMUser: users} {
+		for want, write := range map[string]map[string]any{"ram_role_arn": session, "ram_user": users} {
 			m.must(logical.UpdateOperation, "role/r", write)
 			role := m.must(logical.ReadOperation, "role/r", nil).Data
 			if role["credential_type"] != want || len(role["ram_groups"].([]any)) != 1 || len(role["role_arns"].([]any)) != 1 || role["external_id"] != "corp-1" {

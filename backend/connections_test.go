@@ -1,4 +1,4 @@
-package backend
+package backend_test
 
 import (
 	"context"
@@ -21,7 +21,7 @@ func TestConnectionsAreKept(t *testing.T) {
 		all.Go(func() {
 			for range reads {
 				resp, err := m.HandleRequest(context.Background(), &logical.Request{
-					Operation: logical.ReadOperation, Path: "creds/deploy", Storage: m.storage, DisplayName: "token",
+					Operation: logical.ReadOperation, Path: "creds/deploy", DisplayName: "token",
 				})
 				if err != nil || resp.IsError() {
 					t.Errorf("%v %v", resp, err)

@@ -1,15 +1,12 @@
-package backend
+package backend_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net/http"
 	"reflect"
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -35,11 +32,11 @@ func TestFaultMatrix(t *testing.T) {
 	var total tally
 	t.Run("all", func(t *testing.T) {
 		for _, s := range matrix {
-			for _, retries := range []int{-1, 0} {
-				if retries == 0 && (s.brief || raceDetector) {
+			for _, retries := range []bool{false, true} {
+				if retries && (s.brief || raceDetector) {
 					continue
 				}
-				t.Run(fmt.Sprintf("%s, retries %v", s.name, retries == 0), func(t *testing.T) {
+				t.Run(fmt.Sprintf("%s, retries %v", s.name, retries), func(t *testing.T) {
 					t.Parallel()
 					synctest.Test(t, func(t *testing.T) {
 						newWorld(t, s, retries, alisim.DefaultSettings()).runAll(harms(retries, s.brief), &total)
@@ -68,7 +65,7 @@ func TestFaultMatrixWithPropagation(t *testing.T) {
 					const d = 12 * time.Second
 					settings := alisim.DefaultSettings()
 					settings.Propagation = alisim.Propagation{User: d, Group: d, Role: d, Policy: d, Attachment: d, AccessKey: d}
-					newWorld(t, s, -1, settings).runAll(harms(-1, true), &total)
+					newWorld(t, s, false, settings).runAll(harms(false, true), &total)
 				})
 			})
 		}
@@ -129,32 +126,8 @@ var matrix = []scenario{
 	{"tidy", "tidy", sharing, true, 0, true},
 }
 
-// harm is what is done to a process at one step.
-type harm struct {
-	fault  alisim.FaultKind // of the cloud, else
-	act    act
-	at     place
-	after  bool // it took effect first
-	goesOn bool // from that step on, until the request has ended
-}
-
-type act string
-
-const (
-	fail   act = "fail"
-	kill   act = "kill"    // nothing that the process does from here on has an effect, and its answer is lost
-	giveUp act = "give up" // the client goes away: the context is cancelled, the answer is lost
-)
-
-type place int
-
-const (
-	cloudCall place = iota
-	storageOperation
-)
-
 // harms are all there are, less those that retries make up for.
-func harms(retries int, brief bool) []harm {
+func harms(retries, brief bool) []harm {
 	const (
 		refuse = alisim.FaultRefuse
 		lost   = alisim.FaultApplyThenDrop
@@ -167,20 +140,23 @@ func harms(retries int, brief bool) []harm {
 	if !brief {
 		all = append(all, harm{fault: lost, goesOn: true}, harm{fault: slow}, harm{fault: alisim.FaultApplyThenFail}, harm{fault: alisim.FaultThrottle, goesOn: true})
 	}
-	if !brief && retries < 0 {
+	if !brief && !retries {
 		for _, kind := range []alisim.FaultKind{refuse, alisim.FaultThrottle, alisim.FaultError500, alisim.FaultRedirect302, alisim.FaultDrop} {
 			all = append(all, harm{fault: kind})
+		}
+		for _, kind := range []alisim.FaultKind{alisim.FaultError500, alisim.FaultRedirect302, alisim.FaultDrop, alisim.FaultApplyThenFail} {
+			all = append(all, harm{fault: kind, goesOn: true})
 		}
 	}
 	for _, after := range []bool{false, true} {
 		all = append(all, harm{act: kill, at: cloudCall, after: after})
-		if retries < 0 {
+		if !retries {
 			all = append(all,
 				harm{act: kill, at: storageOperation, after: after},
 				harm{act: fail, at: storageOperation, after: after, goesOn: true},
 			)
 		}
-		if retries < 0 && !brief {
+		if !retries && !brief {
 			all = append(all,
 				harm{act: fail, at: storageOperation, after: after},
 				harm{act: giveUp, at: storageOperation, after: after},
@@ -191,200 +167,75 @@ func harms(retries int, brief bool) []harm {
 	return all
 }
 
-// process is one run of the plugin. All it does to the cloud and the storage
-// goes through step.
-type process struct {
-	*backend
-	disk  logical.Storage
-	cloud http.RoundTripper
-
-	mu     sync.Mutex
-	harm   harm
-	k      int // the step that is harmed
-	cancel context.CancelFunc
-	seen   [2]int
-	dead   atomic.Bool
-}
-
-// suffer says what is to be done to the process from now on, at which step.
-func (p *process) suffer(h harm, k int) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.harm, p.k = h, k
-}
-
-func (p *process) steps() [2]int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.seen
-}
-
-var (
-	errKilled = errors.New("the process was killed")
-	errDisk   = errors.New("no space left")
-)
-
-func (p *process) step(ctx context.Context, at place, effect func() error) error {
-	p.mu.Lock()
-	n, h, cancel := p.seen[at], p.harm, p.cancel
-	p.seen[at]++
-	hit := h.act != "" && h.at == at && (n == p.k || n > p.k && h.goesOn)
-	p.mu.Unlock()
-	strike := func() error {
-		switch h.act {
-		case kill:
-			p.dead.Store(true)
-			return errKilled
-		case giveUp:
-			cancel()
-			return nil
-		default:
-			return errDisk
-		}
-	}
-	if hit && !h.after {
-		if err := strike(); err != nil {
-			return err
-		}
-	}
-	if p.dead.Load() {
-		return errKilled
-	}
-	if at == storageOperation && ctx.Err() != nil {
-		return ctx.Err() // as the plugin protocol does
-	}
-	err := effect()
-	if hit && h.after {
-		return errors.Join(strike(), err)
-	}
-	if p.dead.Load() {
-		return errKilled
-	}
-	return err
-}
-
-func (p *process) Get(ctx context.Context, key string) (e *logical.StorageEntry, err error) {
-	err = p.step(ctx, storageOperation, func() error { e, err = p.disk.Get(ctx, key); return err })
-	return e, err
-}
-
-func (p *process) List(ctx context.Context, prefix string) (keys []string, err error) {
-	err = p.step(ctx, storageOperation, func() error { keys, err = p.disk.List(ctx, prefix); return err })
-	return keys, err
-}
-
-func (p *process) Put(ctx context.Context, e *logical.StorageEntry) error {
-	return p.step(ctx, storageOperation, func() error { return p.disk.Put(ctx, e) })
-}
-
-func (p *process) Delete(ctx context.Context, key string) error {
-	return p.step(ctx, storageOperation, func() error { return p.disk.Delete(ctx, key) })
-}
-
-func (p *process) RoundTrip(r *http.Request) (resp *http.Response, err error) {
-	err = p.step(r.Context(), cloudCall, func() error { resp, err = p.cloud.RoundTrip(r); return err })
-	if err != nil {
-		resp = nil // its body is in memory
-	}
-	return resp, err
-}
-
-// do sends a request. lost tells that its answer reaches nobody.
-func (p *process) do(t *testing.T, req *logical.Request) (resp *logical.Response, err error, lost bool) {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	p.mu.Lock()
-	p.cancel = cancel
-	p.mu.Unlock()
-	req.Storage, req.MountPoint, req.DisplayName = p, "alicloud/", "token"
-	req.Data = throughJSON(t, req.Data)
-	if req.Secret != nil {
-		secret := *req.Secret
-		secret.InternalData = throughJSON(t, secret.InternalData)
-		req.Secret = &secret
-	}
-	resp, err = p.HandleRequest(ctx, req)
-	synctest.Wait() // what it began in the background
-	if resp != nil {
-		resp.Data = throughJSON(t, resp.Data)
-		if resp.Secret != nil {
-			resp.Secret.InternalData = throughJSON(t, resp.Secret.InternalData)
-		}
-	}
-	return resp, err, p.dead.Load() || ctx.Err() != nil
-}
-
 // world is a cloud and a storage on which cases run one after the other.
 type world struct {
 	*mount
 	scenario
-	retries int
 	live    *logical.Secret
 	before  alisim.Inventory
-	steps   [2]int // of an issue by a new process
+	ofIssue [2][]string // steps of an issue by a new process
 
 	cases, orphans, byTidy int
 }
 
-func newWorld(t *testing.T, s scenario, retries int, settings alisim.Settings) *world {
+func newWorld(t *testing.T, s scenario, retries bool, settings alisim.Settings) *world {
 	t.Helper()
-	time.Sleep(time.Until(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))) // a bubble begins before RAM had policies
+	toThePresent()
 	sim, err := alisim.Start(alisim.Options{NoListen: true, Settings: &settings, JournalSize: 100})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(sim.Close)
-	w := &world{mount: &mount{t: t, storage: &logical.InmemStorage{}, sim: sim}, scenario: s, retries: retries}
-	w.mount.backend = w.start(w.storage)
-	w.must(logical.UpdateOperation, "config", map[string]any{"access_key": alisim.DefaultAccessKeyID, "secret_key": alisim.DefaultAccessKeySecret})
+	w := &world{mount: newTimedMountIn(t, sim), scenario: s}
+	if retries {
+		w.must(logical.UpdateOperation, "config", map[string]any{"max_retries": 3})
+	}
 	w.must(logical.UpdateOperation, "role/tested", s.role)
 	w.must(logical.UpdateOperation, "role/live", map[string]any{"inline_policies": twoDocuments, "max_ttl": "24h"})
-
-	p := w.boot()
 	for action, params := range map[string]map[string]string{ // of others
 		"CreateUser":   {"UserName": "vault-of-another-mount", "Comments": "vault 11111111-2222-3333-4444-555555555555 another tested"},
 		"CreatePolicy": {"PolicyName": "vault-of-another-mount", "PolicyDocument": allowOSS, "Description": "vault"},
 	} {
-		if err := p.client.Call(context.Background(), false, action, params, nil); err != nil {
-			t.Fatal(err)
-		}
+		w.admin(action, params)
 	}
 	if s.live {
-		w.live = w.issued(p, "live")
+		w.live = w.issued("live")
 	}
 	w.before = w.inventory()
 	for range 2 { // the first also makes the mount's tag
-		p = w.boot()
-		lease := w.issued(p, "tested")
-		w.steps = p.steps()
-		w.settle(p, lease)
+		w.boot()
+		lease := w.issued("tested")
+		w.ofIssue = w.steps()
+		w.settle(lease)
 		w.unchanged(w.before)
 	}
 	return w
 }
 
 // boot starts a process.
-func (w *world) boot() *process {
+func (w *world) boot() {
 	w.t.Helper()
-	p := &process{disk: w.storage, cloud: w.sim.Transport()}
-	p.backend = w.start(p)
-	c, err := load[config](context.Background(), w.storage, configKey)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	if w.retries < 0 {
-		c.MaxRetries = new(int)
-	}
-	if p.client, err = newCloud(&http.Client{Transport: p}, nil, c, p.System()); err != nil {
-		w.t.Fatal(err)
-	}
-	return p
+	w.process = newProcess(w.sim, w.storage)
+	w.start()
+}
+
+// do sends a request to the process. lost tells that its answer reaches nobody.
+func (w *world) do(req *logical.Request) (resp *logical.Response, err error, lost bool) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	w.mu.Lock()
+	w.cancel = cancel
+	w.mu.Unlock()
+	req.MountPoint, req.DisplayName = "alicloud/", "token"
+	resp, err = w.HandleRequest(ctx, req)
+	synctest.Wait() // what it began in the background
+	return resp, err, w.isDead() || ctx.Err() != nil
 }
 
 // issued issues a lease that nothing goes wrong with.
-func (w *world) issued(p *process, role string) *logical.Secret {
+func (w *world) issued(role string) *logical.Secret {
 	w.t.Helper()
-	resp, err, _ := p.do(w.t, &logical.Request{Operation: logical.ReadOperation, Path: "creds/" + role})
+	resp, err, _ := w.do(&logical.Request{Operation: logical.ReadOperation, Path: "creds/" + role})
 	if err != nil || resp == nil || resp.IsError() {
 		w.t.Fatalf("issue of %s: %v %v", role, resp, err)
 	}
@@ -406,32 +257,22 @@ func (w *world) runAll(harms []harm, total *tally) {
 // run does harm h at step k, and tells whether there was such a step.
 func (w *world) run(h harm, k int) bool {
 	failed := w.t.Failed()
-	maker := w.boot()
+	w.boot()
 	if w.live != nil { // Vault, too, would renew it
-		if resp, err, _ := maker.do(w.t, &logical.Request{Operation: logical.RenewOperation, Secret: w.live}); err != nil || resp.IsError() {
+		if resp, err, _ := w.do(&logical.Request{Operation: logical.RenewOperation, Secret: w.live}); err != nil || resp.IsError() {
 			w.t.Fatalf("renewal of the live lease: %v %v", resp, err)
 		}
 	}
-	req, due := w.prepare(maker)
+	req, due := w.prepare()
 
-	p := w.boot()
-	p.suffer(h, k)
-	if h.fault != "" {
-		fault := alisim.Fault{Kind: h.fault, Skip: k, Count: 1}
-		if h.goesOn {
-			fault.Count = 0
-		}
-		if h.fault == alisim.FaultHold {
-			fault.Hold = "after"
-		}
-		w.fault(fault)
-	}
-	resp, err, lost := p.do(w.t, req)
+	w.boot()
+	w.suffer(h, k)
+	resp, err, lost := w.do(req)
 	w.sim.ClearFaults()
-	hit := p.steps()[h.at] > k
-	p.suffer(harm{}, 0)
-	if p.dead.Load() {
-		p = w.boot()
+	hit := len(w.steps()[h.at]) > k
+	w.suffer(harm{}, 0)
+	if w.isDead() {
+		w.boot()
 	}
 	good := !lost && err == nil && (resp == nil || !resp.IsError())
 	switch {
@@ -441,20 +282,20 @@ func (w *world) run(h harm, k int) bool {
 	case w.scenario.request == "revoke" && good:
 		due = nil
 	}
-	w.settle(p, due)
+	w.settle(due)
 	if w.scenario.request == "tidy" {
-		w.tidyUp(p)
+		w.tidyUp()
 	}
 	if strays := w.strays(); len(strays) > 0 {
 		// Its WAL entry was gone, and nobody got to know of it.
 		if w.scenario.request != "issue" || !lost {
 			w.t.Errorf("the index holds %v", strays)
 		}
-		if got, err := w.tidied(p, true); err != nil || got != 0 {
+		if got, err := w.tidied(true); err != nil || got != 0 {
 			w.t.Errorf("tidy would remove %d, which may have a lease (%v)", got, err)
 		}
 		time.Sleep(time.Hour + tidyGrace)
-		w.tidyUp(p)
+		w.tidyUp()
 		w.byTidy++
 	}
 	if hit {
@@ -478,13 +319,13 @@ func (w *world) run(h harm, k int) bool {
 }
 
 // prepare makes what the request of the scenario works on.
-func (w *world) prepare(p *process) (*logical.Request, *logical.Secret) {
+func (w *world) prepare() (*logical.Request, *logical.Secret) {
 	w.t.Helper()
 	switch w.scenario.request {
 	case "issue":
 		return &logical.Request{Operation: logical.ReadOperation, Path: "creds/tested"}, nil
 	case "revoke", "renew":
-		lease := w.issued(p, "tested")
+		lease := w.issued("tested")
 		time.Sleep(w.scenario.age)
 		op := logical.RevokeOperation
 		if w.scenario.request == "renew" {
@@ -492,45 +333,33 @@ func (w *world) prepare(p *process) (*logical.Request, *logical.Secret) {
 		}
 		return &logical.Request{Operation: op, Secret: lease}, lease
 	case "rollback": // of an issue that was killed when all was done
-		p.suffer(harm{act: kill, at: storageOperation}, w.steps[storageOperation]-1)
-		if _, _, lost := p.do(w.t, &logical.Request{Operation: logical.ReadOperation, Path: "creds/tested"}); !lost {
+		w.suffer(harm{act: kill, at: storageOperation}, len(w.ofIssue[storageOperation])-1)
+		if _, _, lost := w.do(&logical.Request{Operation: logical.ReadOperation, Path: "creds/tested"}); !lost {
 			w.t.Fatal("the issue ended well")
 		}
 		time.Sleep(6 * time.Minute)
 		return &logical.Request{Operation: logical.RollbackOperation}, nil
 	}
 	// tidy: two leases were removed by force; the index knows one of them.
-	w.issued(p, "tested")
-	w.forget(w.issued(p, "tested"))
+	w.issued("tested")
+	w.forget(w.issued("tested"))
 	time.Sleep(time.Hour + tidyGrace + time.Minute)
 	return &logical.Request{Operation: logical.UpdateOperation, Path: "tidy"}, nil
 }
 
-// forget takes a lease out of the index.
-func (w *world) forget(lease *logical.Secret) {
-	w.t.Helper()
-	var u issued
-	if err := recode(lease.InternalData, &u); err != nil {
-		w.t.Fatal(err)
-	}
-	if err := w.storage.Delete(context.Background(), issuedPrefix+u.name()); err != nil {
-		w.t.Fatal(err)
-	}
-}
-
 // settle does what Vault does: it repeats a revocation up to six times, and
 // rolls back every minute what is old enough.
-func (w *world) settle(p *process, due *logical.Secret) {
+func (w *world) settle(due *logical.Secret) {
 	w.t.Helper()
 	var failed error
 	for range 6 {
 		if due != nil {
-			if _, failed, _ = p.do(w.t, &logical.Request{Operation: logical.RevokeOperation, Secret: due}); failed == nil {
+			if _, failed, _ = w.do(&logical.Request{Operation: logical.RevokeOperation, Secret: due}); failed == nil {
 				due = nil
 			}
 		}
 		time.Sleep(6 * time.Minute)
-		if _, err, _ := p.do(w.t, &logical.Request{Operation: logical.RollbackOperation}); err != nil {
+		if _, err, _ := w.do(&logical.Request{Operation: logical.RollbackOperation}); err != nil {
 			failed = err
 		}
 		wal, err := framework.ListWAL(context.Background(), w.storage)
@@ -545,8 +374,8 @@ func (w *world) settle(p *process, due *logical.Secret) {
 }
 
 // tidied asks for tidy, and returns how much it found.
-func (w *world) tidied(p *process, dry bool) (int, error) {
-	resp, err, _ := p.do(w.t, &logical.Request{Operation: logical.UpdateOperation, Path: "tidy", Data: map[string]any{"dry_run": dry}})
+func (w *world) tidied(dry bool) (int, error) {
+	resp, err, _ := w.do(&logical.Request{Operation: logical.UpdateOperation, Path: "tidy", Data: map[string]any{"dry_run": dry}})
 	if err != nil || resp.IsError() {
 		return 0, fmt.Errorf("%v %w", resp, err)
 	}
@@ -560,12 +389,12 @@ func (w *world) tidied(p *process, dry bool) (int, error) {
 	return found, nil
 }
 
-func (w *world) tidyUp(p *process) {
+func (w *world) tidyUp() {
 	w.t.Helper()
 	var found int
 	var err error
 	for range 3 {
-		if found, err = w.tidied(p, false); err == nil && found == 0 {
+		if found, err = w.tidied(false); err == nil && found == 0 {
 			return
 		}
 		time.Sleep(time.Minute)
@@ -590,17 +419,13 @@ func (w *world) whole(resp *logical.Response) {
 	if _, err := w.ask(resp); err != nil {
 		w.t.Errorf("the credentials do not work: %v", err)
 	}
-	var u issued
-	if err := recode(resp.Secret.InternalData, &u); err != nil {
-		w.t.Fatal(err)
-	}
-	all := w.inventory()
-	user, _ := all.User(u.UserName)
-	ramRole, _ := all.Role(u.RAMRole)
+	all, name := w.inventory(), nameOf(resp.Secret)
+	user, isUser := all.User(name)
+	ramRole, _ := all.Role(name)
 	if got := len(user.Policies) + len(ramRole.Policies); got != 3 {
-		w.t.Errorf("%s has %d policies, want 3", u.name(), got)
+		w.t.Errorf("%s has %d policies, want 3", name, got)
 	}
-	if u.UserName != "" && (len(user.AccessKeys) != 1 || len(user.Groups) != len(u.RAMGroups)) {
+	if groups, _ := resp.Secret.InternalData["ram_groups"].([]any); isUser && (len(user.AccessKeys) != 1 || len(user.Groups) != len(groups)) {
 		w.t.Errorf("issued: %+v", user)
 	}
 }
@@ -642,19 +467,19 @@ func TestUndoOfAUserThatWasCreatedLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		settings := alisim.DefaultSettings()
 		settings.Propagation.User = 15 * time.Second
-		w := newWorld(t, scenario{role: perLease}, 0, settings)
+		w := newWorld(t, scenario{role: perLease}, true, settings)
 		w.fault(alisim.Fault{Kind: alisim.FaultDelay, Delay: time.Minute, Action: "CreateUser", Count: 3}) // three timeouts
 		w.fault(alisim.Fault{Kind: alisim.FaultRefuse, Code: "LimitExceeded.Policy", Status: 409, Action: "CreatePolicy"})
-		p := w.boot()
+		w.boot()
 		start := time.Now()
-		if resp, err, _ := p.do(t, &logical.Request{Operation: logical.ReadOperation, Path: "creds/tested"}); err != nil || !resp.IsError() {
+		if resp, err, _ := w.do(&logical.Request{Operation: logical.ReadOperation, Path: "creds/tested"}); err != nil || !resp.IsError() {
 			t.Fatalf("%v %v", resp, err)
 		}
 		if took := time.Since(start); took < ram.VisibleWithin {
 			t.Fatalf("it took %v only", took)
 		}
 		w.sim.ClearFaults()
-		w.settle(p, nil)
+		w.settle(nil)
 		w.unchanged(w.before)
 	})
 }
@@ -664,15 +489,15 @@ func TestUndoOfAUserThatWasCreatedLate(t *testing.T) {
 func TestSharedPolicyIsDeletedWhenItsLastAttachmentIsForgotten(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, scenario{role: sharing}, 0, alisim.DefaultSettings())
-		p := w.boot()
-		lease := w.issued(p, "tested")
+		w := newWorld(t, scenario{role: sharing}, true, alisim.DefaultSettings())
+		w.boot()
+		lease := w.issued("tested")
 		w.fault(alisim.Fault{Kind: alisim.FaultRefuse, Code: "DeleteConflict.Policy.User", Status: 409, Action: "DeletePolicy"})
-		if _, err, _ := p.do(t, &logical.Request{Operation: logical.RevokeOperation, Secret: lease}); err == nil {
+		if _, err, _ := w.do(&logical.Request{Operation: logical.RevokeOperation, Secret: lease}); err == nil {
 			t.Error("the lease is taken for revoked, and its policies are there")
 		}
 		w.sim.ClearFaults()
-		w.settle(p, lease)
+		w.settle(lease)
 		w.unchanged(w.before)
 	})
 }

@@ -1,4 +1,4 @@
-package backend
+package backend_test
 
 import (
 	"bytes"
@@ -21,6 +21,7 @@ import (
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds"
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alisim"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/backend"
 )
 
 // replay is a mount whose cloud gives one answer of the field.
@@ -48,17 +49,11 @@ func newReplay(t *testing.T, a fieldAnswer, c class) *replay {
 	}
 	t.Cleanup(sim.Close)
 	r := &replay{
-		mount: &mount{t: t, storage: &logical.InmemStorage{}, sim: sim, logged: &bytes.Buffer{}},
+		mount: &mount{t: t, process: newProcess(sim, &logical.InmemStorage{}), logged: &bytes.Buffer{}},
 		cloud: newFieldCloud(t, sim, a), class: c,
 	}
-	r.backend = r.start(r.storage)
-	for onlyV2 := range r.metadata {
-		if r.metadata[onlyV2], err = alicreds.NewMetadata(alicreds.MetadataOptions{
-			Endpoint: r.cloud.plain.URL, DisableIMDSv1: onlyV2, ConnectTimeout: time.Minute, Timeout: time.Minute,
-		}); err != nil {
-			t.Fatal(err)
-		}
-	}
+	r.options.Metadata = alicreds.MetadataOptions{Endpoint: r.cloud.plain.URL, ConnectTimeout: time.Minute, Timeout: time.Minute}
+	r.start()
 	r.must(logical.UpdateOperation, "config", map[string]any{
 		"access_key": alisim.DefaultAccessKeyID, "secret_key": alisim.DefaultAccessKeySecret,
 		"sts_endpoint": r.cloud.tls.URL, "ram_endpoint": r.cloud.tls.URL, "resource_manager_endpoint": r.cloud.tls.URL, "ca_certificate": r.ca(),
@@ -291,7 +286,7 @@ func (r *replay) wantRAM(before alisim.Inventory) {
 }
 
 func revokeUser(action string) handling {
-	return handling{name: "revocation of a RAM user", action: action, help: helpLeases, run: func(r *replay) told {
+	return handling{name: "revocation of a RAM user", action: action, help: "#leases-that-do-not-end", run: func(r *replay) told {
 		return r.revoke(userOf(action), nil)
 	}}
 }
@@ -299,13 +294,13 @@ func revokeUser(action string) handling {
 // revokeOwnPolicy revokes a lease that has a policy of its own, and
 // revokeSharedPolicy the last one of those that share a policy.
 func revokeOwnPolicy(action string) handling {
-	return handling{name: "revocation of a policy per lease", action: action, help: helpLeases, run: func(r *replay) told {
+	return handling{name: "revocation of a policy per lease", action: action, help: "#leases-that-do-not-end", run: func(r *replay) told {
 		return r.revoke(map[string]any{"inline_policies": "[" + allowOSS + "]", "policy_per_lease": true}, nil)
 	}}
 }
 
 func revokeSharedPolicy(action string) handling {
-	return handling{name: "revocation of a shared policy", action: action, help: helpLeases, run: func(r *replay) told {
+	return handling{name: "revocation of a shared policy", action: action, help: "#leases-that-do-not-end", run: func(r *replay) told {
 		return r.revoke(map[string]any{"inline_policies": "[" + allowOSS + "]"}, nil)
 	}}
 }
@@ -313,7 +308,7 @@ func revokeSharedPolicy(action string) handling {
 // revokePolicyOfGroup revokes a lease whose own policy somebody has attached to
 // a group since.
 func revokePolicyOfGroup(action string) handling {
-	return handling{name: "revocation of a policy that a group has", action: action, help: helpLeases, run: func(r *replay) told {
+	return handling{name: "revocation of a policy that a group has", action: action, help: "#leases-that-do-not-end", run: func(r *replay) told {
 		return r.revoke(map[string]any{"inline_policies": "[" + allowOSS + "]", "policy_per_lease": true}, func(lease *logical.Secret) {
 			policy := lease.InternalData["inline_policies"].([]any)[0].(map[string]any)["name"].(string)
 			r.admin("AttachPolicyToGroup", map[string]string{"PolicyName": policy, "PolicyType": "Custom", "GroupName": "readers"})
@@ -322,7 +317,7 @@ func revokePolicyOfGroup(action string) handling {
 }
 
 func revokeRAMRole(action string) handling {
-	return handling{name: "revocation of a RAM role", action: action, help: helpLeases, run: func(r *replay) told {
+	return handling{name: "revocation of a RAM role", action: action, help: "#leases-that-do-not-end", run: func(r *replay) told {
 		return r.revoke(map[string]any{
 			"credential_type": "ram_role", "remote_policies": []string{"name:AliyunOSSReadOnlyAccess,type:System"}, "ttl": "1h",
 		}, nil)
@@ -333,7 +328,7 @@ func revokeRAMRole(action string) handling {
 // the lease knows of: the clean-up then looks. conflict is the action that is
 // refused.
 func revokeMore(action, conflict string) handling {
-	return handling{name: "revocation of what has more than its lease knows", action: action, help: helpLeases, run: func(r *replay) told {
+	return handling{name: "revocation of what has more than its lease knows", action: action, help: "#leases-that-do-not-end", run: func(r *replay) told {
 		role := userOf(action)
 		switch conflict {
 		case "DeleteRole":
@@ -475,7 +470,7 @@ func login(action string) handling {
 	return handling{name: "provider", action: action, run: func(r *replay) told {
 		r.arm()
 		_, err := r.provided("")
-		return toldBy(answer("obtaining credentials", err))
+		return toldBy(backend.Answer("obtaining credentials", err))
 	}}
 }
 
@@ -484,7 +479,7 @@ func renewableLogin() handling {
 	return handling{name: "provider with a refresh token", action: oauthExchange, run: func(r *replay) told {
 		r.arm()
 		if _, err := r.provided("a-refresh-token"); err != nil {
-			return toldBy(answer("obtaining credentials", err))
+			return toldBy(backend.Answer("obtaining credentials", err))
 		}
 		return told{outcome: done}
 	}}
@@ -537,7 +532,10 @@ func (r *replay) provided(refreshToken string) (alicreds.Credentials, error) {
 	var err error
 	switch r.cloud.answer.Service {
 	case "imds":
-		p, err = alicreds.NewECSRAMRole(alicreds.ECSRAMRoleOptions{Metadata: r.metadata[false]})
+		var metadata *alicreds.Metadata
+		if metadata, err = alicreds.NewMetadata(r.options.Metadata); err == nil {
+			p, err = alicreds.NewECSRAMRole(alicreds.ECSRAMRoleOptions{Metadata: metadata})
+		}
 	case "oauth":
 		p, err = alicreds.NewOAuth(
 			alicreds.OAuthTokens{AccessToken: "an-access-token", RefreshToken: refreshToken, Expiration: time.Now().Add(time.Hour)},

@@ -1,4 +1,4 @@
-package backend
+package backend_test
 
 // fieldExpectations has a line for each row of answers.jsonl, with the reason
 // where it is not obvious. A new row needs a new line: where the engine makes the

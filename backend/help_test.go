@@ -1,4 +1,4 @@
-package backend
+package backend_test
 
 import (
 	"context"
@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/hashicorp/vault/sdk/logical"
+
+	"github.com/alicreds/vault-plugin-secrets-alicloud/backend"
 )
 
 // TestHelpEverywhere wants "vault path-help" to say something at every path, of
@@ -14,10 +16,10 @@ import (
 func TestHelpEverywhere(t *testing.T) {
 	t.Parallel()
 	m := newMount(t)
-	for _, p := range m.Paths {
+	for _, p := range backend.Paths(m.Backend) {
 		name := pathName(p.Pattern)
 		resp, err := m.HandleRequest(context.Background(), &logical.Request{
-			Operation: logical.HelpOperation, Path: strings.ReplaceAll(name, "<name>", "any"), Storage: m.storage,
+			Operation: logical.HelpOperation, Path: strings.ReplaceAll(name, "<name>", "any"),
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -33,7 +35,7 @@ func TestHelpEverywhere(t *testing.T) {
 				t.Errorf("%s: %s has no description", name, field)
 			}
 		}
-		if p.DisplayAttrs == nil || p.DisplayAttrs.OperationPrefix != operationPrefix {
+		if p.DisplayAttrs == nil || p.DisplayAttrs.OperationPrefix != "ali-cloud" {
 			t.Errorf("%s: the operations have no prefix", name)
 		}
 		for operation, handler := range p.Operations {

@@ -1,4 +1,4 @@
-package backend
+package backend_test
 
 import (
 	"context"
@@ -56,50 +56,6 @@ func TestIssueRAMRole(t *testing.T) {
 	}
 }
 
-// As issue leaves nothing behind for users, so for roles.
-func TestIssueRAMRoleLeavesNothingBehind(t *testing.T) {
-	t.Parallel()
-	m := newMount(t)
-	m.must(logical.UpdateOperation, "config", map[string]any{"max_retries": 0})
-	m.must(logical.UpdateOperation, "role/batch", map[string]any{
-		"credential_type": "ram_role", "inline_policies": "[" + allowOSS + "]", "ttl": "5m",
-		"remote_policies": []string{"name:AliyunOSSReadOnlyAccess,type:System"},
-	})
-	before := m.inventory()
-	calls := 0
-	for range 2 {
-		m.sim.ClearJournal()
-		secret := m.must(logical.ReadOperation, "creds/batch", nil).Secret
-		calls = len(m.sim.Journal())
-		if _, err := m.revokeLease(secret); err != nil {
-			t.Fatal(err)
-		}
-	}
-	cases := 0
-	for _, kind := range []alisim.FaultKind{
-		alisim.FaultRefuse, alisim.FaultThrottle, alisim.FaultError500, alisim.FaultRedirect302,
-		alisim.FaultDrop, alisim.FaultApplyThenDrop, alisim.FaultApplyThenFail,
-	} {
-		for k := range calls {
-			m.fault(alisim.Fault{Kind: kind, Skip: k})
-			resp, err := m.request(logical.ReadOperation, "creds/batch", nil)
-			m.sim.ClearFaults()
-			if err == nil && !resp.IsError() {
-				t.Errorf("%s of call %d: credentials were issued all the same", kind, k)
-			}
-			m.ageWAL()
-			if resp, err := m.rollBack(); err != nil || resp.IsError() {
-				t.Errorf("%s of call %d: rollback: %v %v", kind, k, resp, err)
-			}
-			cases++
-			if got := m.inventory(); !reflect.DeepEqual(got, before) {
-				t.Fatalf("%s of call %d: left\n%v\nwant\n%v", kind, k, got, before)
-			}
-		}
-	}
-	t.Logf("cases %d", cases)
-}
-
 // Leases of one document share one policy, which goes with the last of them.
 func TestInlinePoliciesAreShared(t *testing.T) {
 	t.Parallel()
@@ -122,7 +78,7 @@ func TestInlinePoliciesAreShared(t *testing.T) {
 	}
 	for n, lease := range leases {
 		if n == 1 {
-			m.backend = m.start(m.storage) // a new process counts from storage
+			m.start() // a new process counts from storage
 		}
 		if _, err := m.revokeLease(lease); err != nil {
 			t.Fatal(err)
@@ -172,7 +128,7 @@ func TestSharedPoliciesUnderConcurrency(t *testing.T) {
 		all.Go(func() {
 			for range 5 {
 				resp, err := m.HandleRequest(context.Background(), &logical.Request{
-					Operation: logical.ReadOperation, Path: "creds/a", Storage: m.storage, DisplayName: "token",
+					Operation: logical.ReadOperation, Path: "creds/a", DisplayName: "token",
 				})
 				if err != nil || resp.IsError() {
 					t.Errorf("issue: %v %v", resp, err)
@@ -183,7 +139,7 @@ func TestSharedPoliciesUnderConcurrency(t *testing.T) {
 						t.Errorf("%s has the policies %v", u.Name, u.Policies)
 					}
 				}
-				if _, err := m.HandleRequest(context.Background(), &logical.Request{Operation: logical.RevokeOperation, Secret: resp.Secret, Storage: m.storage}); err != nil {
+				if _, err := m.HandleRequest(context.Background(), &logical.Request{Operation: logical.RevokeOperation, Secret: resp.Secret}); err != nil {
 					t.Errorf("revocation: %v", err)
 				}
 			}
@@ -260,7 +216,7 @@ func TestReuseAndNoLease(t *testing.T) {
 	keys := make([]any, 100)
 	for n := range keys {
 		all.Go(func() {
-			resp, err := m.HandleRequest(context.Background(), &logical.Request{Operation: logical.ReadOperation, Path: "creds/deploy", Storage: m.storage, DisplayName: "token"})
+			resp, err := m.HandleRequest(context.Background(), &logical.Request{Operation: logical.ReadOperation, Path: "creds/deploy", DisplayName: "token"})
 			if err != nil || resp.IsError() || resp.Secret == nil {
 				t.Errorf("%v %v", resp, err)
 				return
@@ -344,13 +300,9 @@ func (entities) EntityInfo(id string) (*logical.Entity, error) {
 func newEntityMount(t *testing.T) *mount {
 	t.Helper()
 	m := newMount(t)
-	b, err := Factory(context.Background(), &logical.BackendConfig{
-		System: entities{logical.StaticSystemView{MaxLeaseTTLVal: time.Hour}}, StorageView: m.storage,
+	m.start(func(c *logical.BackendConfig) {
+		c.System = entities{logical.StaticSystemView{MaxLeaseTTLVal: time.Hour}}
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	m.backend = b.(*backend)
 	return m
 }
 
@@ -369,7 +321,7 @@ func TestRemotePolicyTemplates(t *testing.T) {
 			before := m.inventory()
 			read := func(entity string) *logical.Response {
 				resp, err := m.HandleRequest(context.Background(), &logical.Request{
-					Operation: logical.ReadOperation, Path: "creds/" + name, Storage: m.storage, EntityID: entity, DisplayName: entity,
+					Operation: logical.ReadOperation, Path: "creds/" + name, EntityID: entity, DisplayName: entity,
 				})
 				if err != nil {
 					t.Fatal(err)
@@ -426,7 +378,7 @@ func TestReuseKeepsEntitiesApart(t *testing.T) {
 			m.must(logical.UpdateOperation, "role/home", fields)
 			key := func(entity string) any {
 				resp, err := m.HandleRequest(context.Background(), &logical.Request{
-					Operation: logical.ReadOperation, Path: "creds/home", Storage: m.storage, EntityID: entity, DisplayName: entity,
+					Operation: logical.ReadOperation, Path: "creds/home", EntityID: entity, DisplayName: entity,
 				})
 				if err != nil || resp.IsError() {
 					t.Fatal(resp, err)
@@ -592,43 +544,37 @@ func TestNameTemplates(t *testing.T) {
 // Removing a lease by force leaves what it stood for; tidy finds exactly that.
 func TestTidy(t *testing.T) {
 	t.Parallel()
-	m := newMount(t)
-	m.must(logical.UpdateOperation, "role/ci", map[string]any{"inline_policies": "[" + allowOSS + "]", "max_ttl": "1h"})
-	m.must(logical.UpdateOperation, "role/batch", map[string]any{"credential_type": "ram_role", "inline_policies": "[" + allowOSS + "]", "max_ttl": "1h"})
-	before := m.inventory()
-	live := m.must(logical.ReadOperation, "creds/ci", nil)
-	kept := m.inventory()
-	forgotten := m.must(logical.ReadOperation, "creds/ci", nil).Data["username"].(string)
-	ended := m.must(logical.ReadOperation, "creds/batch", nil)
-	role := ended.Secret.InternalData["ram_role"].(string)
-
-	// The first has left the index, as storage of an older snapshot would have it;
-	// the other two have, for the index, reached different ends.
-	if err := m.storage.Delete(context.Background(), issuedPrefix+forgotten); err != nil {
-		t.Fatal(err)
-	}
-	entry, _ := load[indexEntry](context.Background(), m.storage, issuedPrefix+role)
-	entry.EndsBy, entry.CreatedAt = entry.EndsBy.Add(-3*time.Hour), entry.CreatedAt.Add(-3*time.Hour)
-	if err := save(context.Background(), m.storage, issuedPrefix+role, entry); err != nil {
-		t.Fatal(err)
-	}
-	if got := m.must(logical.UpdateOperation, "tidy", map[string]any{"dry_run": true}).Data; len(got["users"].([]any)) != 0 || !reflect.DeepEqual(got["roles"], []any{role}) {
-		t.Errorf("what is younger than ten minutes is to be spared: %v", got)
-	}
-	m.tidyAge = 0
-	dry := m.must(logical.UpdateOperation, "tidy", map[string]any{"dry_run": true}).Data
-	if !reflect.DeepEqual(dry["users"], []any{forgotten}) {
-		t.Errorf("dry run: %v", dry)
-	}
-	got := m.must(logical.UpdateOperation, "tidy", nil).Data
-	if !reflect.DeepEqual(got["users"], []any{forgotten}) || len(got["failed"].([]any)) != 0 {
-		t.Errorf("tidy: %v", got)
-	}
-	m.unchanged(kept)
-	if _, err := m.revokeLease(live.Secret); err != nil {
-		t.Fatal(err)
-	}
-	m.unchanged(before)
+	synctest.Test(t, func(t *testing.T) {
+		m := newTimedMount(t, alisim.DefaultSettings(), alisim.DefaultSeed())
+		m.must(logical.UpdateOperation, "role/ci", map[string]any{"inline_policies": "[" + allowOSS + "]"})
+		m.must(logical.UpdateOperation, "role/batch", map[string]any{"credential_type": "ram_role", "inline_policies": "[" + allowOSS + "]", "max_ttl": "1h"})
+		before := m.inventory()
+		live := m.must(logical.ReadOperation, "creds/ci", nil)
+		kept := m.inventory()
+		role := m.must(logical.ReadOperation, "creds/batch", nil).Secret.InternalData["ram_role"].(string)
+		time.Sleep(time.Hour + tidyGrace + 5*time.Minute) // its lease ended long ago, the other has not
+		// This one has left the index, as storage of an older snapshot would have it.
+		lost := m.must(logical.ReadOperation, "creds/ci", nil)
+		forgotten := lost.Data["username"].(string)
+		m.forget(lost.Secret)
+		if got := m.must(logical.UpdateOperation, "tidy", map[string]any{"dry_run": true}).Data; len(got["users"].([]any)) != 0 || !reflect.DeepEqual(got["roles"], []any{role}) {
+			t.Errorf("what is younger than ten minutes is to be spared: %v", got)
+		}
+		time.Sleep(11 * time.Minute)
+		dry := m.must(logical.UpdateOperation, "tidy", map[string]any{"dry_run": true}).Data
+		if !reflect.DeepEqual(dry["users"], []any{forgotten}) {
+			t.Errorf("dry run: %v", dry)
+		}
+		got := m.must(logical.UpdateOperation, "tidy", nil).Data
+		if !reflect.DeepEqual(got["users"], []any{forgotten}) || len(got["failed"].([]any)) != 0 {
+			t.Errorf("tidy: %v", got)
+		}
+		m.unchanged(kept)
+		if _, err := m.revokeLease(live.Secret); err != nil {
+			t.Fatal(err)
+		}
+		m.unchanged(before)
+	})
 }
 
 // What others write into descriptions must not keep tidy from its own.
@@ -640,21 +586,20 @@ func TestTidyAmongLongDescriptions(t *testing.T) {
 			Name: fmt.Sprintf("theirs-%03d", n), Description: strings.Repeat("\u7b56", 1024), Document: alisim.Document(allowOSS),
 		})
 	}
-	m := newSeededMount(t, seed)
-	m.must(logical.UpdateOperation, "config", m.simConfig())
-	m.must(logical.UpdateOperation, "role/ci", map[string]any{"inline_policies": "[" + allowOSS + "]"})
-	before := m.inventory()
-	username := m.must(logical.ReadOperation, "creds/ci", nil).Data["username"].(string)
-	if err := m.storage.Delete(context.Background(), issuedPrefix+username); err != nil {
-		t.Fatal(err)
-	}
-	m.backend = m.start(m.storage)
-	m.tidyAge = -time.Minute
-	got := m.must(logical.UpdateOperation, "tidy", nil).Data
-	if !reflect.DeepEqual(got["users"], []any{username}) || len(got["policies"].([]any)) != 1 || len(got["failed"].([]any)) != 0 {
-		t.Errorf("tidy: %v", got)
-	}
-	m.unchanged(before)
+	synctest.Test(t, func(t *testing.T) {
+		m := newTimedMount(t, alisim.DefaultSettings(), seed)
+		m.must(logical.UpdateOperation, "role/ci", map[string]any{"inline_policies": "[" + allowOSS + "]"})
+		before := m.inventory()
+		lost := m.must(logical.ReadOperation, "creds/ci", nil)
+		m.forget(lost.Secret)
+		m.restart()
+		time.Sleep(11 * time.Minute)
+		got := m.must(logical.UpdateOperation, "tidy", nil).Data
+		if !reflect.DeepEqual(got["users"], []any{lost.Data["username"]}) || len(got["policies"].([]any)) != 1 || len(got["failed"].([]any)) != 0 {
+			t.Errorf("tidy: %v", got)
+		}
+		m.unchanged(before)
+	})
 }
 
 // ask asks the simulated cloud whose keys an answer holds.

@@ -1,4 +1,4 @@
-package backend
+package backend_test
 
 import (
 	"os"
@@ -84,7 +84,7 @@ func TestKubernetesPage(t *testing.T) {
 	config := without.simConfig()
 	delete(config, "access_key")
 	delete(config, "secret_key")
-	config["credential_type"] = typeDefault
+	config["credential_type"] = "default"
 	without.must(logical.UpdateOperation, "config", config)
 	if own, err := without.sim.Issuer(cluster); err != nil {
 		t.Fatal(err)
@@ -102,7 +102,7 @@ func TestKubernetesPage(t *testing.T) {
 	}
 	pod.write("second", sign(good))
 	m.must(logical.ReadOperation, "creds/direct", nil)
-	m.backend = m.start(m.storage) // without a session, as after an hour
+	m.start() // without a session, as after an hour
 	m.must(logical.ReadOperation, "creds/deploy", nil)
 
 	// Another pod of the cluster.

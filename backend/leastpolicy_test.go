@@ -1,4 +1,4 @@
-package backend
+package backend_test
 
 import (
 	"context"
@@ -244,7 +244,7 @@ func TestPermissionsAreThoseOfTheCloud(t *testing.T) {
 		var granted []string
 		for _, resource := range want {
 			m := newLeastMount(t, granted)
-			err := m.callAs(leastKey, call, callParams(call, params))
+			err := m.callAs(leastKey, call, callParams(call, params), nil)
 			var refused *openapi.Error
 			switch {
 			case !errors.As(err, &refused) || refused.Code != ram.NoPermission:
@@ -289,7 +289,6 @@ func TestLeastPolicyNarrows(t *testing.T) {
 	m.must(logical.UpdateOperation, "role/user", leastUser)
 	user := m.must(logical.ReadOperation, "creds/user", nil).Data["username"].(string)
 	trust := string(alisim.TrustAccount(alisim.DefaultAccountID))
-	c, _ := m.cloud(context.Background(), m.storage)
 	// Creation cannot be narrowed by name (F1.1). What comes of it is worth nothing.
 	for action, params := range map[string]map[string]string{
 		"CreateUser":   {"UserName": "mallory"},
@@ -326,7 +325,7 @@ func TestLeastPolicyNarrows(t *testing.T) {
 		{"AddUserToGroup", map[string]string{"UserName": user, "GroupName": "admins"}},
 		{"AddUserToGroup", map[string]string{"UserName": "alice", "GroupName": "readers"}},
 	} {
-		if err := c.Call(context.Background(), false, tc.action, tc.params, nil); !ram.HasCode(err, "NoPermission") {
+		if err := m.callAs(leastKey, tc.action, tc.params, nil); !ram.HasCode(err, "NoPermission") {
 			t.Errorf("%d: %s %v: got %v, want NoPermission", n, tc.action, tc.params, err)
 		}
 	}
@@ -460,7 +459,10 @@ func without(t *testing.T, document, action string) string {
 
 // leastMount is a mount that can work as an administrator, who arranges things,
 // or as the RAM user "least", who has the policies under test and nothing else.
-type leastMount struct{ *mount }
+type leastMount struct {
+	*mount
+	key [2]string // of whom it works as
+}
 
 var (
 	adminKey = [2]string{alisim.DefaultAccessKeyID, alisim.DefaultAccessKeySecret}
@@ -503,7 +505,7 @@ func leastSeed(documents []string) alisim.Seed {
 
 func startedLeastMount(m *mount) *leastMount {
 	m.t.Helper()
-	lm := &leastMount{m}
+	lm := &leastMount{mount: m}
 	lm.as(leastKey, nil)
 	lm.must(logical.UpdateOperation, "role/none", map[string]any{"role_arn": roleARN})
 	return lm
@@ -522,8 +524,9 @@ func (m *leastMount) listed() {
 // as makes the mount work with another key.
 func (m *leastMount) as(key [2]string, more map[string]any) {
 	m.t.Helper()
+	m.key = key
 	data := map[string]any{}
-	if m.http == nil {
+	if !m.timed {
 		data = m.simConfig()
 	}
 	data["access_key"], data["secret_key"], data["max_retries"] = key[0], key[1], 0
@@ -536,11 +539,7 @@ func (m *leastMount) as(key [2]string, more map[string]any) {
 // call makes a RAM call as whoever the mount is.
 func (m *leastMount) call(action string, params map[string]string) {
 	m.t.Helper()
-	c, err := m.cloud(context.Background(), m.storage)
-	if err != nil {
-		m.t.Fatal(err)
-	}
-	if err := c.Call(context.Background(), false, action, params, nil); err != nil {
+	if err := m.callAs(m.key, action, params, nil); err != nil {
 		m.t.Fatalf("%s: %v", action, err)
 	}
 }
@@ -577,7 +576,7 @@ func leastIssue(role map[string]any) func(*leastMount) error {
 		// A missing right to assume a new role looks like one that is not known yet.
 		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 		defer cancel()
-		resp, err := m.HandleRequest(ctx, &logical.Request{Operation: logical.ReadOperation, Path: "creds/r", Storage: m.storage, DisplayName: "token"})
+		resp, err := m.HandleRequest(ctx, &logical.Request{Operation: logical.ReadOperation, Path: "creds/r", DisplayName: "token"})
 		if err != nil {
 			return err
 		}
@@ -744,14 +743,7 @@ func revokingUsedPolicy(m *leastMount) error {
 func tidying(m *leastMount) error {
 	before := m.inventory()
 	for _, role := range []map[string]any{leastUser, leastInlineUser, leastRole, leastInlineRole} {
-		data := m.lease(role).InternalData
-		name, _ := data["username"].(string)
-		if name == "" {
-			name = data["ram_role"].(string)
-		}
-		if err := m.storage.Delete(context.Background(), issuedPrefix+name); err != nil {
-			m.t.Fatal(err)
-		}
+		m.forget(m.lease(role))
 	}
 	// And what is left of a role that somebody deleted, of which only the index knows.
 	secret := m.lease(leastInlineRole)
@@ -761,17 +753,10 @@ func tidying(m *leastMount) error {
 		m.call("DetachPolicyFromRole", map[string]string{"RoleName": gone, "PolicyName": held["name"].(string), "PolicyType": held["type"].(string)})
 	}
 	m.call("DeleteRole", map[string]string{"RoleName": gone})
-	entry, err := load[indexEntry](context.Background(), m.storage, issuedPrefix+gone)
-	if err != nil || entry == nil {
-		m.t.Fatalf("no index entry of %s: %v", gone, err)
-	}
-	entry.CreatedAt = entry.CreatedAt.Add(-time.Hour)
-	if err := save(context.Background(), m.storage, issuedPrefix+gone, entry); err != nil {
-		m.t.Fatal(err)
-	}
+	m.stored(issuedPrefix+gone, &map[string]any{})
 	m.as(leastKey, nil)
 	m.restart()
-	m.tidyAge = -time.Minute // the policies too, which were made a moment ago
+	time.Sleep(11 * time.Minute) // what was made a moment ago would be spared
 	resp, err := m.request(logical.UpdateOperation, "tidy", nil)
 	switch {
 	case err != nil:

@@ -1,4 +1,4 @@
-package backend
+package backend_test
 
 import (
 	"context"
@@ -20,6 +20,7 @@ import (
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds"
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alisim"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/backend"
 	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/rotation"
 )
 
@@ -235,17 +236,17 @@ func TestErrorsLink(t *testing.T) {
 		"source, no code": &alicreds.Error{Source: "ecs_ram_role", Err: &openapi.Error{Action: "AssumeRole", Code: "Some.NewCode", Status: 400}},
 		"several":         errors.Join(&openapi.Error{Action: "DetachPolicyFromUser", Code: "NoPermission", Status: 403}, io.EOF),
 	}
-	for code := range fixes {
+	for code := range backend.Fixes {
 		failures[code] = &openapi.Error{Action: "CreateUser", Code: code, Status: 403}
 	}
 	link := regexp.MustCompile(`https://github.com/\S+/(docs/[a-z-]+\.md)#([a-z0-9_-]+)`)
 	for name, failure := range failures {
-		resp, err := answer("doing something", failure)
+		resp, err := backend.Answer("doing something", failure)
 		text := fmt.Sprint(err)
 		if resp.IsError() {
 			text = resp.Error().Error()
 		}
-		for _, text := range []string{text, rotationFailure(failure)} {
+		for _, text := range []string{text, backend.RotationFailure(failure)} {
 			found := link.FindAllStringSubmatch(text, -1)
 			if len(found) != 1 {
 				t.Errorf("%s: %d links in %q", name, len(found), text)
@@ -255,12 +256,12 @@ func TestErrorsLink(t *testing.T) {
 		}
 	}
 	// Refusals of the engine itself say what to do.
-	for _, text := range []string{explained(refuse("delete one key")), rotationFailure(refuse("delete one key"))} {
+	for _, text := range []string{backend.Explained(backend.Refuse("delete one key")), backend.RotationFailure(backend.Refuse("delete one key"))} {
 		if text != "delete one key" {
 			t.Errorf("a refusal became %q", text)
 		}
 	}
-	for _, anchor := range []string{helpLeases, helpRotation, helpNoAnswer, helpOtherCode, helpThrottling} {
+	for _, anchor := range []string{"#leases-that-do-not-end", "#rotation", "#no-answer", "#any-other-code", "#throttling"} {
 		if !slices.Contains(anchors(readPage(t, "../docs/troubleshooting.md")), strings.TrimPrefix(anchor, "#")) {
 			t.Errorf("troubleshooting.md has no heading %s", anchor)
 		}

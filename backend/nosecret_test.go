@@ -1,4 +1,4 @@
-package backend
+package backend_test
 
 import (
 	"bytes"
@@ -26,9 +26,7 @@ func TestNoSecretOfTheMetadataServiceInOutput(t *testing.T) {
 	}
 	m := newSeededMount(t, alisim.SourcesSeed())
 	m.logged = &bytes.Buffer{}
-	metadata := m.metadata
-	m.backend = m.start(m.storage)
-	m.metadata = metadata
+	m.start()
 
 	var said strings.Builder
 	issued := 0

@@ -1,4 +1,4 @@
-package backend
+package backend_test
 
 import (
 	"context"
@@ -21,64 +21,9 @@ import (
 // become makes a new process on a node in that state of replication.
 func (m *mount) become(state consts.ReplicationState) {
 	m.t.Helper()
-	client := m.http
-	b, err := Factory(context.Background(), &logical.BackendConfig{
-		Logger: m.logger(), StorageView: m.storage, BackendUUID: "11111111-2222-3333-4444-555555555555",
-		System: &logical.StaticSystemView{DefaultLeaseTTLVal: time.Hour, MaxLeaseTTLVal: 24 * time.Hour, ReplicationStateVal: state},
+	m.start(func(c *logical.BackendConfig) {
+		c.System = &logical.StaticSystemView{DefaultLeaseTTLVal: time.Hour, MaxLeaseTTLVal: 24 * time.Hour, ReplicationStateVal: state}
 	})
-	if err != nil {
-		m.t.Fatal(err)
-	}
-	m.t.Cleanup(func() { b.Cleanup(context.Background()) })
-	m.backend = b.(*backend)
-	m.http = client
-}
-
-// tapped is a storage where something happens to single operations.
-type tapped struct {
-	logical.Storage
-	tap func(op logical.Operation, key string, effect func() error) error
-}
-
-func (s tapped) Get(ctx context.Context, key string) (entry *logical.StorageEntry, err error) {
-	err = s.tap(logical.ReadOperation, key, func() error { entry, err = s.Storage.Get(ctx, key); return err })
-	return entry, err
-}
-
-func (s tapped) List(ctx context.Context, prefix string) (keys []string, err error) {
-	err = s.tap(logical.ListOperation, prefix, func() error { keys, err = s.Storage.List(ctx, prefix); return err })
-	return keys, err
-}
-
-func (s tapped) Put(ctx context.Context, e *logical.StorageEntry) error {
-	return s.tap(logical.UpdateOperation, e.Key, func() error { return s.Storage.Put(ctx, e) })
-}
-
-func (s tapped) Delete(ctx context.Context, key string) error {
-	return s.tap(logical.DeleteOperation, key, func() error { return s.Storage.Delete(ctx, key) })
-}
-
-// failing is a storage where one operation on keys with the prefix fails.
-func failing(s logical.Storage, failing logical.Operation, prefix string) logical.Storage {
-	return tapped{s, func(op logical.Operation, key string, effect func() error) error {
-		if op == failing && strings.HasPrefix(key, prefix) {
-			return errors.New("no space left")
-		}
-		return effect()
-	}}
-}
-
-// sending is a way to the cloud.
-type sending func(*http.Request) (*http.Response, error)
-
-func (s sending) RoundTrip(r *http.Request) (*http.Response, error) { return s(r) }
-
-// through puts something in the way to the cloud.
-func (m *mount) through(way func(r *http.Request, action string) (*http.Response, error)) {
-	m.http = &http.Client{Transport: sending(func(r *http.Request) (*http.Response, error) {
-		return way(r, r.Header.Get("x-acs-action"))
-	})}
-	m.resetCloud()
 }
 
 // walEntries counts what the next rollback will be offered.
@@ -175,26 +120,22 @@ func TestCallDeliveredAfterTheCleanUp(t *testing.T) {
 		m.must(logical.UpdateOperation, "config", map[string]any{"max_retries": 1})
 		m.must(logical.UpdateOperation, "role/ci", map[string]any{"ram_groups": "readers"})
 		before := m.inventory()
-		cloud := m.sim.Transport()
 		var late *http.Request
-		m.through(func(r *http.Request, action string) (*http.Response, error) {
+		m.comeBetween(func(s step, effect func() error) error {
 			switch {
-			case action == "CreateUser" && late == nil:
-				late = r.Clone(context.WithoutCancel(r.Context()))
-				return nil, io.ErrUnexpectedEOF
-			case action == "CreateUser":
-				if resp, err := cloud.RoundTrip(r); err == nil {
-					resp.Body.Close()
-				}
-				return nil, io.ErrUnexpectedEOF
+			case s.what == "CreateUser" && late == nil:
+				late = s.call.Clone(context.WithoutCancel(s.ctx))
+				return io.ErrUnexpectedEOF
+			case s.what == "CreateUser":
+				return errors.Join(effect(), io.ErrUnexpectedEOF)
 			}
-			return cloud.RoundTrip(r)
+			return effect()
 		})
 		if resp, err := m.request(logical.ReadOperation, "creds/ci", nil); err == nil && !resp.IsError() {
 			t.Fatal("credentials were issued all the same")
 		}
 		m.unchanged(before)
-		resp, err := cloud.RoundTrip(late)
+		resp, err := m.sim.Transport().RoundTrip(late)
 		if err != nil || resp.StatusCode != http.StatusOK {
 			t.Fatal(resp, err)
 		}
@@ -223,25 +164,16 @@ func TestRequestThatIsGivenUpLeavesNothing(t *testing.T) {
 				before := m.inventory()
 				ctx, giveUp := context.WithCancel(t.Context())
 				defer giveUp()
-				cloud := m.sim.Transport()
-				m.through(func(r *http.Request, action string) (*http.Response, error) {
-					resp, err := cloud.RoundTrip(r)
-					if action == at {
-						giveUp()
-					}
-					return resp, err
-				})
-				sound := m.storage
-				m.storage = tapped{sound, func(op logical.Operation, key string, effect func() error) error {
+				m.comeBetween(func(s step, effect func() error) error {
 					err := effect()
 					// Of the WAL entry the deletion, of the index entry the writing.
-					if strings.HasPrefix(key, at) && (op == logical.DeleteOperation) == (at == framework.WALPrefix) {
+					if strings.HasPrefix(s.what, at) && (s.op == logical.DeleteOperation) == (at == framework.WALPrefix) {
 						giveUp()
 					}
 					return err
-				}}
-				resp, err := m.HandleRequest(ctx, &logical.Request{Operation: logical.ReadOperation, Path: "creds/ci", Storage: m.storage})
-				m.storage = sound
+				})
+				resp, err := m.HandleRequest(ctx, &logical.Request{Operation: logical.ReadOperation, Path: "creds/ci"})
+				m.comeBetween(nil)
 				if ctx.Err() == nil {
 					t.Fatal("the request was not given up")
 				}
@@ -310,9 +242,17 @@ func TestTidySparesWhatMayBeAlive(t *testing.T) {
 // forget takes a lease out of the index, as a snapshot of the storage may do.
 func (m *mount) forget(lease *logical.Secret) {
 	m.t.Helper()
-	if err := m.storage.Delete(context.Background(), issuedPrefix+lease.InternalData["username"].(string)); err != nil {
+	if err := m.storage.Delete(context.Background(), issuedPrefix+nameOf(lease)); err != nil {
 		m.t.Fatal(err)
 	}
+}
+
+// nameOf is what a lease stands for: a RAM user or a RAM role.
+func nameOf(lease *logical.Secret) string {
+	if user, _ := lease.InternalData["username"].(string); user != "" {
+		return user
+	}
+	return lease.InternalData["ram_role"].(string)
 }
 
 // What the WAL knows is the rollback's business, however old it is.
@@ -397,12 +337,12 @@ func TestExpiredCredentialsAreNotLeased(t *testing.T) {
 		m.fault(alisim.Fault{
 			Action: "AssumeRole", Kind: alisim.FaultMalform, Malform: `set:Expiration="` + time.Now().Add(2*time.Second).UTC().Format(time.RFC3339) + `"`,
 		})
-		m.storage = tapped{m.storage, func(op logical.Operation, key string, effect func() error) error {
-			if op == logical.DeleteOperation {
+		m.comeBetween(func(s step, effect func() error) error {
+			if s.op == logical.DeleteOperation {
 				time.Sleep(3 * time.Second)
 			}
 			return effect()
-		}}
+		})
 		if resp, err := m.request(logical.ReadOperation, "creds/batch", nil); err == nil || !strings.Contains(err.Error(), "expired already") {
 			t.Errorf("got %v %v", resp, err)
 		}
@@ -427,12 +367,11 @@ func TestIssueWhenStorageFails(t *testing.T) {
 				m := newTimedMount(t, alisim.DefaultSettings(), alisim.DefaultSeed())
 				m.must(logical.UpdateOperation, "role/ci", userRole)
 				before := m.inventory()
-				sound := m.storage
-				m.storage = failing(sound, tc.op, tc.key)
+				m.comeBetween(failing(tc.op, tc.key))
 				if resp, err := m.request(logical.ReadOperation, "creds/ci", nil); err == nil && !resp.IsError() {
 					t.Error("credentials were issued all the same")
 				}
-				m.storage = sound
+				m.comeBetween(nil)
 				m.minutes(10)
 				m.unchanged(before)
 			})
@@ -464,15 +403,14 @@ func TestRevocationWhenStorageOrCloudFails(t *testing.T) {
 				lease := m.must(logical.ReadOperation, "creds/ci", nil).Secret
 				m.restart()
 				time.Sleep(time.Hour)
-				sound := m.storage
-				m.storage = failing(sound, tc.op, tc.key)
+				m.comeBetween(failing(tc.op, tc.key))
 				if tc.at != "" {
 					m.fault(alisim.Fault{Action: tc.at, Kind: alisim.FaultRefuse})
 				}
 				if _, err := m.revokeLease(lease); err == nil {
 					t.Error("the revocation seems to have succeeded")
 				}
-				m.storage = sound
+				m.comeBetween(nil)
 				m.sim.ClearFaults()
 				if _, err := m.revokeLease(lease); err != nil {
 					t.Errorf("the second revocation: %v", err)

@@ -1,10 +1,8 @@
-package backend
+package backend_test
 
 import (
 	"context"
 	"fmt"
-	"io"
-	"net/http"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -200,9 +198,9 @@ func TestConfigWriteDuringARotation(t *testing.T) {
 		if got := m.keysOf("vault"); got != alisim.DefaultAccessKeyID+" Active" {
 			t.Errorf("keys %s", got)
 		}
-		c, err := load[config](t.Context(), m.storage, configKey)
-		if err != nil || len(c.Superseded) != 0 || c.AccessKey != "LTAI5tOTHER" || c.Region != "cn-beijing" {
-			t.Errorf("%v %v", c, err)
+		var c map[string]any
+		if m.stored("config", &c); c["superseded"] != nil || c["access_key"] != "LTAI5tOTHER" || c["region"] != "cn-beijing" {
+			t.Errorf("config: %v", c)
 		}
 	})
 }
@@ -224,7 +222,7 @@ func TestConfigWritesAndRotationsKeepEachOther(t *testing.T) {
 				last = fmt.Sprintf("region-%d", n)
 				began := time.Now()
 				resp, err := m.HandleRequest(context.Background(), &logical.Request{
-					Operation: logical.UpdateOperation, Path: "config", Storage: m.storage, Data: map[string]any{"region": last, "sts_endpoint": "sts.aliyuncs.com"},
+					Operation: logical.UpdateOperation, Path: "config", Data: map[string]any{"region": last, "sts_endpoint": "sts.aliyuncs.com"},
 				})
 				if err != nil || resp.IsError() {
 					t.Errorf("%v %v", resp, err)
@@ -275,29 +273,19 @@ func TestConfigDeletedDuringARotation(t *testing.T) {
 	}
 }
 
-// unseenByRAM is a cloud where RAM does not know a key for a while that STS takes.
-type unseenByRAM struct {
-	http.RoundTripper
-	key   string // the one that is known
-	until time.Time
-}
-
-func (u unseenByRAM) RoundTrip(r *http.Request) (*http.Response, error) {
-	if r.Header.Get("X-Acs-Action") != "ListAccessKeys" || strings.Contains(r.Header.Get("Authorization"), "Credential="+u.key+",") || time.Now().After(u.until) {
-		return u.RoundTripper.RoundTrip(r)
-	}
-	return &http.Response{StatusCode: http.StatusNotFound, Header: http.Header{"Content-Type": {"application/json"}, "X-Acs-Request-Id": {"1"}}, Request: r,
-		Body: io.NopCloser(strings.NewReader(`{"Code":"InvalidAccessKeyId.NotFound","Message":"Specified access key is not found.","RequestId":"1"}`))}, nil
-}
-
 // A new key takes the place of the old one when RAM knows it, not only STS.
 func TestRotateRootWaitsForRAM(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		m := newTimedMount(t, alisim.DefaultSettings(), alisim.DefaultSeed())
 		began := time.Now()
-		m.http = &http.Client{Transport: unseenByRAM{m.sim.Transport(), alisim.DefaultAccessKeyID, began.Add(10 * time.Second)}}
-		m.resetCloud()
+		m.comeBetween(func(s step, effect func() error) error {
+			old := s.call != nil && strings.Contains(s.call.Header.Get("Authorization"), "Credential="+alisim.DefaultAccessKeyID+",")
+			if s.what == "ListAccessKeys" && !old && time.Since(began) <= 10*time.Second { // what STS takes already
+				m.fault(alisim.Fault{Action: s.what, Kind: alisim.FaultRefuse, Code: "InvalidAccessKeyId.NotFound", Status: 404, Count: 1})
+			}
+			return effect()
+		})
 		key := m.must(logical.UpdateOperation, "config/rotate-root", nil).Data["access_key"]
 		if key == alisim.DefaultAccessKeyID {
 			t.Error("not rotated")
@@ -346,11 +334,9 @@ func TestStrayRemovalSparesTheKeyInConfig(t *testing.T) {
 			t.Error("an answer that says nothing was taken for one")
 		}
 		m.sim.ClearFaults()
-		cloud, err := m.cloud(t.Context(), m.storage)
-		if err != nil {
-			t.Fatal(err)
-		}
-		made, err := ram.Keys{Call: cloud.Call}.Create(t.Context())
+		made, err := ram.Keys{Call: func(_ context.Context, _ bool, action string, params map[string]string, out any) error {
+			return m.callAs(adminKey, action, params, out)
+		}}.Create(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}

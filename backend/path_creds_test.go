@@ -1,4 +1,4 @@
-package backend
+package backend_test
 
 import (
 	"context"
@@ -331,12 +331,8 @@ func TestUnknownMaximumOfTheMount(t *testing.T) {
 	m := newMount(t)
 	m.must(logical.UpdateOperation, "role/deploy", map[string]any{"role_arn": roleARN})
 	m.must(logical.UpdateOperation, "role/ci", map[string]any{"ram_groups": "readers", "max_ttl": "1h"})
-	b, err := Factory(context.Background(), &logical.BackendConfig{System: &logical.StaticSystemView{}, StorageView: m.storage})
-	if err != nil {
-		t.Fatal(err)
-	}
 	before := m.inventory()
-	m.backend = b.(*backend)
+	m.start(func(c *logical.BackendConfig) { c.System = &logical.StaticSystemView{} })
 	for _, name := range []string{"deploy", "ci"} {
 		if resp, err := m.request(logical.ReadOperation, "creds/"+name, nil); err == nil || !strings.Contains(err.Error(), "longest lease") {
 			t.Errorf("%s: %v %v", name, resp, err)
@@ -385,113 +381,18 @@ func TestCloudErrors(t *testing.T) {
 	}
 }
 
-// For every call of an issue, and everything that can go wrong with it: after
-// the rollback nothing of ours is left, and nothing else has gone.
-func TestIssueLeavesNothingBehind(t *testing.T) {
-	t.Parallel()
-	m := newMount(t)
-	m.must(logical.UpdateOperation, "config", map[string]any{"max_retries": 0})
-	m.must(logical.UpdateOperation, "role/ci", userRole)
-	before := m.inventory()
-	calls := 0
-	for range 2 { // the first issue also asks, once, which account this is
-		m.sim.ClearJournal()
-		secret := m.must(logical.ReadOperation, "creds/ci", nil).Secret
-		calls = len(m.sim.Journal())
-		if _, err := m.revokeLease(secret); err != nil {
-			t.Fatal(err)
-		}
-	}
-	cases, orphans := 0, 0
-	for _, kind := range []alisim.FaultKind{
-		alisim.FaultRefuse, alisim.FaultThrottle, alisim.FaultError500, alisim.FaultRedirect302,
-		alisim.FaultDrop, alisim.FaultApplyThenDrop, alisim.FaultApplyThenFail,
-	} {
-		for k := range calls {
-			for _, goesOn := range []bool{false, true} { // once, or from there on until the rollback
-				fault := alisim.Fault{Kind: kind, Skip: k, Count: 1}
-				if goesOn {
-					fault.Count = 0
-				}
-				m.fault(fault)
-				resp, err := m.request(logical.ReadOperation, "creds/ci", nil)
-				m.sim.ClearFaults()
-				if err == nil && !resp.IsError() {
-					t.Errorf("%s of call %d: credentials were issued all the same", kind, k)
-				}
-				m.ageWAL()
-				if resp, err := m.rollBack(); err != nil || resp.IsError() {
-					t.Errorf("%s of call %d: rollback: %v %v", kind, k, resp, err)
-				}
-				cases++
-				if got := m.inventory(); !reflect.DeepEqual(got, before) {
-					t.Errorf("%s of call %d (goes on: %v): left\n%v\nwant\n%v", kind, k, goesOn, got, before)
-					orphans++
-					before = got // so that each is counted once
-				}
-				if wal, _ := framework.ListWAL(context.Background(), m.storage); len(wal) != 0 {
-					t.Errorf("%s of call %d: %d WAL entries remain", kind, k, len(wal))
-				}
-			}
-		}
-	}
-	t.Logf("cases %d orphans %d", cases, orphans)
-	if cases < 100 {
-		t.Errorf("only %d cases: an issue makes %d calls", cases, calls)
-	}
-}
-
-// The same for revocation: it fails or it does not, and after it has been called
-// again nothing is left.
-func TestRevokeCanAlwaysBeFinished(t *testing.T) {
-	t.Parallel()
-	m := newMount(t)
-	m.must(logical.UpdateOperation, "config", map[string]any{"max_retries": 0})
-	m.must(logical.UpdateOperation, "role/ci", userRole)
-	before := m.inventory()
-	cases := 0
-	for _, kind := range []alisim.FaultKind{
-		alisim.FaultRefuse, alisim.FaultThrottle, alisim.FaultError500, alisim.FaultRedirect302,
-		alisim.FaultDrop, alisim.FaultApplyThenDrop, alisim.FaultApplyThenFail,
-	} {
-		for k := 0; ; k++ {
-			secret := m.must(logical.ReadOperation, "creds/ci", nil).Secret
-			m.age(secret.InternalData)
-			m.sim.ClearJournal()
-			m.fault(alisim.Fault{Kind: kind, Skip: k, Count: 1})
-			_, err := m.revokeLease(secret)
-			hit := len(m.sim.Journal()) > k
-			m.sim.ClearFaults()
-			if err != nil {
-				if _, err := m.revokeLease(secret); err != nil {
-					t.Errorf("%s of call %d: the second revocation: %v", kind, k, err)
-				}
-			}
-			m.unchanged(before)
-			if !hit {
-				break
-			}
-			cases++
-		}
-	}
-	t.Logf("cases %d", cases)
-	if cases < 50 {
-		t.Errorf("only %d cases", cases)
-	}
-}
-
 // On a standby nothing may happen in the cloud before the request is forwarded.
 func TestStandbyForwardsBeforeItActs(t *testing.T) {
 	t.Parallel()
 	m := newMount(t)
 	m.must(logical.UpdateOperation, "role/ci", userRole)
 	calls := len(m.sim.Journal())
-	m.storage = tapped{m.storage, func(op logical.Operation, _ string, effect func() error) error {
-		if op == logical.UpdateOperation {
+	m.comeBetween(func(s step, effect func() error) error {
+		if s.op == logical.UpdateOperation {
 			return logical.ErrReadOnly
 		}
 		return effect()
-	}}
+	})
 	if _, err := m.request(logical.ReadOperation, "creds/ci", nil); err != logical.ErrReadOnly { //nolint:errorlint // must be bare
 		t.Errorf("got %v, want ErrReadOnly", err)
 	}

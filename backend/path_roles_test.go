@@ -1,4 +1,4 @@
-package backend
+package backend_test
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/hashicorp/vault/sdk/logical"
@@ -124,7 +125,7 @@ func TestWrongTypesAreNotQuoted(t *testing.T) {
 		"policy": "role/r", "inline_policies": "role/r", "trust_policy": "role/r", "bearer_token": "role/r", "secret_key": "config", "private_key": "config",
 	} {
 		for _, value := range []any{map[string]any{"x": marker}, []any{map[string]any{"x": marker}}, []any{marker}} {
-			req := &logical.Request{Operation: logical.UpdateOperation, Path: path, Data: map[string]any{field: value}, Storage: m.storage}
+			req := &logical.Request{Operation: logical.UpdateOperation, Path: path, Data: map[string]any{field: value}, Storage: m.process}
 			if _, _, err := m.HandleExistenceCheck(context.Background(), req); err != nil {
 				t.Errorf("existence check of %s with a bad %s: %v", path, field, err)
 			}
@@ -317,12 +318,12 @@ func TestRoleWritesKeepEachOther(t *testing.T) {
 		{"ttl": 1800}, {"max_ttl": 3600}, {"external_id": "partner-7"}, {"source_identity": "alice"}, {"policy": allowOSS}, {"lease": false},
 		{"role_session_name_template": "x"}, {"role_arns": roleARN + "2"},
 	}
-	slow := &lingeringStorage{Storage: m.storage, readers: len(writes)}
+	m.comeBetween(linger(len(writes)))
 	var all sync.WaitGroup
 	for _, fields := range writes {
 		all.Go(func() {
 			resp, err := m.HandleRequest(context.Background(), &logical.Request{
-				Operation: logical.UpdateOperation, Path: "role/r", Data: fields, Storage: slow,
+				Operation: logical.UpdateOperation, Path: "role/r", Data: fields,
 			})
 			if err != nil || resp.IsError() {
 				t.Errorf("%v: %v %v", fields, resp, err)
@@ -341,28 +342,18 @@ func TestRoleWritesKeepEachOther(t *testing.T) {
 	}
 }
 
-// lingeringStorage lets others read before it gives what it has read: as many
-// readers as there are, or for as long as others may need to turn up.
-type lingeringStorage struct {
-	logical.Storage
-	readers int
-	mu      sync.Mutex
-	read    int
-}
-
-func (s *lingeringStorage) Get(ctx context.Context, key string) (*logical.StorageEntry, error) {
-	entry, err := s.Storage.Get(ctx, key)
-	s.mu.Lock()
-	s.read++
-	s.mu.Unlock()
-	for range 1000 {
-		s.mu.Lock()
-		everyone := s.read >= s.readers
-		s.mu.Unlock()
-		if everyone {
-			break
+// linger lets others read before a reader gets what it has read: as many as
+// there are, or for as long as others may need to turn up.
+func linger(readers int) func(s step, effect func() error) error {
+	var reads atomic.Int32
+	return func(s step, effect func() error) error {
+		err := effect()
+		if s.op == logical.ReadOperation {
+			reads.Add(1)
+			for n := 0; n < 1000 && int(reads.Load()) < readers; n++ {
+				runtime.Gosched()
+			}
 		}
-		runtime.Gosched()
+		return err
 	}
-	return entry, err
 }

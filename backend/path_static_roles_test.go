@@ -1,4 +1,4 @@
-package backend
+package backend_test
 
 import (
 	"fmt"
@@ -283,7 +283,7 @@ func TestStaticRoleSparesTheKeyInConfig(t *testing.T) {
 					m.minutes(31)
 					if err := m.callAs(adminKey, "UpdateAccessKey", map[string]string{ // somebody needs it
 						"UserName": "app", "UserAccessKeyId": key["access_key"].(string), "Status": "Active",
-					}); err != nil {
+					}, nil); err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -311,12 +311,11 @@ func TestStaticRoleOfAnotherNode(t *testing.T) {
 		m.must(logical.UpdateOperation, "static-role/gone", map[string]any{"username": "gone", "rotation_period": "720h"})
 		m.minutes(1)
 		key := m.staticCred("app").Data["access_key"]
-		here, client := m.backend, m.http
-		m.backend = m.start(m.storage) // the other node
-		m.http = client
+		here := m.Backend
+		m.start() // the other node
 		m.must(logical.UpdateOperation, "static-role/app", map[string]any{"rotation_period": "1h"})
 		m.must(logical.DeleteOperation, "static-role/gone", nil)
-		m.backend = here
+		m.Backend = here
 		for _, name := range []string{"app", "gone"} {
 			m.InvalidateKey(t.Context(), "static-role/"+name)
 		}

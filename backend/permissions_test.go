@@ -1,4 +1,4 @@
-package backend
+package backend_test
 
 import (
 	"strings"
@@ -8,6 +8,7 @@ import (
 
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alisim"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/backend"
 	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/ram"
 )
 
@@ -69,7 +70,7 @@ func TestAdviceOnDenials(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			tc.refused.Code, tc.refused.Status = ram.NoPermission, 403
-			got := explained(&tc.refused)
+			got := backend.Explained(&tc.refused)
 			if !strings.Contains(got, tc.want) || strings.Contains(got, tc.not) || !strings.HasSuffix(got, "#nopermission") {
 				t.Errorf("the advice is %q, want %q and not %q", got, tc.want, tc.not)
 			}
@@ -128,7 +129,7 @@ func TestAdviceOnRefusedRevocations(t *testing.T) {
 	secret := m.lease(leastUser)
 	m.as(leastKey, nil)
 	_, err := m.revokeLease(secret)
-	if err == nil || !strings.Contains(err.Error(), "forbids ram:DeleteUser on acs:ram:*:") || !strings.HasSuffix(err.Error(), helpLeases) {
+	if err == nil || !strings.Contains(err.Error(), "forbids ram:DeleteUser on acs:ram:*:") || !strings.HasSuffix(err.Error(), "#leases-that-do-not-end") {
 		t.Errorf("the revocation fails with %v", err)
 	}
 }

@@ -1,5 +1,5 @@
 //go:build !race
 
-package backend
+package backend_test
 
 const raceDetector = false

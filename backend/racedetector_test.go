@@ -1,6 +1,6 @@
 //go:build race
 
-package backend
+package backend_test
 
 // raceDetector tells that this test binary is several times slower.
 const raceDetector = true

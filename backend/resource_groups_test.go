@@ -1,4 +1,4 @@
-package backend
+package backend_test
 
 import (
 	"context"
@@ -17,13 +17,13 @@ import (
 // admin makes a call as an administrator who has nothing to do with the mount.
 func (m *mount) admin(action string, params map[string]string) {
 	m.t.Helper()
-	if err := m.callAs(adminKey, action, params); err != nil {
+	if err := m.callAs(adminKey, action, params, nil); err != nil {
 		m.t.Fatalf("%s: %v", action, err)
 	}
 }
 
 // callAs makes a call of RAM, STS or Resource Management with a key.
-func (m *mount) callAs(key [2]string, action string, params map[string]string) error {
+func (m *mount) callAs(key [2]string, action string, params map[string]string, out any) error {
 	m.t.Helper()
 	r := openapi.Request{
 		Endpoint: "ram.aliyuncs.com", Version: "2015-05-01", Action: action, Params: params,
@@ -39,7 +39,7 @@ func (m *mount) callAs(key [2]string, action string, params map[string]string) e
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	return api.Do(context.Background(), r, nil)
+	return api.Do(context.Background(), r, out)
 }
 
 // grantFor attaches a policy for the resources of one group, which RAM does not

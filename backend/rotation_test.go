@@ -1,8 +1,7 @@
-package backend
+package backend_test
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"strings"
 	"testing"
@@ -88,7 +87,7 @@ func TestRequestAndRoundShareNoKey(t *testing.T) {
 				go func() {
 					time.Sleep(max(lead, 0))
 					_, _ = m.HandleRequest(context.Background(), &logical.Request{
-						Operation: logical.RollbackOperation, Storage: m.storage, Data: map[string]any{"immediate": true},
+						Operation: logical.RollbackOperation, Data: map[string]any{"immediate": true},
 					})
 				}()
 				time.Sleep(max(-lead, 0))
@@ -110,7 +109,7 @@ func TestRequestedRotationOutlivesItsClient(t *testing.T) {
 		m.sim.SetLatency(time.Second)
 		impatient, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
 		defer cancel()
-		_, _ = m.HandleRequest(impatient, &logical.Request{Operation: logical.UpdateOperation, Path: "config/rotate-root", Storage: m.storage})
+		_, _ = m.HandleRequest(impatient, &logical.Request{Operation: logical.UpdateOperation, Path: "config/rotate-root"})
 		if read := m.config(); read["rotation_state"] != "overlapping" || read["access_key"] == alisim.DefaultAccessKeyID {
 			t.Errorf("config %v", read)
 		}
@@ -196,25 +195,17 @@ func TestRetriesWaitLonger(t *testing.T) {
 	})
 }
 
-// fullStorage takes no write of one key that says so.
-type fullStorage struct {
-	logical.Storage
-	refuses func(*logical.StorageEntry) bool
-}
-
-func (s fullStorage) Put(ctx context.Context, e *logical.StorageEntry) error {
-	if s.refuses(e) {
-		return errors.New("no space is left")
-	}
-	return s.Storage.Put(ctx, e)
-}
-
 // A new key that cannot be stored is deleted at once, and not by a later round.
 func TestKeyThatCannotBeStoredIsDeleted(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		m := newTimedMount(t, alisim.DefaultSettings(), alisim.DefaultSeed())
-		m.storage = fullStorage{m.storage, func(e *logical.StorageEntry) bool { return strings.Contains(string(e.Value), `"pending"`) }}
+		m.comeBetween(func(s step, effect func() error) error {
+			if s.put != nil && strings.Contains(string(s.put.Value), `"pending"`) {
+				return errDisk
+			}
+			return effect()
+		})
 		if resp, err := m.request(logical.UpdateOperation, "config/rotate-root", nil); err == nil {
 			t.Errorf("answer %v", resp)
 		}

@@ -1,4 +1,4 @@
-package backend
+package backend_test
 
 import (
 	"testing"
@@ -12,7 +12,7 @@ func TestSessionNameTemplateThatFailsIsRefused(t *testing.T) {
 	t.Parallel()
 	m := newMount(t)
 	m.must(logical.UpdateOperation, "role/r", map[string]any{"role_arn": roleARN, "role_session_name_template": "{{slice .DisplayName 0 5}}"})
-	resp, err := m.HandleRequest(t.Context(), &logical.Request{Operation: logical.ReadOperation, Path: "creds/r", Storage: m.storage, DisplayName: "ci"})
+	resp, err := m.HandleRequest(t.Context(), &logical.Request{Operation: logical.ReadOperation, Path: "creds/r", DisplayName: "ci"})
 	if err != nil || !resp.IsError() {
 		t.Fatalf("answer %v, %v", resp, err)
 	}

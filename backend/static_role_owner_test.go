@@ -1,8 +1,7 @@
-package backend
+package backend_test
 
 import (
 	"bytes"
-	"errors"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -82,19 +81,19 @@ func TestRotationTellsStorageFailures(t *testing.T) {
 					t.Fatalf("state %v", state)
 				}
 				begin(m)
-				sound, failed := m.storage, 0
-				m.storage = tapped{sound, func(op logical.Operation, key string, effect func() error) error {
-					if op == logical.UpdateOperation && key == configKey && failed == 0 {
+				failed := 0
+				m.comeBetween(func(s step, effect func() error) error {
+					if s.op == logical.UpdateOperation && s.what == "config" && failed == 0 {
 						failed++
-						return errors.New("no space left")
+						return errDisk
 					}
 					return effect()
-				}}
+				})
 				m.minutes(1)
 				if failed != 1 || !strings.Contains(m.logged.String(), "no space left") {
 					t.Errorf("%d failures, of which the log says %q", failed, m.logged)
 				}
-				m.storage = sound
+				m.comeBetween(nil)
 				m.minutes(5)
 				if got := m.keysOf("vault"); got != alisim.DefaultAccessKeyID+" Active" {
 					t.Errorf("keys %s", got)

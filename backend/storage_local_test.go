@@ -1,4 +1,4 @@
-package backend
+package backend_test
 
 import (
 	"bytes"
@@ -100,7 +100,7 @@ func TestVerifyNoticesAnotherWrite(t *testing.T) {
 				answered := make(chan *logical.Response)
 				go func() {
 					resp, err := m.HandleRequest(context.Background(), &logical.Request{
-						Operation: logical.UpdateOperation, Path: "config", Storage: m.storage, Data: map[string]any{"external_id": "partner-7", "verify": true},
+						Operation: logical.UpdateOperation, Path: "config", Data: map[string]any{"external_id": "partner-7", "verify": true},
 					})
 					if err != nil {
 						t.Error(err)
@@ -137,12 +137,12 @@ func TestConfigWritesKeepEachOther(t *testing.T) {
 		"region": "cn-beijing", "external_id": "partner-7", "sts_endpoint": "sts.example.com", "ram_endpoint": "ram.example.com",
 		"username_template": "x", "policy_name_template": "y", "role_session_name_template": "z", "max_retries": 2.0,
 	}
-	slow := &lingeringStorage{Storage: m.storage, readers: len(writes)}
+	m.comeBetween(linger(len(writes)))
 	var all sync.WaitGroup
 	for field, value := range writes {
 		all.Go(func() {
 			resp, err := m.HandleRequest(context.Background(), &logical.Request{
-				Operation: logical.UpdateOperation, Path: "config", Data: map[string]any{field: value}, Storage: slow,
+				Operation: logical.UpdateOperation, Path: "config", Data: map[string]any{field: value},
 			})
 			if err != nil || resp.IsError() {
 				t.Errorf("%s: %v %v", field, resp, err)
@@ -163,19 +163,18 @@ func TestConfigWritesKeepEachOther(t *testing.T) {
 func TestConfigWriteWithinAStepOfARotation(t *testing.T) {
 	t.Parallel()
 	m := newMount(t)
-	sound := m.storage
 	fields := []string{"region", "external_id", "username_template", "policy_name_template", "role_session_name_template"}
 	var written []string
 	var others sync.WaitGroup
-	m.storage = tapped{sound, func(op logical.Operation, key string, effect func() error) error {
-		if op == logical.UpdateOperation && key == configKey && len(written) < len(fields) {
+	m.comeBetween(func(s step, effect func() error) error {
+		if s.op == logical.UpdateOperation && s.what == "config" && len(written) < len(fields) {
 			field := fields[len(written)]
 			written = append(written, field)
 			done := make(chan struct{})
 			others.Go(func() {
 				defer close(done)
 				resp, err := m.HandleRequest(context.Background(), &logical.Request{
-					Operation: logical.UpdateOperation, Path: "config", Data: map[string]any{field: "x"}, Storage: sound,
+					Operation: logical.UpdateOperation, Path: "config", Data: map[string]any{field: "x"}, Storage: m.storage, // nothing comes between
 				})
 				if err != nil || resp.IsError() {
 					t.Errorf("%s: %v %v", field, resp, err)
@@ -191,10 +190,10 @@ func TestConfigWriteWithinAStepOfARotation(t *testing.T) {
 			}
 		}
 		return effect()
-	}}
+	})
 	key := m.must(logical.UpdateOperation, "config/rotate-root", map[string]any{}).Data["access_key"]
 	others.Wait()
-	m.storage = sound
+	m.comeBetween(nil)
 	read := m.config()
 	if len(written) < 2 || read["access_key"] != key || key == alisim.DefaultAccessKeyID {
 		t.Errorf("after %d steps config has key %v, the rotation answered %v", len(written), read["access_key"], key)
@@ -211,7 +210,7 @@ func TestNoSecretInTheLog(t *testing.T) {
 	t.Parallel()
 	m := newMount(t)
 	m.logged = &bytes.Buffer{}
-	m.backend = m.start(m.storage)
+	m.start()
 	m.must(logical.UpdateOperation, "config", map[string]any{"max_retries": 0})
 	m.admin("CreateUser", map[string]string{"UserName": "app"})
 	secrets := []string{"bearer-of-a-role", "secret-of-a-role"}

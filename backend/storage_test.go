@@ -1,4 +1,4 @@
-package backend
+package backend_test
 
 import (
 	"bytes"
@@ -30,14 +30,14 @@ func TestUndecodableValuesAreNotQuoted(t *testing.T) {
 			&logical.Request{Operation: logical.RollbackOperation, Data: map[string]any{"immediate": true}},
 		},
 		"lease": {"", "", &logical.Request{Operation: logical.RevokeOperation, Secret: &logical.Secret{
-			InternalData: map[string]any{"secret_type": secretType, "role_type": leaseRAM, "username": "vault-x", "created_at": text},
+			InternalData: map[string]any{"secret_type": "alicloud", "role_type": "ram", "username": "vault-x", "created_at": text},
 		}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			m := newMount(t)
 			m.logged = &bytes.Buffer{}
-			m.backend = m.start(m.storage)
+			m.start()
 			if tc.key != "" {
 				m.put(tc.key, tc.value)
 			}

@@ -1,4 +1,4 @@
-package backend
+package backend_test
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds"
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alisim"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/backend"
 	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/ram"
 )
 
@@ -23,9 +24,14 @@ func newTimedMount(t *testing.T, settings alisim.Settings, seed alisim.Seed) *mo
 		t.Fatal(err)
 	}
 	t.Cleanup(sim.Close)
-	m := &mount{t: t, storage: &logical.InmemStorage{}, sim: sim}
-	m.backend = m.start(m.storage)
-	m.http = sim.Client()
+	return newTimedMountIn(t, sim)
+}
+
+// newTimedMountIn is one more mount in the same cloud.
+func newTimedMountIn(t *testing.T, sim *alisim.Server) *mount {
+	t.Helper()
+	m := &mount{t: t, process: newProcess(sim, &logical.InmemStorage{}), timed: true}
+	m.start()
 	m.must(logical.UpdateOperation, "config", map[string]any{
 		"access_key": alisim.DefaultAccessKeyID, "secret_key": alisim.DefaultAccessKeySecret, "max_retries": 0,
 	})
@@ -45,16 +51,15 @@ func (m *mount) minutes(n int) {
 }
 
 // rest waits for the round that a tick has begun.
-func (m *mount) rest() { m.queue.Wait() }
+func (m *mount) rest() { backend.Rest(m.Backend) }
 
 // restart makes a new process over the same storage.
 func (m *mount) restart() {
 	m.t.Helper()
-	client := m.http
 	m.Cleanup(context.Background())
-	m.backend = m.start(m.storage)
-	m.http = client
-	if err := m.Initialize(context.Background(), &logical.InitializationRequest{Storage: m.storage}); err != nil {
+	m.process = newProcess(m.sim, m.storage)
+	m.start()
+	if err := m.Initialize(context.Background(), &logical.InitializationRequest{Storage: m.process}); err != nil {
 		m.t.Fatal(err)
 	}
 }

@@ -1,4 +1,4 @@
-package backend
+package backend_test
 
 import (
 	"context"
@@ -65,7 +65,7 @@ func TestSharedSessionOutlivesItsFirstReader(t *testing.T) {
 		read := func(ctx context.Context) chan error {
 			done := make(chan error, 1)
 			go func() {
-				resp, err := m.HandleRequest(ctx, &logical.Request{Operation: logical.ReadOperation, Path: "creds/deploy", Storage: m.storage})
+				resp, err := m.HandleRequest(ctx, &logical.Request{Operation: logical.ReadOperation, Path: "creds/deploy"})
 				if err == nil && (resp.IsError() || resp.Secret == nil) {
 					err = fmt.Errorf("no lease: %v", resp)
 				}
@@ -108,16 +108,15 @@ func TestRoleReadBeforeAChangeIsNotKept(t *testing.T) {
 	t.Parallel()
 	m := newMount(t)
 	m.must(logical.UpdateOperation, "role/deploy", map[string]any{"role_arn": roleARN, "ttl": "30m"})
-	sound, changed := m.storage, false
-	m.storage = tapped{sound, func(op logical.Operation, key string, effect func() error) error {
+	changed := false
+	m.comeBetween(func(s step, effect func() error) error {
 		err := effect()
-		if op == logical.ReadOperation && key == "role/deploy" && !changed {
+		if s.op == logical.ReadOperation && s.what == "role/deploy" && !changed {
 			changed = true
-			m.storage = sound
 			m.must(logical.UpdateOperation, "role/deploy", map[string]any{"ttl": "20m"})
 		}
 		return err
-	}}
+	})
 	m.must(logical.ReadOperation, "creds/deploy", nil)
 	m.must(logical.ReadOperation, "creds/deploy", nil)
 	calls := m.sim.Journal()
