@@ -148,54 +148,10 @@ func (b *backend) HandleRequest(ctx context.Context, req *logical.Request) (*log
 	return b.Backend.HandleRequest(ctx, req)
 }
 
-// cloud returns the client for the stored config, nil where there is none. It
-// is made once per config and calls nothing.
-func (b *backend) cloud(ctx context.Context, s logical.Storage) (*cloud, error) {
-	b.mu.RLock()
-	client := b.client
-	b.mu.RUnlock()
-	if client != nil {
-		return client, nil
-	}
-	// The lock is held over the read, so that a reset that follows a write of
-	// config cannot come between the read and the keeping of what it made.
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.client != nil {
-		return b.client, nil
-	}
-	c, err := load[config](ctx, s, configKey)
-	if err != nil || c == nil {
-		return nil, err
-	}
-	if b.client, err = newCloud(b.http, b.metadataOf(c), c, b.System()); err != nil {
-		b.client = nil
-		return nil, err
-	}
-	return b.client, nil
-}
-
 // clean is called when the mount goes, or the node is no longer the active one.
 func (b *backend) clean(context.Context) {
 	b.queue.Stop()
 	b.resetCloud()
-}
-
-// metadataOf is the metadata service in the mode that the config asks for, or
-// that the environment asks of the default chain.
-func (b *backend) metadataOf(c *config) *alicreds.Metadata {
-	hardened := c.credentialType() == typeDefault && strings.EqualFold(surroundings("ALIBABA_CLOUD_IMDSV1_DISABLED"), "true")
-	return b.metadata[c.DisableIMDSv1 || hardened]
-}
-
-// resetCloud forgets the client; requests that hold it go on with it.
-func (b *backend) resetCloud() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.client != nil {
-		b.client.Close()
-		b.client = nil
-	}
 }
 
 // invalidate is called on a node when another one changed the storage.

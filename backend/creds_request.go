@@ -47,8 +47,8 @@ func (c *credsRequest) read(data *framework.FieldData, mountMax time.Duration) e
 		{"role_arn", c.roleARN, "sessions of existing RAM roles"},
 		{"policy", c.policy, "sessions"},
 	} {
-		if parameter.value != "" && !slices.Contains(c.role.kind.requests, parameter.name) {
-			return fmt.Errorf("%s is for %s, and the role %q is of type %s", parameter.name, parameter.isFor, c.name, c.role.kind.name)
+		if parameter.value != "" && !slices.Contains(c.role.roleType.requests, parameter.name) {
+			return fmt.Errorf("%s is for %s, and the role %q is of type %s", parameter.name, parameter.isFor, c.name, c.role.roleType.name)
 		}
 	}
 	switch {
@@ -58,7 +58,7 @@ func (c *credsRequest) read(data *framework.FieldData, mountMax time.Duration) e
 		return fmt.Errorf("role_arn must be one of those of the role %q: %s", c.name, strings.Join(c.role.arns(), ", "))
 	case c.policy != "" && c.role.Policy != "":
 		return fmt.Errorf("policy: the role %q has a session policy already, and a session takes one only", c.name)
-	case c.roleARN == "" && slices.Contains(c.role.kind.requests, "role_arn"):
+	case c.roleARN == "" && slices.Contains(c.role.roleType.requests, "role_arn"):
 		c.roleARN = c.role.arns()[0]
 	}
 	if c.policy == "" {

@@ -56,14 +56,14 @@ func (b *backend) session(ctx context.Context, c credsRequest, ask sessionReques
 		return creds, false, err
 	}
 	obtain := func(ctx context.Context) (alicreds.Credentials, bool, error) {
-		creds, err := c.role.kind.assume(b, ctx, c, named)
+		creds, err := c.role.roleType.assume(b, ctx, c, named)
 		if named.duration <= defaultSession || !ram.HasCode(err, "InvalidParameter.DurationSeconds") {
 			return creds, false, err
 		}
 		// A role of the built-in engine may carry a ttl that never counted.
 		shorter := named
 		shorter.duration = defaultSession
-		creds, err = c.role.kind.assume(b, ctx, c, shorter)
+		creds, err = c.role.roleType.assume(b, ctx, c, shorter)
 		return creds, true, err
 	}
 	if c.role.ReuseTTL == 0 {

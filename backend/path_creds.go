@@ -83,7 +83,7 @@ func (b *backend) issue(ctx context.Context, req *logical.Request, data *framewo
 	if err := c.read(data, mountMax); err != nil {
 		return logical.ErrorResponse(err.Error()), nil
 	}
-	if r.kind.creates != "" {
+	if r.roleType.creates != "" {
 		if c.tag, err = b.tag(ctx, req.Storage); err != nil {
 			return nil, err
 		}
@@ -96,7 +96,7 @@ func (b *backend) issue(ctx context.Context, req *logical.Request, data *framewo
 	}
 	ctx, cancel := context.WithTimeout(ctx, issueTimeout)
 	defer cancel()
-	return r.kind.issue(b, ctx, c)
+	return r.roleType.issue(b, ctx, c)
 }
 
 const credsHelpSynopsis = "Issue Alibaba Cloud credentials for a role."

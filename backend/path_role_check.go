@@ -72,7 +72,7 @@ func (b *backend) checkRole(ctx context.Context, req *logical.Request, data *fra
 	}
 	self.On = who.ARN
 	c := roleCheck{ctx: ctx, cloud: cloud, role: r, name: name, who: who}
-	if r.kind.creates != "" {
+	if r.roleType.creates != "" {
 		tag, err := load[string](ctx, req.Storage, tagKey)
 		if err != nil {
 			return nil, err
@@ -92,6 +92,6 @@ func (b *backend) checkRole(ctx context.Context, req *logical.Request, data *fra
 		c.leaveOutTemplates()
 		c.existence()
 	}
-	r.kind.check(&c)
+	r.roleType.check(&c)
 	return checkResponse(who.ARN, append([]finding{self}, c.run()...)), nil
 }

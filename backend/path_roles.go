@@ -107,7 +107,7 @@ func (b *backend) listRoles(ctx context.Context, req *logical.Request, _ *framew
 		}
 		if r != nil {
 			info[name] = map[string]interface{}{
-				"credential_type": r.kind.name,
+				"credential_type": r.roleType.name,
 				"ttl":             int64(r.TTL / time.Second),
 				"max_ttl":         int64(r.MaxTTL / time.Second),
 			}

@@ -38,7 +38,7 @@ type role struct {
 	ReuseTTL                time.Duration `json:"reuse_ttl,omitempty"`
 	NoLease                 bool          `json:"no_lease,omitempty"`
 
-	kind roleType // what the fields make it; see resolve
+	roleType roleType // what the fields make it; see resolve
 }
 
 // roleFields is the table of role/<name>.
@@ -50,7 +50,7 @@ func roleFields() fields[role] {
 				`user that lives as long as the lease. "ram_role": a session of a RAM role that lives as long as the lease, so that `+
 				`revoking it ends the session. "oidc_role_arn": a session by AssumeRoleWithOIDC. "ecs_ram_role", "credentials_uri", `+
 				`"sts", "bearer", "access_key": what that source holds. Derived when absent: ram_role_arn with role_arn, else ram_user.`).
-			answers(func(r *role) any { return r.kind.name }).from(roleTypeNames()...),
+			answers(func(r *role) any { return r.roleType.name }).from(roleTypeNames()...),
 	}
 	table = append(table, within(sourceFields().without("public_key_id", "private_key"), func(r *role) *source { return &r.source })...)
 	return append(table,

@@ -53,7 +53,7 @@ func (c *roleCheck) note(f finding) { c.add(func() []finding { return []finding{
 
 // source is for roles that hand out what their source has.
 func (c *roleCheck) source() {
-	c.note(finding{Action: c.role.kind.name, NeededFor: "issue", Result: checkNot,
+	c.note(finding{Action: c.role.roleType.name, NeededFor: "issue", Result: checkNot,
 		Fix: "The role hands out what its source has, which only reading creds/" + c.name + " shows."})
 }
 

@@ -81,13 +81,13 @@ func (r *role) resolve() {
 	}
 	switch {
 	case fits && known:
-		r.kind = written
+		r.roleType = written
 	case fits && r.CredentialType != "":
-		r.kind = unknownType(r.CredentialType)
+		r.roleType = unknownType(r.CredentialType)
 	case arn:
-		r.kind, _ = roleTypeNamed(typeRAMRoleARN)
+		r.roleType, _ = roleTypeNamed(typeRAMRoleARN)
 	default:
-		r.kind, _ = roleTypeNamed(typeRAMUser)
+		r.roleType, _ = roleTypeNamed(typeRAMUser)
 	}
 }
 

@@ -25,12 +25,12 @@ const (
 // What is stored may wait until the role changes its type again.
 func (r *role) refuseUnused(data *framework.FieldData) error {
 	for _, f := range roleFields() {
-		if f.unused != "" && f.given(data) && !slices.Contains(r.kind.uses, f.name) {
-			return errors.New(strings.ReplaceAll(f.unused, "%s", r.kind.name))
+		if f.unused != "" && f.given(data) && !slices.Contains(r.roleType.uses, f.name) {
+			return errors.New(strings.ReplaceAll(f.unused, "%s", r.roleType.name))
 		}
 	}
-	if t, given := data.GetOk("credential_type"); given && t != "" && t != r.kind.name {
-		return fmt.Errorf("credential_type is %q, but the other fields make the role %q: %s", t, r.kind.name, typeHint(t.(string)))
+	if t, given := data.GetOk("credential_type"); given && t != "" && t != r.roleType.name {
+		return fmt.Errorf("credential_type is %q, but the other fields make the role %q: %s", t, r.roleType.name, typeHint(t.(string)))
 	}
 	return nil
 }
@@ -44,7 +44,7 @@ func (r *role) validate() error {
 	if r.MaxTTL > 0 && r.TTL > r.MaxTTL {
 		return errors.New("ttl exceeds max_ttl")
 	}
-	return r.kind.validate(r)
+	return r.roleType.validate(r)
 }
 
 func (r *role) checkExternalID() error {
@@ -64,10 +64,10 @@ func (r *role) checkSourceIdentity() error {
 // validateSource is for the types whose credentials come from the role's own
 // source, which grant nothing in RAM.
 func (r *role) validateSource() error {
-	if err := r.validateNoGrants("when credential_type is " + r.kind.name); err != nil {
+	if err := r.validateNoGrants("when credential_type is " + r.roleType.name); err != nil {
 		return err
 	}
-	return r.source.validate(r.kind.name)
+	return r.source.validate(r.roleType.name)
 }
 
 func (r *role) validateNoGrants(because string) error {
@@ -178,10 +178,10 @@ func (r *role) warnings(mountMax time.Duration) []string {
 	if r.TTL > mountMax {
 		w = append(w, fmt.Sprintf("ttl of %s exceeds the maximum of the mount, %s: leases will get the latter", r.TTL, mountMax))
 	}
-	if !r.kind.session {
+	if !r.roleType.session {
 		return w
 	}
-	if r.TTL > 0 && r.TTL < minSession && !r.ExpireWithLease && r.kind.creates == "" {
+	if r.TTL > 0 && r.TTL < minSession && !r.ExpireWithLease && r.roleType.creates == "" {
 		w = append(w, fmt.Sprintf("ttl of %s is below the shortest session that STS gives, %s: the lease ends as asked, the keys live on until the session ends (see expire_with_lease)", r.TTL, minSession))
 	}
 	if r.TTL > maxSession {

@@ -60,7 +60,7 @@ func readLease(req *logical.Request) (lease, error) {
 // leaseOf answers credentials that cannot be revoked, with a lease that ends
 // when they do or when it was asked to, whichever comes first.
 func (b *backend) leaseOf(c credsRequest, creds alicreds.Credentials, ttl time.Duration) (*logical.Response, error) {
-	data := map[string]interface{}{"credential_type": c.role.kind.name}
+	data := map[string]interface{}{"credential_type": c.role.roleType.name}
 	for field, value := range map[string]string{
 		"access_key": creds.AccessKeyID, "secret_key": creds.AccessKeySecret, "security_token": creds.SecurityToken,
 		"bearer_token": creds.BearerToken, "arn": creds.RoleARN,

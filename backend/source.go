@@ -122,9 +122,9 @@ func (s *source) provider(t string, in settings) (alicreds.Provider, error) {
 	return kind.provider(s, in)
 }
 
-// surroundings is the environment, with the names that Vault's built-in engine
+// environment is that of the process, with the names that Vault's built-in engine
 // reads where the usual ones are not set.
-func surroundings(name string) string {
+func environment(name string) string {
 	if v := os.Getenv(name); v != "" {
 		return v
 	}

@@ -67,7 +67,7 @@ func sourceTypes() map[string]sourceType {
 		},
 		typeDefault: {provider: func(_ *source, in settings) (alicreds.Provider, error) {
 			return alicreds.Default(alicreds.DefaultOptions{
-				STSOptions: in.sts, Getenv: surroundings, Metadata: in.metadata,
+				STSOptions: in.sts, Getenv: environment, Metadata: in.metadata,
 				CLIProfile: alicreds.CLIProfileOptions{ReadOnly: true}, // a server does not change a person's files
 			})
 		}},
