@@ -1,4 +1,4 @@
-package backend
+package backend_test
 
 import (
 	"strings"
@@ -23,12 +23,12 @@ func TestSessionThatIsOverLeavesNoRAMRole(t *testing.T) {
 		m.fault(alisim.Fault{
 			Action: "AssumeRole", Kind: alisim.FaultMalform, Malform: `set:Expiration="` + time.Now().Add(2*time.Second).UTC().Format(time.RFC3339) + `"`,
 		})
-		m.storage = tapped{m.storage, func(op logical.Operation, _ string, effect func() error) error {
-			if op == logical.DeleteOperation {
+		m.comeBetween(func(s step, effect func() error) error {
+			if s.op == logical.DeleteOperation {
 				time.Sleep(3 * time.Second)
 			}
 			return effect()
-		}}
+		})
 		resp, err := m.request(logical.ReadOperation, "creds/r", nil)
 		if err == nil || !strings.Contains(err.Error(), "have expired already: check the clock of the Vault server") {
 			t.Fatalf("answer %v, %v", resp, err)
