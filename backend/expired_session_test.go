@@ -24,7 +24,7 @@ func TestSessionThatIsOverLeavesNoRAMRole(t *testing.T) {
 			Action: "AssumeRole", Kind: alisim.FaultMalform, Malform: `set:Expiration="` + time.Now().Add(2*time.Second).UTC().Format(time.RFC3339) + `"`,
 		})
 		m.comeBetween(func(s step, effect func() error) error {
-			if s.op == logical.DeleteOperation {
+			if s.call == nil && s.op == logical.DeleteOperation {
 				time.Sleep(3 * time.Second)
 			}
 			return effect()
