@@ -212,6 +212,12 @@ func TestTidySparesWhatMayBeAlive(t *testing.T) {
 				m.t.Fatal(resp, err)
 			}
 		}, 2*time.Hour + 15*time.Minute, false},
+		"renewed after max_ttl was lowered": {hour, func(m *mount, lease *logical.Secret) {
+			m.must(logical.UpdateOperation, hour, map[string]any{"ttl": "5m", "max_ttl": "10m"})
+			if resp, err := m.renewLease(lease); err != nil || resp.IsError() {
+				m.t.Fatal(resp, err)
+			}
+		}, time.Hour + 59*time.Minute, false},
 		"not in the index, created a moment ago": {hour, (*mount).forget, 9*time.Minute + 59*time.Second, false},
 		"not in the index, older":                {hour, (*mount).forget, 10*time.Minute + time.Second, true},
 	} {
@@ -253,6 +259,58 @@ func nameOf(lease *logical.Secret) string {
 		return user
 	}
 	return lease.InternalData["ram_role"].(string)
+}
+
+// Where tidy cannot see what is there, or what has a lease, it removes nothing.
+func TestTidyRemovesNothingThatItCannotJudge(t *testing.T) {
+	t.Parallel()
+	for name, prevent := range map[string]func(*mount){
+		"RAM does not tell whether a user without mark is there": func(m *mount) {
+			m.fault(alisim.Fault{Action: "GetUser", Kind: alisim.FaultError500})
+		},
+		"index is not read": func(m *mount) { m.comeBetween(failing(logical.ReadOperation, "issued/")) },
+		"WAL is not read":   func(m *mount) { m.comeBetween(failing(logical.ReadOperation, framework.WALPrefix)) },
+		"WAL is not listed": func(m *mount) { m.comeBetween(failing(logical.ListOperation, framework.WALPrefix)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				m := newTimedMount(t, alisim.DefaultSettings(), alisim.DefaultSeed())
+				m.must(logical.UpdateOperation, "role/ci", map[string]any{"ram_groups": "readers"})
+				m.unfinished("ci")
+				user := m.must(logical.ReadOperation, "creds/ci", nil).Data["username"].(string)
+				m.admin("UpdateUser", map[string]string{"UserName": user, "NewComments": "somebody else's"})
+				time.Sleep(30 * time.Minute)
+				before := m.inventory()
+				prevent(m)
+				if resp, err := m.request(logical.UpdateOperation, "tidy", nil); err == nil && !resp.IsError() && len(resp.Data["users"].([]any)) != 0 {
+					t.Errorf("tidy: %v", resp.Data)
+				}
+				m.unchanged(before)
+			})
+		})
+	}
+}
+
+// Issuing ends in a minute, cleaning up in another one, whatever the cloud does.
+func TestIssueIsBounded(t *testing.T) {
+	t.Parallel()
+	for _, action := range []string{"CreateUser", "DeleteUser"} {
+		synctest.Test(t, func(t *testing.T) {
+			m := newTimedMount(t, alisim.DefaultSettings(), alisim.DefaultSeed())
+			m.must(logical.UpdateOperation, "config", map[string]any{"max_retries": 10, "timeout": "60s"})
+			m.must(logical.UpdateOperation, "role/ci", map[string]any{"ram_groups": "readers"})
+			m.fault(alisim.Fault{Action: action, Kind: alisim.FaultHold})
+			m.fault(alisim.Fault{Action: "CreateAccessKey", Kind: alisim.FaultRefuse})
+			began := time.Now()
+			if resp, err := m.request(logical.ReadOperation, "creds/ci", nil); err == nil && !resp.IsError() {
+				t.Error("credentials were issued")
+			}
+			if took := time.Since(began); took > 2*time.Minute {
+				t.Errorf("%s held: the request took %v", action, took)
+			}
+		})
+	}
 }
 
 // What the WAL knows is the rollback's business, however old it is.
@@ -305,6 +363,29 @@ func TestNewProcessKnowsWhoHoldsSharedPolicies(t *testing.T) {
 	})
 }
 
+// The first lease creates the policy of a document, once however often the role
+// has it; the second needs no call for it.
+func TestSharedPolicyIsCreatedOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := newTimedMount(t, alisim.DefaultSettings(), alisim.DefaultSeed())
+		m.must(logical.UpdateOperation, "role/ci", map[string]any{"inline_policies": "[" + allowOSS + "," + allowOSS + "]"})
+		began := time.Now()
+		for range 2 {
+			lease := m.must(logical.ReadOperation, "creds/ci", nil).Secret.InternalData
+			if shared := lease["shared_policies"].([]any); len(shared) != 1 {
+				t.Errorf("the lease has the policies %v", shared)
+			}
+			if n := len(m.callsAt("CreatePolicy")); n != 1 {
+				t.Errorf("%d calls of CreatePolicy, want 1", n)
+			}
+		}
+		if n, took := len(m.callsAt("AttachPolicyToUser")), time.Since(began); n != 2 || took != 0 {
+			t.Errorf("%d attachments in %v, want 2 at once", n, took)
+		}
+	})
+}
+
 // STS learns of a new role, and of its trust policy, later than RAM.
 func TestRAMRoleWaitsForSTS(t *testing.T) {
 	t.Parallel()
@@ -334,6 +415,7 @@ func TestExpiredCredentialsAreNotLeased(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newTimedMount(t, alisim.DefaultSettings(), alisim.DefaultSeed())
 		m.must(logical.UpdateOperation, "role/batch", map[string]any{"credential_type": "ram_role", "inline_policies": "[" + allowOSS + "]"})
+		before := m.inventory()
 		m.fault(alisim.Fault{
 			Action: "AssumeRole", Kind: alisim.FaultMalform, Malform: `set:Expiration="` + time.Now().Add(2*time.Second).UTC().Format(time.RFC3339) + `"`,
 		})
@@ -346,6 +428,10 @@ func TestExpiredCredentialsAreNotLeased(t *testing.T) {
 		if resp, err := m.request(logical.ReadOperation, "creds/batch", nil); err == nil || !strings.Contains(err.Error(), "expired already") {
 			t.Errorf("got %v %v", resp, err)
 		}
+		m.unchanged(before)
+		if created, entries := len(m.callsAt("CreateRole")), m.walEntries(); created != 1 || entries != 0 {
+			t.Errorf("%d RAM roles created, %d WAL entries", created, entries)
+		}
 	})
 }
 
@@ -356,6 +442,7 @@ func TestIssueWhenStorageFails(t *testing.T) {
 		op  logical.Operation
 		key string
 	}{
+		"tag is not written":         {logical.UpdateOperation, tagKey},
 		"WAL entry is not written":   {logical.UpdateOperation, framework.WALPrefix},
 		"index entry is not written": {logical.UpdateOperation, issuedPrefix},
 		"WAL entry is not deleted":   {logical.DeleteOperation, framework.WALPrefix},

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/hashicorp/vault/sdk/helper/consts"
 	"github.com/hashicorp/vault/sdk/logical"
@@ -224,6 +225,93 @@ func TestDefaultChainDoesNotWriteToACLIProfile(t *testing.T) { // not parallel: 
 	}
 	if files, err := os.ReadDir(filepath.Dir(profile)); err != nil || len(files) != 1 {
 		t.Errorf("beside it there is %v (%v)", files, err)
+	}
+}
+
+// A renewal needs nothing of RAM: only a user that has been there and is gone
+// ends it, and a Vault that does not say how long leases may be.
+func TestRenewalOfAUserThatRAMDoesNotShow(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := newTimedMount(t, alisim.DefaultSettings(), alisim.DefaultSeed())
+		m.must(logical.UpdateOperation, "role/ci", map[string]any{"ram_groups": "readers"})
+		lease := m.must(logical.ReadOperation, "creds/ci", nil).Secret
+		m.fault(alisim.Fault{Action: "GetUser", Kind: alisim.FaultRefuse, Code: "EntityNotExist.User", Status: 404})
+		time.Sleep(29 * time.Second)
+		if resp, err := m.renewLease(lease); err != nil || resp.IsError() {
+			t.Errorf("a moment after the issue: %v %v", resp, err)
+		}
+		time.Sleep(2 * time.Second)
+		if resp, err := m.renewLease(lease); err == nil || !strings.Contains(err.Error(), "no longer exists") {
+			t.Errorf("later: %v %v", resp, err)
+		}
+		m.sim.ClearFaults()
+		m.start(func(c *logical.BackendConfig) { c.System = &logical.StaticSystemView{} })
+		if resp, err := m.renewLease(lease); err == nil || !strings.Contains(err.Error(), "how long the longest lease") {
+			t.Errorf("without a maximum: %v %v", resp, err)
+		}
+	})
+}
+
+// The root account can assume no role, so nothing is created for it to assume.
+func TestRAMRoleOfTheRootAccount(t *testing.T) {
+	t.Parallel()
+	seed := alisim.DefaultSeed()
+	seed.Accounts[0].AccessKeys = append(seed.Accounts[0].AccessKeys, alisim.AccessKey{ID: "LTAI5tROOT", Secret: "root"})
+	m := newSeededMount(t, seed)
+	config := m.simConfig()
+	config["access_key"], config["secret_key"] = "LTAI5tROOT", "root"
+	m.must(logical.UpdateOperation, "config", config)
+	m.must(logical.UpdateOperation, "role/batch", map[string]any{"credential_type": "ram_role", "inline_policies": "[" + allowOSS + "]"})
+	m.refused(logical.ReadOperation, "creds/batch", nil, "root account, which can assume no role")
+	if n := len(m.callsAt("CreateRole")); n != 0 {
+		t.Errorf("%d roles were created", n)
+	}
+}
+
+// A comment in RAM holds 128 characters; the name of a role may be longer.
+func TestRoleWithALongName(t *testing.T) {
+	t.Parallel()
+	m := newMount(t)
+	name := strings.Repeat("x", 150)
+	m.must(logical.UpdateOperation, "role/"+name, map[string]any{"ram_groups": "readers"})
+	m.must(logical.ReadOperation, "creds/"+name, nil)
+}
+
+// A session that several readers share is named after none of them.
+func TestSharedSessionIsNamedAfterNobody(t *testing.T) {
+	t.Parallel()
+	m := newMount(t)
+	for role, named := range map[string]bool{"own": true, "shared": false} {
+		fields := map[string]any{"role_arn": roleARN}
+		if !named {
+			fields["reuse_ttl"] = "10m"
+		}
+		m.must(logical.UpdateOperation, "role/"+role, fields)
+		m.must(logical.ReadOperation, "creds/"+role, nil)
+		calls := m.sim.Journal()
+		if session := calls[len(calls)-1].Params["RoleSessionName"]; strings.Contains(session, "alice") != named || !strings.Contains(session, role) {
+			t.Errorf("role %s: the session is named %s", role, session)
+		}
+	}
+}
+
+// A request may ask for the whole of what its role and mount allow.
+func TestTTLAtItsMaximum(t *testing.T) {
+	t.Parallel()
+	m := newMount(t)
+	for role, fields := range map[string]map[string]any{
+		"of-the-role": {"ram_groups": "readers", "max_ttl": "1h"}, "of-the-mount": {"ram_groups": "readers"},
+	} {
+		m.must(logical.UpdateOperation, "role/"+role, fields)
+		most := 3600
+		if role == "of-the-mount" {
+			most *= 24
+		}
+		if got := m.must(logical.UpdateOperation, "creds/"+role, map[string]any{"ttl": most}).Secret.TTL; got.Seconds() != float64(most) {
+			t.Errorf("%s: a lease of %v", role, got)
+		}
+		m.refused(logical.UpdateOperation, "creds/"+role, map[string]any{"ttl": most + 1}, "ttl must be 1 second to")
 	}
 }
 
