@@ -40,13 +40,12 @@ func (m *mount) walEntries() int {
 // the index.
 func (m *mount) unfinished(role string) {
 	m.t.Helper()
-	sound := m.storage
-	m.storage = failing(sound, logical.UpdateOperation, issuedPrefix)
+	m.comeBetween(failing(logical.UpdateOperation, issuedPrefix))
 	m.fault(alisim.Fault{Action: "DeleteUser", Kind: alisim.FaultRefuse})
 	if resp, err := m.request(logical.ReadOperation, "creds/"+role, nil); err == nil && !resp.IsError() {
 		m.t.Fatal("the issue ended well")
 	}
-	m.storage = sound
+	m.comeBetween(nil)
 	m.sim.ClearFaults()
 	if n := m.walEntries(); n != 1 {
 		m.t.Fatalf("%d WAL entries, want 1", n)
@@ -436,7 +435,7 @@ func TestIssueWhenStorageFails(t *testing.T) {
 		op  logical.Operation
 		key string
 	}{
-		"tag is not written":         {logical.UpdateOperation, tagKey},
+		"tag is not written":         {logical.UpdateOperation, "tag"},
 		"WAL entry is not written":   {logical.UpdateOperation, framework.WALPrefix},
 		"index entry is not written": {logical.UpdateOperation, issuedPrefix},
 		"WAL entry is not deleted":   {logical.DeleteOperation, framework.WALPrefix},

@@ -104,7 +104,7 @@ func TestWhatIsBelievedGone(t *testing.T) {
 				if tc.fault {
 					a.refuse("GetCallerIdentity", "NoPermission", 0)
 				}
-				err := a.Remove(t.Context(), ram.Made{Entity: tc.of, AccessKeyID: "LTAI5tGONE", Origin: ram.Origin{AccountID: tc.from, At: time.Now().Add(-tc.age)}})
+				err := a.Remove(t.Context(), ram.Created{Entity: tc.of, AccessKeyID: "LTAI5tGONE", Origin: ram.Origin{AccountID: tc.from, At: time.Now().Add(-tc.age)}})
 				if tc.says == "" && err != nil || tc.says != "" && (err == nil || !strings.Contains(err.Error(), tc.says)) {
 					t.Errorf("got %v, want %q", err, tc.says)
 				}
@@ -161,7 +161,7 @@ func TestRemoveWithoutTheRightToRemoveLogins(t *testing.T) {
 		a.must("AttachPolicyToUser", map[string]string{"PolicyName": "ReadOnlyAccess", "PolicyType": "System", "UserName": "u"})
 		a.refuse("DeleteLoginProfile", "NoPermission", 0)
 		a.refuse("UnbindMFADevice", "NoPermission", 0)
-		if err := a.Remove(t.Context(), ram.Made{Entity: user("u")}); err != nil {
+		if err := a.Remove(t.Context(), ram.Created{Entity: user("u")}); err != nil {
 			t.Error(err)
 		}
 		if _, there := a.sim.Inventory().User("u"); there {
