@@ -94,7 +94,7 @@ func newBackend(ctx context.Context, conf *logical.BackendConfig, o options) (lo
 			b.pathRotateRole(),           // path_static_creds.go
 			b.pathTidy(),                 // path_tidy.go
 		},
-		Secrets: []*framework.Secret{b.secret()}, // secret.go: renew, revoke
+		Secrets: []*framework.Secret{b.secret()}, // lease.go: renew, revoke
 		PathsSpecial: &logical.Paths{
 			SealWrapStorage: []string{configKey, rolePrefix, staticRolePrefix}, // roles of some types hold keys
 			LocalStorage:    []string{framework.WALPrefix, issuedPrefix, tagKey},

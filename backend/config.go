@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -16,11 +15,6 @@ import (
 )
 
 const configKey = "config"
-
-// configTypes are the credential types of the mount's own credentials.
-var configTypes = []string{
-	typeAccessKey, typeSTS, typeRAMRoleARN, typeOIDCRoleARN, typeECSRAMRole, typeRSAKeyPair, typeCredentialsURI, typeDefault,
-}
 
 // Values of the field network in config.
 const (
@@ -77,15 +71,29 @@ func (c *config) credentialType() string {
 	return typeAccessKey
 }
 
+// configTypes are the credential types of the mount's own credentials.
+func configTypes() (names []string) {
+	for _, t := range sourceTypes() {
+		if t.config != "" {
+			names = append(names, t.name)
+		}
+	}
+	return names
+}
+
 // configFields is the table of config.
 func configFields() fields[config] {
+	var types strings.Builder
+	for _, t := range sourceTypes() {
+		if t.config != "" {
+			fmt.Fprintf(&types, "%q: %s. ", t.name, t.config)
+		}
+	}
 	table := fields[config]{
 		text("credential_type", func(c *config) *string { return &c.CredentialType },
-			`Where the engine's own credentials come from: "access_key", "sts" (with security_token), "ram_role_arn" (the `+
-				`role in role_arn, assumed with the keys given), "oidc_role_arn", "ecs_ram_role", "rsa_key_pair", "credentials_uri", or `+
-				`"default": the chain of all Credentials tools (environment, OIDC, profiles, instance role, URI). Without a type: `+
-				`access_key where keys are given, else default. Given keys always win over the environment.`).
-			answers(func(c *config) any { return c.credentialType() }).checked((*config).checkType).from(configTypes...),
+			"Where the engine's own credentials come from. "+types.String()+
+				"Without a type: access_key where keys are given, else default. Given keys always win over the environment.").
+			answers(func(c *config) any { return c.credentialType() }).checked((*config).checkType).from(configTypes()...),
 	}
 	table = append(table, within(sourceFields().without("bearer_token"), func(c *config) *source { return &c.source })...)
 	table = append(table,
@@ -187,18 +195,18 @@ func (c *config) maxRetries() int {
 
 // checkType checks the type, and that what it needs is there.
 func (c *config) checkType() error {
-	t := c.credentialType()
+	t, _ := sourceTypeNamed(c.credentialType())
 	switch {
-	case !slices.Contains(configTypes, t):
-		return fmt.Errorf("credential_type %q is not known: use one of %s", t, strings.Join(configTypes, ", "))
+	case t.config == "":
+		return fmt.Errorf("credential_type %q is not known: use one of %s", c.credentialType(), strings.Join(configTypes(), ", "))
 	case c.AccessKey == "" && c.SecretKey != "":
 		return errors.New("access_key is required: the AccessKey ID that belongs to secret_key")
 	case c.AccessKey != "" && c.SecretKey == "":
 		return errors.New("secret_key is required: the secret that belongs to access_key")
-	case sourceTypes()[t].assumes && c.RoleARN == "":
-		return fmt.Errorf("role_arn is required when credential_type is %s", t)
+	case t.assumes && c.RoleARN == "":
+		return fmt.Errorf("role_arn is required when credential_type is %s", t.name)
 	}
-	return c.source.validate(t)
+	return c.source.validate(t.name)
 }
 
 func (c *config) checkNetwork() error {
@@ -238,8 +246,8 @@ func (c *config) validate() error { return configFields().validate(c) }
 // warnings tell of what is stored and does not do what one might expect.
 func (c *config) warnings() []string {
 	var warnings []string
-	if t := c.credentialType(); c.AccessKey != "" && !sourceTypes()[t].keyed {
-		warnings = append(warnings, fmt.Sprintf("access_key and secret_key are kept, but not used while credential_type is %s", t))
+	if t, _ := sourceTypeNamed(c.credentialType()); c.AccessKey != "" && !t.keyed {
+		warnings = append(warnings, fmt.Sprintf("access_key and secret_key are kept, but not used while credential_type is %s", t.name))
 	}
 	if c.Network == networkVPC && c.RAMEndpoint == "" && !ram.InsideVPC(c.Region) {
 		where := "in region " + c.Region

@@ -1,7 +1,10 @@
 package backend
 
 import (
+	"context"
 	"time"
+
+	"github.com/hashicorp/vault/sdk/logical"
 
 	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/ram"
 )
@@ -50,4 +53,27 @@ func (u issued) created() ram.Created {
 		Entity: u.entity(), AccessKeyID: u.AccessKeyID, Policies: u.RemotePolicies, OwnPolicies: u.InlinePolicies,
 		Groups: u.RAMGroups, Origin: u.origin(),
 	}
+}
+
+// issuedPrefix begins the index of what leases stand for, one entry for each
+// RAM user and RAM role: a plugin cannot list its leases. It is local to the
+// cluster, as leases are.
+const issuedPrefix = "issued/"
+
+type indexEntry struct {
+	issued
+	EndsBy time.Time `json:"ends_by"` // no lease lasts longer
+}
+
+func saveIssued(ctx context.Context, s logical.Storage, u issued, endsBy time.Time) error {
+	return save(ctx, s, issuedPrefix+u.name(), &indexEntry{u, endsBy.UTC().Truncate(time.Second)})
+}
+
+// prolong moves the end of an entry after a renewal.
+func prolong(ctx context.Context, s logical.Storage, u issued, endsBy time.Time) error {
+	entry, err := load[indexEntry](ctx, s, issuedPrefix+u.name())
+	if err != nil || entry == nil || !endsBy.After(entry.EndsBy) {
+		return err
+	}
+	return saveIssued(ctx, s, entry.issued, endsBy)
 }

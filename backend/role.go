@@ -3,6 +3,7 @@ package backend
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
@@ -43,13 +44,14 @@ type role struct {
 
 // roleFields is the table of role/<name>.
 func roleFields() fields[role] {
+	var types strings.Builder
+	for _, t := range roleTypes() {
+		fmt.Fprintf(&types, "%q: %s. ", t.name, t.issues)
+	}
 	table := fields[role]{
 		parameter[role]("name", framework.TypeLowerCaseString, "Name of the role. Upper case is made lower case."),
 		text("credential_type", func(r *role) *string { return &r.CredentialType },
-			`What a read of creds/<name> issues. "ram_role_arn": a session of the RAM role in role_arn. "ram_user": a RAM `+
-				`user that lives as long as the lease. "ram_role": a session of a RAM role that lives as long as the lease, so that `+
-				`revoking it ends the session. "oidc_role_arn": a session by AssumeRoleWithOIDC. "ecs_ram_role", "credentials_uri", `+
-				`"sts", "bearer", "access_key": what that source holds. Derived when absent: ram_role_arn with role_arn, else ram_user.`).
+			"What a read of creds/<name> issues. "+types.String()+"Derived when absent: ram_role_arn with role_arn, else ram_user.").
 			answers(func(r *role) any { return r.roleType.name }).from(roleTypeNames()...),
 	}
 	table = append(table, within(sourceFields().without("public_key_id", "private_key"), func(r *role) *source { return &r.source })...)

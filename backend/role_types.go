@@ -11,10 +11,17 @@ import (
 	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/ram"
 )
 
+// Credential types of Vault's own: what is created for a lease.
+const (
+	typeRAMUser = "ram_user"
+	typeRAMRole = "ram_role"
+)
+
 // roleType is a line in the table of role types: what a read of creds/<name>
 // issues, and what belongs to that.
 type roleType struct {
 	name     string
+	issues   string   // what, in the words of the help
 	uses     []string // fields that other types refuse
 	requests []string // parameters of creds/ beside ttl
 	session  bool     // STS gives it for the time of the lease
@@ -32,30 +39,33 @@ func roleTypes() []roleType {
 	const existing, made = "give role_arn", "clear role_arn and role_arns and give inline_policies or remote_policies"
 	types := []roleType{
 		{
-			name: typeRAMRoleARN, session: true, hint: existing,
+			name: typeRAMRoleARN, issues: "a session of the RAM role in role_arn", session: true, hint: existing,
 			uses: []string{"role_arns", "policy", "lease", "expire_with_lease", "reuse_ttl"}, requests: []string{"role_session_name", "role_arn", "policy"},
 			validate: (*role).validateRAMRoleARN, issue: (*backend).issueSession, assume: (*backend).assumeRole, check: (*roleCheck).session,
 		},
 		{
-			name: typeRAMUser, creates: ram.User, hint: made, uses: []string{"ram_groups"},
+			name: typeRAMUser, issues: "a RAM user that lives as long as the lease", creates: ram.User, hint: made, uses: []string{"ram_groups"},
 			validate: (*role).validateRAMUser, issue: (*backend).issueUser, check: (*roleCheck).user,
 		},
 		{
-			name: typeRAMRole, session: true, creates: ram.Role, hint: made,
+			name: typeRAMRole, issues: "a session of a RAM role that lives as long as the lease, so that revoking it ends the session", session: true, creates: ram.Role, hint: made,
 			uses: []string{"ram_groups", "policy", "trust_policy", "lease"}, requests: []string{"role_session_name", "policy"},
 			validate: (*role).validateRAMRole, issue: (*backend).issueRAMRole, check: (*roleCheck).ramRole,
 		},
 		{
-			name: typeOIDCRoleARN, session: true, hint: existing,
+			name: typeOIDCRoleARN, issues: "a session of the RAM role in role_arn, by AssumeRoleWithOIDC", session: true, hint: existing,
 			uses: []string{"role_arns", "policy", "lease", "expire_with_lease", "reuse_ttl"}, requests: []string{"role_session_name", "role_arn", "policy"},
 			validate: (*role).validateOIDCRoleARN, issue: (*backend).issueSession, assume: (*backend).assumeRoleWithOIDC, check: (*roleCheck).sessionWithOIDC,
 		},
 	}
-	for _, name := range []string{typeECSRAMRole, typeCredentialsURI, typeSTS, typeBearer, typeAccessKey} {
-		types = append(types, roleType{
-			name: name, uses: []string{"role_arns", "lease"}, hint: "clear role_arn, inline_policies, remote_policies and ram_groups",
-			validate: (*role).validateSource, issue: (*backend).issueFromSource, check: (*roleCheck).source,
-		})
+	for _, t := range sourceTypes() {
+		if t.role {
+			types = append(types, roleType{
+				name: t.name, issues: "what that source holds",
+				uses: []string{"role_arns", "lease"}, hint: "clear role_arn, inline_policies, remote_policies and ram_groups",
+				validate: (*role).validateSource, issue: (*backend).issueFromSource, check: (*roleCheck).source,
+			})
+		}
 	}
 	return types
 }

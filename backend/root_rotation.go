@@ -60,9 +60,9 @@ func (r *rootRotation) grace() time.Duration {
 
 // rotatable tells whether the config holds a key of a RAM user.
 func (c *config) rotatable() error {
-	switch t := c.credentialType(); {
-	case !sourceTypes()[t].rotates:
-		return fmt.Errorf("credential_type %s has no AccessKey to rotate: rotation is for access_key, and for ram_role_arn with keys", t)
+	switch t, _ := sourceTypeNamed(c.credentialType()); {
+	case !t.rotates:
+		return fmt.Errorf("credential_type %s has no AccessKey to rotate: rotation is for access_key, and for ram_role_arn with keys", c.credentialType())
 	case c.AccessKey == "":
 		return errors.New("config holds no AccessKey to rotate: its credentials come from the surroundings of the Vault server")
 	case c.SecurityToken != "":

@@ -13,21 +13,6 @@ import (
 	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/ram"
 )
 
-// Credential types, as the Credentials tools spell them, and the two of Vault's own.
-const (
-	typeAccessKey      = "access_key"
-	typeSTS            = "sts"
-	typeRAMRoleARN     = "ram_role_arn"
-	typeOIDCRoleARN    = "oidc_role_arn"
-	typeECSRAMRole     = "ecs_ram_role"
-	typeRSAKeyPair     = "rsa_key_pair"
-	typeCredentialsURI = "credentials_uri"
-	typeBearer         = "bearer"
-	typeDefault        = "default"
-	typeRAMUser        = "ram_user" // a RAM user per lease
-	typeRAMRole        = "ram_role" // a RAM role per lease
-)
-
 // source is where credentials come from: the part that a config and a role have
 // in common. Which of its fields count depends on CredentialType.
 type source struct {
@@ -82,11 +67,12 @@ func (s *source) matchKeys(before source, data *framework.FieldData) error {
 	_, newKey := data.GetOk("access_key")
 	_, newSecret := data.GetOk("secret_key")
 	_, newToken := data.GetOk("security_token")
+	t, _ := sourceTypeNamed(s.CredentialType)
 	switch {
 	case !newSecret && s.AccessKey != before.AccessKey && s.AccessKey != "" && s.SecretKey != "":
 		return errors.New("secret_key is required with a new access_key: the secret that is stored belongs to another")
 	case !newKey || newToken || s.SecurityToken == "":
-	case slices.Contains(sourceTypes()[s.CredentialType].needs, "security_token"):
+	case slices.Contains(t.needs, "security_token"):
 		return errors.New("security_token is required with a new access_key when credential_type is sts: a token belongs to its key")
 	default:
 		s.SecurityToken = ""
@@ -96,7 +82,7 @@ func (s *source) matchKeys(before source, data *framework.FieldData) error {
 
 // validate checks the fields that the type needs.
 func (s *source) validate(t string) error {
-	kind, known := sourceTypes()[t]
+	kind, known := sourceTypeNamed(t)
 	if !known {
 		return nil // said where the type is
 	}
@@ -115,7 +101,7 @@ func (s *source) validate(t string) error {
 
 // provider makes the provider of a config, or of a role's own source.
 func (s *source) provider(t string, in settings) (alicreds.Provider, error) {
-	kind, known := sourceTypes()[t]
+	kind, known := sourceTypeNamed(t)
 	if !known {
 		return nil, fmt.Errorf("credential_type %q is not known", t)
 	}

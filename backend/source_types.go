@@ -2,15 +2,32 @@ package backend
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds"
 )
 
+// Credential types, as the Credentials tools spell them.
+const (
+	typeAccessKey      = "access_key"
+	typeSTS            = "sts"
+	typeRAMRoleARN     = "ram_role_arn"
+	typeOIDCRoleARN    = "oidc_role_arn"
+	typeECSRAMRole     = "ecs_ram_role"
+	typeRSAKeyPair     = "rsa_key_pair"
+	typeCredentialsURI = "credentials_uri"
+	typeBearer         = "bearer"
+	typeDefault        = "default"
+)
+
 // sourceType is a line in the table of credential types: where credentials come
 // from, for a config or for a role with a source of its own.
 type sourceType struct {
+	name     string
+	config   string   // what it is to a config; "": not for a config
+	role     bool     // a role may have it, and issues what it holds
 	needs    []string // fields
 	assumes  bool     // the role in role_arn, which a config has to have
 	keyed    bool     // uses access_key and secret_key where they are given
@@ -28,50 +45,74 @@ type settings struct {
 }
 
 // sourceTypes is the table. A new type is a line here, and its provider in alicreds.
-func sourceTypes() map[string]sourceType {
-	return map[string]sourceType{
-		typeAccessKey: {
+func sourceTypes() []sourceType {
+	return []sourceType{
+		{
+			name: typeAccessKey, config: "the key in access_key and secret_key", role: true,
 			needs: []string{"access_key", "secret_key"}, keyed: true, rotates: true,
 			provider: func(s *source, _ settings) (alicreds.Provider, error) {
 				return alicreds.NewAccessKey(s.AccessKey, s.SecretKey)
 			},
 		},
-		typeSTS: {
+		{
+			name: typeSTS, config: "temporary keys, with security_token", role: true,
 			needs: []string{"access_key", "secret_key", "security_token"}, keyed: true,
 			provider: func(s *source, _ settings) (alicreds.Provider, error) {
 				return alicreds.NewSTS(s.AccessKey, s.SecretKey, s.SecurityToken)
 			},
 		},
-		typeRAMRoleARN: {assumes: true, keyed: true, rotates: true, provider: assumingProvider},
-		typeOIDCRoleARN: {
+		{
+			name: typeRAMRoleARN, config: "the role in role_arn, assumed with the keys given",
+			assumes: true, keyed: true, rotates: true, provider: assumingProvider,
+		},
+		{
+			name: typeOIDCRoleARN, config: "the role in role_arn, assumed with an OIDC token",
 			needs: []string{"oidc_provider_arn"}, assumes: true, check: (*source).checkToken, provider: oidcProvider,
 		},
-		typeECSRAMRole: {provider: func(s *source, in settings) (alicreds.Provider, error) {
-			return alicreds.NewECSRAMRole(alicreds.ECSRAMRoleOptions{RoleName: s.ECSRoleName, DisableIMDSv1: s.DisableIMDSv1, Metadata: in.metadata})
-		}},
-		typeRSAKeyPair: {
+		{
+			name: typeECSRAMRole, config: "the role of the ECS instance", role: true,
+			provider: func(s *source, in settings) (alicreds.Provider, error) {
+				return alicreds.NewECSRAMRole(alicreds.ECSRAMRoleOptions{RoleName: s.ECSRoleName, DisableIMDSv1: s.DisableIMDSv1, Metadata: in.metadata})
+			},
+		},
+		{
+			name: typeRSAKeyPair, config: "a session of an RSA key pair",
 			needs: []string{"public_key_id", "private_key"},
 			provider: func(s *source, in settings) (alicreds.Provider, error) {
 				return alicreds.NewRSAKeyPair(s.PublicKeyID, s.PrivateKey, alicreds.RSAKeyPairOptions{Duration: in.ask.duration, STSOptions: in.sts})
 			},
 		},
-		typeCredentialsURI: {
+		{
+			name: typeCredentialsURI, config: "the keys that a URL answers", role: true,
 			needs: []string{"credentials_uri"},
 			provider: func(s *source, _ settings) (alicreds.Provider, error) {
 				return alicreds.NewCredentialsURI(s.CredentialsURI, alicreds.CredentialsURIOptions{RefuseMetadata: true})
 			},
 		},
-		typeBearer: {
+		{
+			name: typeBearer, role: true,
 			needs:    []string{"bearer_token"},
 			provider: func(s *source, _ settings) (alicreds.Provider, error) { return alicreds.NewBearer(s.BearerToken) },
 		},
-		typeDefault: {provider: func(_ *source, in settings) (alicreds.Provider, error) {
-			return alicreds.Default(alicreds.DefaultOptions{
-				STSOptions: in.sts, Getenv: environment, Metadata: in.metadata,
-				CLIProfile: alicreds.CLIProfileOptions{ReadOnly: true}, // a server does not change a person's files
-			})
-		}},
+		{
+			name: typeDefault, config: "the chain of all Credentials tools (environment, OIDC, profiles, instance role, URI)",
+			provider: func(_ *source, in settings) (alicreds.Provider, error) {
+				return alicreds.Default(alicreds.DefaultOptions{
+					STSOptions: in.sts, Getenv: environment, Metadata: in.metadata,
+					CLIProfile: alicreds.CLIProfileOptions{ReadOnly: true}, // a server does not change a person's files
+				})
+			},
+		},
 	}
+}
+
+func sourceTypeNamed(name string) (t sourceType, known bool) {
+	types := sourceTypes()
+	n := slices.IndexFunc(types, func(t sourceType) bool { return t.name == name })
+	if n < 0 {
+		return sourceType{}, false
+	}
+	return types[n], true
 }
 
 // assumingProvider assumes a role with the keys of the source, or with those of
