@@ -36,7 +36,8 @@ type source struct {
 func (s *source) key() ram.AccessKey { return ram.AccessKey{ID: s.AccessKey, Secret: s.SecretKey} }
 
 // sourceFields is the table of the fields of all sources. A path leaves out what
-// no type of its has.
+// none of its types uses. Identity tokens have the fields of pluginidentityutil in
+// Vault's SDK, whose functions know maps of schemas, without an order, alone.
 func sourceFields() fields[source] {
 	return fields[source]{
 		text("access_key", func(s *source) *string { return &s.AccessKey }, "access_key, sts, ram_role_arn: AccessKey ID."),
