@@ -199,7 +199,7 @@ func TestAuthorizeAsksFromLoopback(t *testing.T) {
 // A token of 4 to 20,000 characters is looked at. These have no three parts.
 func TestBoundsOfIdentityTokens(t *testing.T) {
 	t.Parallel()
-	c := start(t, Options{NoListen: true})
+	c := start(t, Options{NoListen: true, Seed: SourcesSeed()})
 	for length, looked := range map[int]bool{3: false, 4: true, 20_000: true, 20_001: false} {
 		out := c.withOIDC(chars(length), nil)
 		if got := strings.Contains(out.text("Message"), "divided into 3 parts"); out.code() != "AuthenticationFail.OIDCToken.Invalid" || got != looked {
