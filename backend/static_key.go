@@ -60,6 +60,12 @@ func (k staticKey) add(ctx context.Context, r *staticRole, given ram.AccessKey) 
 		return nil, err
 	}
 	defer release()
+	switch there, err := k.Load(ctx); {
+	case err != nil:
+		return nil, err
+	case there != nil:
+		return nil, refuse("static-role/%s: another request has just created it: read the role, and write again what is to change", k.name)
+	}
 	if other := k.b.staticUsers.claim(r.UserName, k.name); other != "" {
 		return nil, refuse("username: RAM user %s belongs to static-role/%s already: a user can have one role", r.UserName, other)
 	}

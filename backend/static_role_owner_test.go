@@ -3,6 +3,7 @@ package backend_test
 import (
 	"bytes"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -31,6 +32,43 @@ func TestOneUserHasOneStaticRole(t *testing.T) {
 			if got := m.keysOf("app"); got != cred["access_key"].(string)+" Active" {
 				t.Errorf("%s: keys %s", name, got)
 			}
+		}
+	})
+}
+
+// F5.14: of two creations of one static role at once the later one is refused,
+// and leaves its RAM user alone.
+func TestStaticRoleIsCreatedOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := newTimedMount(t, alisim.DefaultSettings(), seedWith(alisim.User{Name: "one"}, alisim.User{Name: "two"}))
+		m.sim.SetLatency(time.Second)
+		created := map[string]string{}
+		var mu sync.Mutex
+		var all sync.WaitGroup
+		for _, user := range []string{"one", "two"} {
+			all.Go(func() {
+				resp, err := m.request(logical.UpdateOperation, "static-role/app", map[string]any{"username": user, "rotation_period": "24h"})
+				if err != nil {
+					t.Error(err)
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				created[user] = ""
+				if resp.IsError() {
+					created[user] = resp.Error().Error()
+				}
+			})
+		}
+		all.Wait()
+		m.minutes(2)
+		holder := m.staticCred("app").Data["username"].(string)
+		other := map[string]string{"one": "two", "two": "one"}[holder]
+		if created[holder] != "" || !strings.Contains(created[other], "another request has just created it") {
+			t.Errorf("answers %v, and the role is that of %s", created, holder)
+		}
+		if keys := m.keysOf(other); keys != "" {
+			t.Errorf("RAM user %s has %s, which no role holds", other, keys)
 		}
 	})
 }
