@@ -102,6 +102,9 @@ func (u issued) leaseData(roleType, roleName string) (map[string]interface{}, er
 // renew extends the lease of a RAM user by what the role says now. Its refusals
 // are errors: of a response Vault would print all fields.
 func (b *backend) renew(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {
+	if b.readOnlyNode() {
+		return nil, logical.ErrReadOnly
+	}
 	l, err := readLease(req)
 	if err != nil {
 		return nil, err
@@ -154,6 +157,9 @@ func (b *backend) renew(ctx context.Context, req *logical.Request, _ *framework.
 // all it has. Any other session ends by itself, because Alibaba Cloud has no way
 // to end it earlier.
 func (b *backend) revoke(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {
+	if b.readOnlyNode() {
+		return nil, logical.ErrReadOnly // before anything is removed
+	}
 	l, err := readLease(req)
 	if err != nil {
 		return nil, err

@@ -145,8 +145,14 @@ func TestReadOnlyNodeForwards(t *testing.T) {
 			} {
 				m.must(logical.UpdateOperation, "role/"+role, fields)
 			}
+			lease := m.must(logical.ReadOperation, "creds/ci", nil).Secret
 			m.become(state)
 			calls := len(m.sim.Journal())
+			for what, ask := range map[string]func(*logical.Secret) (*logical.Response, error){"renewal": m.renewLease, "revocation": m.revokeLease} { // F7.2
+				if resp, err := ask(lease); err != logical.ErrReadOnly { //nolint:errorlint // must be bare
+					t.Errorf("%s: %v %v, want ErrReadOnly", what, resp, err)
+				}
+			}
 			for _, path := range []string{"creds/deploy", "creds/shared", "creds/ci", "creds/batch", "creds/keys", "tidy", "config/rotate-root"} {
 				if resp, err := m.request(logical.UpdateOperation, path, nil); err != logical.ErrReadOnly { //nolint:errorlint // must be bare
 					t.Errorf("%s: %v %v, want ErrReadOnly", path, resp, err)

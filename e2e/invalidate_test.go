@@ -217,6 +217,14 @@ func TestStandbyForwards(t *testing.T) {
 		refused(beside, read, "creds/"+role, nil)
 		refused(beside, update, "creds/"+role, map[string]any{"ttl": "15m"})
 	}
+	for what, req := range map[string]*logical.Request{ // F7.2
+		"renewal": logical.RenewRequest("creds/ci", lease.Secret, nil), "revocation": logical.RevokeRequest("creds/ci", lease.Secret, nil),
+	} {
+		before := calls()
+		if _, err := beside.HandleRequest(t.Context(), req); err == nil || err.Error() != logical.ErrReadOnly.Error() || calls() != before {
+			t.Errorf("%s at the standby: %v, and %d calls of the cloud", what, err, calls()-before)
+		}
+	}
 	refused(beside, update, "tidy", nil)
 	refused(beside, update, "tidy", map[string]any{"dry_run": true})
 
