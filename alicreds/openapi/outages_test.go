@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,11 +16,15 @@ import (
 // byHost is a transport in memory that behaves by host.
 type byHost struct {
 	hosts map[string]func(*http.Request) (*http.Response, error)
+
+	mu    sync.Mutex
 	asked []string
 }
 
 func (b *byHost) RoundTrip(r *http.Request) (*http.Response, error) {
+	b.mu.Lock()
 	b.asked = append(b.asked, r.URL.Host)
+	b.mu.Unlock()
 	return b.hosts[r.URL.Host](r)
 }
 
