@@ -22,6 +22,12 @@ func main() {
 		fmt.Println(backend.Version())
 		return
 	}
+	go func() {
+		awaitParentEnd()
+		// Vault was killed, and told nobody. What it was told last is in its
+		// storage, as after a kill of this process, and the next one goes on there.
+		os.Exit(1)
+	}()
 	err := plugin.ServeMultiplex(&plugin.ServeOpts{BackendFactoryFunc: backend.Factory})
 	if err != nil {
 		hclog.New(&hclog.LoggerOptions{Output: os.Stderr}).Error("plugin shutting down", "error", err)
