@@ -6,6 +6,7 @@ import (
 	"encoding/xml"
 	"fmt"
 	"net/http"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -165,6 +166,19 @@ func encode(status int, root, requestID string, o object, asXML bool) answer {
 	}
 	a.body = o.json(nil)
 	a.header.Set("Content-Type", "application/json;charset=utf-8")
+	return a
+}
+
+// withoutRequestID takes away what shows that it is the cloud that answers.
+func (a answer) withoutRequestID() answer {
+	a.header = a.header.Clone()
+	a.header.Del("X-Acs-Request-Id")
+	a.body = editJSON(a.body, func(m map[string]any) {
+		for _, mark := range []string{"RequestId", "requestId", "HostId", "Recommend"} {
+			delete(m, mark)
+		}
+	})
+	a.body = regexp.MustCompile(`<(?:RequestId|HostId|Recommend)>[^<]*</\w+>`).ReplaceAll(a.body, nil)
 	return a
 }
 

@@ -29,6 +29,8 @@ const (
 	FaultDrop          FaultKind = "drop"            // close the connection before any effect
 	FaultHold          FaultKind = "hold"            // stop the call until Release; see Fault.Hold
 	FaultMalform       FaultKind = "malform"         // take effect, then spoil the answer; see Fault.Malform
+	FaultNoRequestID   FaultKind = "no_request_id"   // take effect, then answer as none of the cloud's services does: RequestId (also in the header), HostId and Recommend are missing
+	FaultTwice         FaultKind = "twice"           // deliver the request twice, with one nonce: take effect, then answer what the second delivery gets
 )
 
 // Fault makes calls fail on purpose. The first fault that matches a call acts on it; the others do not see the call.
@@ -82,7 +84,7 @@ func (f *Fault) UnmarshalJSON(data []byte) error {
 func (f Fault) validate() error {
 	kinds := []FaultKind{
 		FaultRefuse, FaultThrottle, FaultError500, FaultRedirect302, FaultDelay,
-		FaultApplyThenDrop, FaultApplyThenFail, FaultDrop, FaultHold, FaultMalform,
+		FaultApplyThenDrop, FaultApplyThenFail, FaultDrop, FaultHold, FaultMalform, FaultNoRequestID, FaultTwice,
 	}
 	switch {
 	case !slices.Contains(kinds, f.Kind):
@@ -273,6 +275,10 @@ func (s *Server) exchange(w http.ResponseWriter, r *http.Request, c *Call, d doo
 		s.abandon(c)
 	case fault.Kind == FaultMalform:
 		a = a.malform(fault.Malform)
+	case fault.Kind == FaultNoRequestID:
+		a = a.withoutRequestID()
+	case fault.Kind == FaultTwice:
+		a = d.apply()
 	case fault.Kind == FaultApplyThenFail && c.Applied:
 		a = d.deny(gatewayProblem("InternalError"))
 	case fault.Kind == FaultHold && fault.Hold == "after":

@@ -43,6 +43,8 @@ func TestFaultsThatAnswer(t *testing.T) {
 		{"error500", Fault{Kind: FaultError500}, 500, "InternalError", "", false},
 		{"redirect302", Fault{Kind: FaultRedirect302}, 302, "", "", false},
 		{"apply_then_fail", Fault{Kind: FaultApplyThenFail}, 500, "InternalError", "", true},
+		{"twice", Fault{Kind: FaultTwice}, 400, "SignatureNonceUsed", "", true},
+		{"no_request_id", Fault{Kind: FaultNoRequestID}, 200, "", "", true},
 		{"delay", Fault{Kind: FaultDelay, Delay: time.Millisecond}, 200, "", "", true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -69,6 +71,41 @@ func TestFaultsThatAnswer(t *testing.T) {
 				t.Error("the fault is still there")
 			}
 		})
+	}
+}
+
+// An answer without RequestId has it nowhere, whatever its format and whatever it
+// says. The next call of the action has it again.
+func TestFaultNoRequestID(t *testing.T) {
+	t.Parallel()
+	c := start(t, Options{NoListen: true})
+	for _, tc := range []struct {
+		action, user, format string
+		status               int
+	}{
+		{"GetUser", "vault", "JSON", 200},
+		{"GetUser", "vault", "XML", 200},
+		{"GetUser", "nobody", "JSON", 404},
+		{"GetUser", "nobody", "XML", 404},
+	} {
+		c.fault(Fault{Kind: FaultNoRequestID, Action: tc.action, Count: 1})
+		for _, hit := range []bool{true, false} {
+			res, err := c.client.Do(v3(t.Context(), vaultKeys, tc.action, params{"UserName": tc.user, "Format": tc.format}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			body, err := io.ReadAll(res.Body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if res.StatusCode != tc.status || !strings.Contains(string(body), tc.user) && tc.status == 200 {
+				t.Errorf("%s %s: HTTP %d %s", tc.user, tc.format, res.StatusCode, body)
+			}
+			shown := strings.Contains(string(body), "RequestId")
+			if in := res.Header.Get("X-Acs-Request-Id") != ""; in != !hit || shown != !hit || hit && strings.Contains(string(body), "HostId") {
+				t.Errorf("%s %s: hit %t, RequestId in the header %t and in %s", tc.user, tc.format, hit, in, body)
+			}
+		}
 	}
 }
 
