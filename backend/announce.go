@@ -13,8 +13,15 @@ const announceTimeout = 2 * time.Second
 
 // announcer remembers what the host takes. The first refusal is the last
 // question: older hosts log a warning for each, and those without events refuse
-// every one.
+// every one. No answer in time is no refusal.
 type announcer struct{ noEvents, noObservations atomic.Bool }
+
+// refused notes what came of an announcement.
+func (b *backend) refused(ctx context.Context, by *atomic.Bool, what string, err error) {
+	if err != nil && ctx.Err() == nil && !by.Swap(true) {
+		b.Logger().Info("rotations are not announced by "+what+": this host takes none", "error", err)
+	}
+}
 
 // announce tells the host by an event and an observation that a key was rotated,
 // or why not, and is silent where the host takes none: alicloud/config-rotate,
@@ -39,8 +46,8 @@ func (b *backend) announce(ctx context.Context, key string, failure error) {
 	} else {
 		pairs = append(pairs, "reason", oneLine(failure))
 	}
-	if !b.announcer.noEvents.Load() && logical.SendEvent(ctx, b, kind, pairs...) != nil {
-		b.announcer.noEvents.Store(true)
+	if !b.announcer.noEvents.Load() {
+		b.refused(ctx, &b.announcer.noEvents, "events", logical.SendEvent(ctx, b, kind, pairs...))
 	}
 	if b.announcer.noObservations.Load() {
 		return
@@ -49,7 +56,5 @@ func (b *backend) announce(ctx context.Context, key string, failure error) {
 	for i := 0; i < len(pairs); i += 2 {
 		data[pairs[i]] = pairs[i+1]
 	}
-	if b.RecordObservation(ctx, kind, data) != nil {
-		b.announcer.noObservations.Store(true)
-	}
+	b.refused(ctx, &b.announcer.noObservations, "observations", b.RecordObservation(ctx, kind, data))
 }

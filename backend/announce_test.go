@@ -63,6 +63,44 @@ func TestRotationIsAnnounced(t *testing.T) {
 	}
 }
 
+// A host that does not answer in time is asked again.
+func TestRotationIsAnnouncedAfterATimeout(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := newTimedMount(t, alisim.DefaultSettings(), alisim.DefaultSeed())
+		host := &slowHostEvents{slow: true}
+		m.start(func(c *logical.BackendConfig) { c.EventsSender, c.ObservationRecorder = host, host })
+		m.must(logical.UpdateOperation, "config/rotate-root", nil)
+		host.slow = false
+		m.must(logical.UpdateOperation, "config/rotate-root", map[string]any{"force": true})
+		if len(host.events) != 1 || len(host.observations) != 1 {
+			t.Errorf("events %q, observations %q", host.events, host.observations)
+		}
+	})
+}
+
+// slowHostEvents is a host that may take too long to receive an event.
+type slowHostEvents struct {
+	hostEvents
+	slow bool
+}
+
+func (h *slowHostEvents) SendEvent(ctx context.Context, kind logical.EventType, event *logical.EventData) error {
+	if h.slow {
+		<-ctx.Done()
+		return errors.New("rpc error: code = DeadlineExceeded")
+	}
+	return h.hostEvents.SendEvent(ctx, kind, event)
+}
+
+func (h *slowHostEvents) RecordObservationFromPlugin(ctx context.Context, kind string, data map[string]interface{}) error {
+	if h.slow {
+		<-ctx.Done()
+		return errors.New("rpc error: code = DeadlineExceeded")
+	}
+	return h.hostEvents.RecordObservationFromPlugin(ctx, kind, data)
+}
+
 // Only a node that may write rotates, and it is the only one that begins to.
 func TestRotationOnOtherNodes(t *testing.T) {
 	t.Parallel()

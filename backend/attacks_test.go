@@ -41,8 +41,12 @@ func TestAttacks(t *testing.T) {
 		// F4.15: a rotation that is refused
 
 		// F4.17: small ones
+		{"work in the background that outlives the mount", attackBackgroundOutlivesMount},
 
 		// F4.18: the mount's credentials fail in the background
+		{"own credentials that cannot be renewed", attackRenewalFailsUnseen},
+		{"own credentials that have ended", attackOutageSaysSinceWhen},
+		{"work that no request waits for", attackBackgroundFailsUnseen},
 
 		// F4.19: a lease's user renames itself
 

@@ -47,11 +47,13 @@ type backend struct {
 	staticUsers staticUsers
 	pace        pace // of calls for static roles
 	announcer   announcer
+	failures    *failures    // in the background
 	http        *http.Client // nil: made from config
 
-	mu     sync.RWMutex // guards the following; never held over a call to the cloud
-	client *cloud       // nil until needed, and after config has changed
-	ownTag string       // "" until needed
+	mu      sync.RWMutex // guards the following; never held over a call to the cloud
+	client  *cloud       // nil until needed, and after config has changed
+	cleaned bool         // the mount has gone, but for requests that are not over
+	ownTag  string       // "" until needed
 }
 
 // Factory makes the engine for one mount.
@@ -118,6 +120,7 @@ func newBackend(ctx context.Context, conf *logical.BackendConfig, o options) (lo
 	if err := b.Setup(ctx, conf); err != nil {
 		return nil, err
 	}
+	b.failures = newFailures(b.Logger())
 	b.queue = b.newQueue()
 	return b, nil
 }
@@ -131,6 +134,7 @@ func (b *backend) HandleExistenceCheck(ctx context.Context, req *logical.Request
 // HandleRequest refuses lists and objects in the place of texts before the
 // framework does, which would quote a key or a policy.
 func (b *backend) HandleRequest(ctx context.Context, req *logical.Request) (*logical.Response, error) {
+	b.failures.at(req.MountPoint)
 	for field, value := range req.Data {
 		switch value.(type) {
 		case map[string]interface{}, []interface{}:
@@ -151,6 +155,9 @@ func (b *backend) HandleRequest(ctx context.Context, req *logical.Request) (*log
 // clean is called when the mount goes, or the node is no longer the active one.
 func (b *backend) clean(context.Context) {
 	b.queue.Stop()
+	b.mu.Lock()
+	b.cleaned = true
+	b.mu.Unlock()
 	b.resetCloud()
 }
 

@@ -3,8 +3,8 @@ package backend
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"strings"
+	"time"
 
 	"github.com/hashicorp/vault/sdk/logical"
 
@@ -17,6 +17,7 @@ import (
 // long as the config stays. It is safe for concurrent use.
 type cloud struct {
 	*ram.Client
+	own *ownCredentials
 
 	usernameTemplate, sessionTemplate, policyNameTemplate string // defaults of roles
 
@@ -24,20 +25,22 @@ type cloud struct {
 }
 
 // newCloud checks what validate leaves to alicreds and openapi. It calls nothing.
-// client takes the place of an HTTP client made from c, and metadata is a service
-// that others use too; either may be nil.
-func newCloud(client *http.Client, metadata *alicreds.Metadata, c *config, system logical.SystemView) (*cloud, error) {
+// told is told of failures that no request sees; it may be nil.
+func (b *backend) newCloud(c *config, told *failures) (*cloud, error) {
 	retries := c.maxRetries()
 	if retries == 0 {
 		retries = -1 // to openapi, 0 is its default
 	}
 	api, err := openapi.New(openapi.Options{
-		HTTP:           client,
+		HTTP:           b.http,
 		CACertificate:  []byte(c.CACertificate),
 		ConnectTimeout: c.ConnectTimeout,
 		Timeout:        c.Timeout,
 		MaxRetries:     retries,
 		UserAgent:      "vault-plugin-secrets-alicloud/" + version,
+		OnRetry: func(r openapi.Retry) {
+			told.failed(failedCalls, r.Action, r.Err, time.Now().Add(r.Wait))
+		},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("ca_certificate: %w", err) // the only option that New refuses
@@ -46,15 +49,17 @@ func newCloud(client *http.Client, metadata *alicreds.Metadata, c *config, syste
 	sts := alicreds.STSOptions{
 		Endpoint: c.STSEndpoint, FallbackEndpoints: c.STSFallbackEndpoints, Region: c.Region, VPC: vpc, Client: api,
 	}
-	own, err := c.provider(c.credentialType(), settings{sts: sts, system: system, metadata: metadata, ask: sessionRequest{
+	source, err := c.provider(c.credentialType(), settings{sts: sts, system: b.System(), metadata: b.metadataOf(c), ask: sessionRequest{
 		roleARN: c.RoleARN, name: c.RoleSessionName, policy: c.Policy, externalID: c.ExternalID, duration: c.RoleSessionExpiration,
 	}})
 	if err != nil {
 		return nil, err
 	}
+	own := newOwnCredentials(source, told)
 	return &cloud{
+		own: own,
 		Client: ram.New(ram.Options{
-			API: api, Own: alicreds.NewCache(own, alicreds.CacheOptions{}), STS: sts,
+			API: api, Own: own, STS: sts,
 			Endpoint: c.RAMEndpoint, ResourceManagerEndpoint: c.ResourceManagerEndpoint, Region: c.Region, VPC: vpc,
 		}),
 		usernameTemplate: c.UsernameTemplate, sessionTemplate: c.RoleSessionNameTemplate, policyNameTemplate: c.PolicyNameTemplate,
@@ -81,11 +86,16 @@ func (b *backend) cloud(ctx context.Context, s logical.Storage) (*cloud, error) 
 	if err != nil || c == nil {
 		return nil, err
 	}
-	if b.client, err = newCloud(b.http, b.metadataOf(c), c, b.System()); err != nil {
-		b.client = nil
+	client, err = b.newCloud(c, b.failures)
+	switch {
+	case err != nil:
 		return nil, err
+	case b.cleaned:
+		client.Close() // nobody else would
+	default:
+		b.client = client
 	}
-	return b.client, nil
+	return client, nil
 }
 
 // metadataOf is the metadata service in the mode that the config asks for, or
@@ -95,12 +105,24 @@ func (b *backend) metadataOf(c *config) *alicreds.Metadata {
 	return b.metadata[c.DisableIMDSv1 || hardened]
 }
 
-// resetCloud forgets the client; requests that hold it go on with it.
+// resetCloud forgets the client, and what it has failed at; requests that hold it
+// go on with it.
 func (b *backend) resetCloud() {
 	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.client != nil {
-		b.client.Close()
-		b.client = nil
+	before := b.client
+	b.client = nil
+	b.mu.Unlock()
+	if before != nil {
+		before.Close()
+		b.failures.forget(failedCredentials)
+		b.failures.forget(failedCalls)
 	}
+}
+
+// Close ends what goes on without a request: the renewal of credentials, sessions
+// that no reader waits for, idle connections.
+func (c *cloud) Close() {
+	c.own.Close()
+	c.sessions.close()
+	c.Client.Close()
 }

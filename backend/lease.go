@@ -131,9 +131,15 @@ func (b *backend) renew(ctx context.Context, req *logical.Request, _ *framework.
 	switch {
 	case ram.HasCode(err, "EntityNotExist.User") && time.Since(l.CreatedAt) >= ram.VisibleWithin:
 		return nil, fmt.Errorf("the RAM user %s of this lease no longer exists: read creds/ again for a new one", l.UserName)
+	case ram.HasCode(err, "EntityNotExist.User"): // made a moment ago, and not to be seen everywhere
 	case err != nil || cloud == nil:
 		// The renewal needs nothing of RAM, and must outlive its outages.
-		b.Logger().Debug("renewing without having seen the RAM user", "username", l.UserName, "configured", cloud != nil, "error", err)
+		if err == nil {
+			err = errors.New(notConfigured)
+		}
+		b.failures.failed(failedLeaseCheck, l.UserName, err, time.Time{})
+	default:
+		b.failures.succeeded(failedLeaseCheck, l.UserName)
 	}
 	longest := b.System().MaxLeaseTTL()
 	if longest <= 0 {

@@ -13,6 +13,9 @@ import (
 // for the built-in engine.
 const operationPrefix = "ali-cloud"
 
+// vaultTick is how often Vault calls the periodic function, and rollbacks.
+const vaultTick = time.Minute
+
 // Bounds of what one request may take. Vault gives a revocation 90 seconds.
 const (
 	readTimeout    = 30 * time.Second

@@ -100,7 +100,7 @@ func (b *backend) mergeConfig(ctx context.Context, s logical.Storage, data *fram
 	if err := c.validate(); err != nil {
 		return nil, nil, refuse("%v", err)
 	}
-	candidate, err := newCloud(b.http, b.metadataOf(c), c, b.System())
+	candidate, err := b.newCloud(c, nil)
 	if err != nil {
 		return nil, nil, refuse("%s", ofSource(err))
 	}
@@ -109,7 +109,7 @@ func (b *backend) mergeConfig(ctx context.Context, s logical.Storage, data *fram
 }
 
 func (b *backend) verifyConfig(ctx context.Context, c *config) error {
-	candidate, err := newCloud(b.http, b.metadataOf(c), c, b.System())
+	candidate, err := b.newCloud(c, nil)
 	if err != nil {
 		return err
 	}

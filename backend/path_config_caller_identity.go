@@ -2,6 +2,8 @@ package backend
 
 import (
 	"context"
+	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -10,17 +12,19 @@ import (
 )
 
 func (b *backend) pathConfigCallerIdentity() *framework.Path {
+	answer := map[string]*framework.FieldSchema{
+		"account_id":    {Type: framework.TypeString, Description: "Alibaba Cloud account.", Required: true},
+		"arn":           {Type: framework.TypeString, Description: "ARN of the principal, to be named in trust policies.", Required: true},
+		"identity_type": {Type: framework.TypeString, Description: "RAMUser, AssumedRoleUser or Account.", Required: true},
+		"principal_id":  {Type: framework.TypeString, Description: "Id of the principal.", Required: true},
+		"source":        {Type: framework.TypeString, Description: `How the credentials were obtained, such as "access_key -> ram_role_arn".`, Required: true},
+	}
+	maps.Copy(answer, failureFields())
 	return &framework.Path{
 		Pattern:      "config/caller-identity",
 		DisplayAttrs: display("", "caller-identity"),
 		Operations: map[logical.Operation]framework.OperationHandler{
-			logical.ReadOperation: operation(b.readCallerIdentity, "Ask Alibaba Cloud who this mount is.", map[string]*framework.FieldSchema{
-				"account_id":    {Type: framework.TypeString, Description: "Alibaba Cloud account.", Required: true},
-				"arn":           {Type: framework.TypeString, Description: "ARN of the principal, to be named in trust policies.", Required: true},
-				"identity_type": {Type: framework.TypeString, Description: "RAMUser, AssumedRoleUser or Account.", Required: true},
-				"principal_id":  {Type: framework.TypeString, Description: "Id of the principal.", Required: true},
-				"source":        {Type: framework.TypeString, Description: `How the credentials were obtained, such as "access_key -> ram_role_arn".`, Required: true},
-			}),
+			logical.ReadOperation: operation(b.readCallerIdentity, "Ask Alibaba Cloud who this mount is.", answer),
 		},
 		HelpSynopsis: "Who this mount is to Alibaba Cloud.",
 		HelpDescription: `
@@ -29,6 +33,9 @@ the ARN and where the credentials came from. Every valid credential may make
 this call, so a failure means that the credentials or the endpoint are wrong.
 
     vault read alicloud/config/caller-identity
+
+It tells too what fails in the background, where no request sees it: when the
+mount renews its own credentials, rotates keys or rolls back.
 `,
 	}
 }
@@ -36,21 +43,36 @@ this call, so a failure means that the credentials or the endpoint are wrong.
 func (b *backend) readCallerIdentity(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	cloud, resp, err := b.cloudOrAnswer(ctx, req.Storage)
-	if cloud == nil {
-		return resp, err
+	cloud, err := b.cloud(ctx, req.Storage)
+	switch {
+	case err != nil:
+		return nil, err
+	case cloud == nil:
+		_, last := b.failures.read()
+		return logical.ErrorResponse(alsoFailed(notConfigured, last)), nil
 	}
 	id, err := cloud.CallerIdentity(ctx)
+	data, last := b.failures.read()
 	if err != nil {
-		return answer("asking who this mount is", err)
+		// No half of an answer: scripts ask by this path whether the key works.
+		return answer(alsoFailed("asking who this mount is", last), err)
 	}
-	return &logical.Response{Data: map[string]interface{}{
+	maps.Copy(data, map[string]any{
 		"account_id":    id.AccountID,
 		"arn":           id.ARN,
 		"identity_type": id.IdentityType,
 		"principal_id":  id.PrincipalID,
 		"source":        sourcePath(id.Source),
-	}}, nil
+	})
+	return &logical.Response{Data: data}, nil
+}
+
+// alsoFailed adds what failed last in the background.
+func alsoFailed(text, last string) string {
+	if last == "" {
+		return text
+	}
+	return fmt.Sprintf("%s (what failed last in the background is %s)", text, last)
 }
 
 // sourcePath turns "ram_role_arn/access_key" into "access_key -> ram_role_arn",

@@ -2,6 +2,7 @@ package backend
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"time"
 
@@ -11,7 +12,16 @@ import (
 )
 
 func (b *backend) newQueue() *rotation.Queue {
-	return rotation.NewQueue(rotation.Options{Log: b.Logger(), Announce: b.announce, Explain: rotationFailure})
+	return rotation.NewQueue(rotation.Options{Announce: b.announce, Explain: rotationFailure, Ended: b.rotationEnded})
+}
+
+// rotationEnded is told how each turn of a key ended.
+func (b *backend) rotationEnded(key string, failure error, next time.Time) {
+	if failure != nil {
+		b.failures.failed(failedRotation, key, failure, next)
+		return
+	}
+	b.failures.succeeded(failedRotation, key)
 }
 
 // initialize is called when the mount starts on a node, after a failover too:
@@ -24,6 +34,7 @@ func (b *backend) initialize(_ context.Context, req *logical.InitializationReque
 // periodic is called every minute. The work is done beside it, because Vault
 // cannot be sealed while the call lasts.
 func (b *backend) periodic(_ context.Context, req *logical.Request) error {
+	b.failures.look()
 	b.beginRound(req.Storage)
 	return nil
 }
@@ -52,10 +63,7 @@ func (k rotatedKeys) Key(name string) rotation.Key {
 // queue, and at static roles where the queue does not know them.
 func (k rotatedKeys) Refresh(ctx context.Context) error {
 	if err := k.b.loadStaticRoles(ctx, k.s); err != nil {
-		if ctx.Err() == nil {
-			k.b.Logger().Warn("reading the static roles failed; their rotation waits", "error", err)
-		}
-		return err
+		return fmt.Errorf("reading the static roles failed; their rotation waits: %w", err)
 	}
 	due, err := rootKey(k).due(ctx)
 	if err != nil {

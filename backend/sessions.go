@@ -16,10 +16,14 @@ const maxShared = 10_000
 type sessions struct {
 	mu     sync.Mutex
 	shared map[sessionRequest]*sharedSession
+	closed bool
 }
 
 // sharedSession is a session that is kept, or on its way.
 type sharedSession struct {
+	readers int  // that wait; sessions.mu guards it
+	kept    bool // for later readers, until close
+	cancel  context.CancelFunc
 	arrived chan struct{} // closed once the rest is set
 
 	creds     alicreds.Credentials
@@ -42,24 +46,26 @@ func (s *sharedSession) serves(reuse time.Duration, now time.Time) bool {
 
 // get returns the session that was obtained for the same request, or obtains
 // one, once for all who ask at the same time. What is obtained outlives the
-// reader that asked first.
+// reader that asked first, and readers altogether until close.
 func (s *sessions) get(ctx context.Context, ask sessionRequest, reuse time.Duration,
 	obtain func(context.Context) (alicreds.Credentials, bool, error),
 ) (alicreds.Credentials, bool, error) {
 	s.mu.Lock()
 	shared := s.shared[ask]
 	if shared == nil || !shared.serves(reuse, time.Now()) {
-		shared = &sharedSession{arrived: make(chan struct{})}
+		limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), issueTimeout)
+		shared = &sharedSession{arrived: make(chan struct{}), cancel: cancel}
 		s.keep(ask, shared, reuse)
 		go func() {
 			defer close(shared.arrived)
-			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), issueTimeout)
 			defer cancel()
-			shared.creds, shared.shortened, shared.err = obtain(ctx)
+			shared.creds, shared.shortened, shared.err = obtain(limited)
 			shared.obtained = time.Now()
 		}()
 	}
+	shared.readers++
 	s.mu.Unlock()
+	defer s.leave(shared)
 	select {
 	case <-shared.arrived:
 		return shared.creds, shared.shortened, shared.err
@@ -81,7 +87,31 @@ func (s *sessions) keep(ask sessionRequest, shared *sharedSession, reuse time.Du
 	if s.shared == nil {
 		s.shared = map[sessionRequest]*sharedSession{}
 	}
-	if len(s.shared) < maxShared {
-		s.shared[ask] = shared
+	if len(s.shared) < maxShared && !s.closed {
+		s.shared[ask], shared.kept = shared, true
 	}
+}
+
+// leave ends what nobody waits for any longer, unless it is kept.
+func (s *sessions) leave(shared *sharedSession) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	shared.readers--
+	if shared.readers == 0 && !shared.kept {
+		shared.cancel()
+	}
+}
+
+// close ends what is on its way to nobody. It keeps nothing for later readers.
+func (s *sessions) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	for _, shared := range s.shared {
+		shared.kept = false
+		if shared.readers == 0 {
+			shared.cancel()
+		}
+	}
+	s.shared = nil
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
@@ -33,28 +34,40 @@ func (b *backend) rollback(ctx context.Context, req *logical.Request, kind strin
 	if b.readOnlyNode() {
 		return logical.ErrReadOnly // not nil: that would delete the entry
 	}
+	u, err := readWAL(kind, data)
+	if err == nil {
+		err = b.removeUnfinished(ctx, req.Storage, u)
+	}
+	if err != nil {
+		b.failures.failed(failedRollback, u.name(), err, time.Now().Add(vaultTick))
+		return err
+	}
+	b.failures.succeeded(failedRollback, u.name())
+	b.Logger().Info("rolled back an unfinished issue", "name", u.name())
+	return nil
+}
+
+func readWAL(kind string, data interface{}) (u issued, err error) {
 	if kind != walIssue {
-		return fmt.Errorf("the WAL entry is of an unknown kind %q", kind)
+		return u, fmt.Errorf("the WAL entry is of an unknown kind %q", kind)
 	}
-	var u issued
 	if err := recode(data, &u); err != nil {
-		return fmt.Errorf("the WAL entry: %w", err)
+		return issued{}, fmt.Errorf("the WAL entry: %w", err)
 	}
+	return u, nil
+}
+
+func (b *backend) removeUnfinished(ctx context.Context, s logical.Storage, u issued) error {
 	ctx, cancel := context.WithTimeout(ctx, cleanUpTimeout)
 	defer cancel()
-	cloud, err := b.cloud(ctx, req.Storage)
+	cloud, err := b.cloud(ctx, s)
 	if err != nil {
 		return err
 	}
 	if cloud == nil {
 		return fmt.Errorf("%s may be left behind: %s", u.name(), notConfigured)
 	}
-	if err := b.remove(ctx, req.Storage, cloud, u); err != nil {
-		b.Logger().Error("rollback of an unfinished issue failed and will be repeated", "name", u.name(), "error", err)
-		return err
-	}
-	b.Logger().Info("rolled back an unfinished issue", "name", u.name())
-	return nil
+	return b.remove(ctx, s, cloud, u)
 }
 
 // recode reads what JSON has been through, such as a WAL entry or lease data,

@@ -11,10 +11,10 @@ const firstPause, longestPause = 5 * time.Second, time.Minute
 
 // Options of a Queue. All are required.
 type Options struct {
-	// Log takes what operators should know.
-	Log interface {
-		Warn(text string, args ...any)
-	}
+	// Ended is called after each turn of a key in a round, and after a round that
+	// could not begin, whose name is "": with nil, or with why it failed and when
+	// the next try is.
+	Ended func(name string, failure error, next time.Time)
 
 	// Announce is called after a key was switched, with nil, and after a turn of
 	// the key that failed, with why.

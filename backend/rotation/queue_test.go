@@ -80,8 +80,6 @@ func (a *account) Delete(_ context.Context, id string) error {
 
 func (a *account) Probe(context.Context, ram.AccessKey) error { return a.probe }
 
-func (a *account) Warn(string, ...any) {}
-
 // After so many minutes of rounds there is what must be, and nothing else.
 func TestQueueLeaves(t *testing.T) {
 	t.Parallel()
@@ -132,7 +130,7 @@ func TestQueueLeaves(t *testing.T) {
 				if a.stored.Replaces == "" {
 					a.stored.Current = ram.AccessKey{ID: "old", Secret: "s"}
 				}
-				q := rotation.NewQueue(rotation.Options{Log: &a, Announce: func(context.Context, string, error) {}, Explain: error.Error})
+				q := rotation.NewQueue(rotation.Options{Ended: func(string, error, time.Time) {}, Announce: func(context.Context, string, error) {}, Explain: error.Error})
 				defer q.Stop()
 				q.Put(a.Name(), a.stored.Due())
 				for range test.minutes {

@@ -51,9 +51,13 @@ func (q *Queue) Begin(s Source) {
 // nothing after roundTime. The keys that are not reached are still due then.
 func (q *Queue) round(ctx context.Context, s Source) {
 	end := time.Now().Add(roundTime)
-	if s.Refresh(ctx) != nil {
+	if err := s.Refresh(ctx); err != nil {
+		if ctx.Err() == nil {
+			q.Ended("", err, end)
+		}
 		return
 	}
+	q.Ended("", nil, time.Time{})
 	var all sync.WaitGroup
 	for range workers {
 		all.Go(func() { q.work(ctx, s, end) })
@@ -92,11 +96,14 @@ func (q *Queue) turn(ctx context.Context, k Key) time.Time {
 	refused, answered := errors.AsType[*openapi.Error](err)
 	switch {
 	case err == nil:
+		q.Ended(k.Name(), nil, next)
 		return next
 	case ctx.Err() != nil || errors.Is(err, ErrKeyGone):
 		return time.Now().Add(time.Second)
 	case answered && refused.Throttled():
-		return q.throttled()
+		next = q.throttled()
+		q.Ended(k.Name(), err, next)
+		return next
 	}
 	return q.failed(ctx, k, err)
 }
@@ -106,7 +113,7 @@ func (q *Queue) failed(ctx context.Context, k Key, err error) (retry time.Time) 
 	now := time.Now().UTC()
 	r, unread := k.Load(ctx)
 	if unread != nil || r == nil {
-		q.Log.Warn("rotation failed and will be repeated", "key", k.Name(), "error", err)
+		q.Ended(k.Name(), err, now.Add(firstRetry))
 		return now.Add(firstRetry)
 	}
 	f := Failure{Reason: q.Explain(err), At: now, Attempts: 1}
@@ -114,7 +121,7 @@ func (q *Queue) failed(ctx context.Context, k Key, err error) (retry time.Time) 
 		f.Attempts = r.Failure.Attempts + 1
 	}
 	f.RetryAt = now.Add(min(firstRetry<<min(f.Attempts-1, 10), longestRetry))
-	q.Log.Warn("rotation failed and will be repeated", "key", k.Name(), "attempts", f.Attempts, "next", f.RetryAt, "error", err)
+	q.Ended(k.Name(), err, f.RetryAt)
 	q.Announce(ctx, k.Name(), err)
 	final := errors.As(err, new(*Refusal)) // a request was told, or would be
 	if k.Change(ctx, r.Current.ID, func(r *Rotation) {

@@ -1,0 +1,57 @@
+package backend
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds"
+)
+
+// ownCredentials are those that the mount works with: a provider. They are kept
+// and renewed in the background until Close. A request that still holds them then
+// obtains its own, so that nothing goes on when it has ended.
+type ownCredentials struct {
+	source alicreds.Provider
+	kept   *alicreds.Cache
+	closed atomic.Bool
+}
+
+func newOwnCredentials(source alicreds.Provider, told *failures) *ownCredentials {
+	source = watchedSource{source, told}
+	return &ownCredentials{source: source, kept: alicreds.NewCache(source, alicreds.CacheOptions{})}
+}
+
+func (o *ownCredentials) Retrieve(ctx context.Context) (alicreds.Credentials, error) {
+	c, err := o.kept.Retrieve(ctx)
+	if err != nil && o.closed.Load() && ctx.Err() == nil {
+		return o.source.Retrieve(ctx)
+	}
+	return c, err
+}
+
+// Close ends a renewal that is under way, and waits for it.
+func (o *ownCredentials) Close() {
+	o.closed.Store(true)
+	o.kept.Close()
+}
+
+// watchedSource is a source of credentials that says each time whether it failed.
+type watchedSource struct {
+	alicreds.Provider
+	failures *failures
+}
+
+func (w watchedSource) Retrieve(ctx context.Context) (alicreds.Credentials, error) {
+	c, err := w.Provider.Retrieve(ctx)
+	switch {
+	case err == nil && c.Expired(time.Now()):
+		w.failures.failed(failedCredentials, "", errors.New("the credentials had expired already when they came"), time.Time{})
+	case err == nil:
+		w.failures.succeeded(failedCredentials, "")
+	case !errors.Is(err, context.Canceled): // the mount or the request has gone
+		w.failures.failed(failedCredentials, "", err, time.Time{})
+	}
+	return c, err
+}
