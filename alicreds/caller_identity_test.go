@@ -10,7 +10,7 @@ import (
 )
 
 const identityJSON = `{"IdentityType":"RAMUser","AccountId":"1234567890123456","PrincipalId":"288","UserId":"288",` +
-	`"Arn":"acs:ram::1234567890123456:user/vault","RequestId":"R"}`
+	`"Arn":"acs:ram::1234567890123456:user/vault","RequestId":"6894B13B-0000-5000-8000-000000000000"}`
 
 func TestCallerIdentity(t *testing.T) {
 	t.Parallel()
@@ -36,14 +36,14 @@ func TestCallerIdentity(t *testing.T) {
 		"type is a number":          strings.Replace(identityJSON, `"RAMUser"`, "7", 1),
 		"principal is a number":     strings.Replace(identityJSON, `"PrincipalId":"288"`, `"PrincipalId":288`, 1),
 		"principal is no text":      strings.Replace(identityJSON, `"PrincipalId":"288"`, `"PrincipalId":{}`, 1),
-		"the whole is not answered": `{"RequestId":"R"}`,
+		"the whole is not answered": `{"RequestId":"6894B13B-0000-5000-8000-000000000000"}`,
 	} {
 		d := newDesk(t, answers(200, body))
 		if got, err := alicreds.CallerIdentity(t.Context(), keys, d.sts(t)); err == nil || got != (alicreds.Identity{}) {
 			t.Errorf("%s: got %+v, %v", name, got, err)
 		}
 	}
-	refusing := newDesk(t, answers(404, `{"Code":"InvalidAccessKeyId.NotFound","Message":"Specified access key is not found."}`))
+	refusing := newDesk(t, answers(404, `{"RequestId":"6894B13B-0000-5000-8000-000000000000","Code":"InvalidAccessKeyId.NotFound","Message":"Specified access key is not found."}`))
 	var refused *openapi.Error
 	if _, err := alicreds.CallerIdentity(t.Context(), keys, alicreds.STSOptions{Endpoint: refusing.URL}); !errors.As(err, &refused) || !strings.Contains(err.Error(), "GetCallerIdentity: InvalidAccessKeyId.NotFound") {
 		t.Errorf("got %v", err)
@@ -63,7 +63,7 @@ func TestCallerIdentityOfOldAnswers(t *testing.T) {
 		"user/abcdef": "RAMUser", "assumed-role/deploy/ci": "AssumedRoleUser", "root": "Account", "federated/x": "", "user/a:root": "RAMUser",
 	} {
 		arn := "acs:ram::1000000000000001:" + resource
-		d := newDesk(t, answers(200, `{"AccountId":"1000000000000001","Arn":"`+arn+`","RequestId":"R","UserId":"200000000000000002"}`))
+		d := newDesk(t, answers(200, `{"AccountId":"1000000000000001","Arn":"`+arn+`","RequestId":"6894B13B-0000-5000-8000-000000000000","UserId":"200000000000000002"}`))
 		got, err := alicreds.CallerIdentity(t.Context(), openapi.Keys{AccessKeyID: "i", AccessKeySecret: "s"}, d.sts(t))
 		if err != nil || got != (alicreds.Identity{AccountID: "1000000000000001", ARN: arn, UserID: "200000000000000002", IdentityType: want}) {
 			t.Errorf("%s: got %+v, %v, want %q", arn, got, err, want)

@@ -61,7 +61,7 @@ func TestCloudSSOLoginOver(t *testing.T) {
 }
 
 const cloudSSOJSON = `{"CloudCredential":{"AccessKeyId":"STS.fakeid","AccessKeySecret":"fake-session-secret",` +
-	`"SecurityToken":"fake-session-token","Expiration":"2999-01-01T00:00:00Z"},"RequestId":"R"}`
+	`"SecurityToken":"fake-session-token","Expiration":"2999-01-01T00:00:00Z"},"RequestId":"6894B13B-0000-5000-8000-000000000000"}`
 
 // TestDefectD20: the request says which account and configuration it is for.
 func TestDefectD20(t *testing.T) {
@@ -177,10 +177,10 @@ func TestCloudSSORefuses(t *testing.T) {
 
 func TestCloudSSORefusalIsTyped(t *testing.T) {
 	t.Parallel()
-	d := newDesk(t, answers(403, `{"ErrorCode":"AccessConfigurationNotAssigned","ErrorMessage":"fake","RequestId":"R1"}`))
+	d := newDesk(t, answers(403, `{"ErrorCode":"AccessConfigurationNotAssigned","ErrorMessage":"fake","RequestId":"6894B13B-0000-5000-8000-000000000000"}`))
 	_, err := cloudSSO(t, fakeAccessToken, cloudSSOOptions(d.URL)).Retrieve(t.Context())
 	var refused *openapi.Error
-	if !errors.As(err, &refused) || refused.Code != "AccessConfigurationNotAssigned" || refused.RequestID != "R1" || refused.Status != 403 {
+	if !errors.As(err, &refused) || refused.Code != "AccessConfigurationNotAssigned" || refused.RequestID != "6894B13B-0000-5000-8000-000000000000" || refused.Status != 403 {
 		t.Errorf("got %v", err)
 	}
 }

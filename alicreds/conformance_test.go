@@ -282,7 +282,7 @@ func TestConformance(t *testing.T) {
 			}
 		}},
 		{"033", "status 400", "the error has Code, status and RequestId, and not the body", func(t *testing.T) {
-			_, err := retrieveFrom(t, answers(400, `{"Code":"X.Y","RequestId":"R","Other":"hidden"}`))
+			_, err := retrieveFrom(t, answers(400, `{"RequestId":"6894B13B-0000-5000-8000-000000000000","Code":"X.Y","RequestId":"6894B13B-0000-5000-8000-000000000000","Other":"hidden"}`))
 			wantError(t, err, "X.Y", "400", "R")
 			if strings.Contains(err.Error(), "hidden") {
 				t.Errorf("got %v", err)
@@ -297,7 +297,7 @@ func TestConformance(t *testing.T) {
 			wantError(t, err, "not a JSON object")
 		}},
 		{"036", "200 with empty Credentials", "the error names the first missing field", func(t *testing.T) {
-			_, err := retrieveFrom(t, answers(200, `{"Credentials":{}}`))
+			_, err := retrieveFrom(t, answers(200, `{"RequestId":"6894B13B-0000-5000-8000-000000000000","Credentials":{}}`))
 			wantError(t, err, "no AccessKeyId")
 		}},
 		{"037", "a good reply", sourceNames, func(t *testing.T) {
@@ -324,7 +324,7 @@ func TestConformance(t *testing.T) {
 			}
 		}},
 		{"041", "a wrong AccessKey", "the peers ask the live service; here the documented answer is given", func(t *testing.T) {
-			_, err := retrieveFrom(t, answers(404, `{"Code":"InvalidAccessKeyId.NotFound","Message":"Specified access key is not found."}`))
+			_, err := retrieveFrom(t, answers(404, `{"RequestId":"6894B13B-0000-5000-8000-000000000000","Code":"InvalidAccessKeyId.NotFound","Message":"Specified access key is not found."}`))
 			wantError(t, err, "InvalidAccessKeyId.NotFound")
 		}},
 		{"042", "a proxy on a closed port", "", func(t *testing.T) {
@@ -368,7 +368,7 @@ func TestConformance(t *testing.T) {
 			})
 		}},
 		{"045", "SignatureDoesNotMatch", "the code says it; the string to sign is not quoted, because it holds the token", func(t *testing.T) {
-			_, err := retrieveFrom(t, answers(400, `{"Code":"SignatureDoesNotMatch","Message":"Specified signature is not matched with our calculation. server string to sign is:hidden"}`))
+			_, err := retrieveFrom(t, answers(400, `{"RequestId":"6894B13B-0000-5000-8000-000000000000","Code":"SignatureDoesNotMatch","Message":"Specified signature is not matched with our calculation. server string to sign is:hidden"}`))
 			wantError(t, err, "SignatureDoesNotMatch")
 			if strings.Contains(err.Error(), "hidden") {
 				t.Errorf("got %v", err)
@@ -413,7 +413,7 @@ func TestConformance(t *testing.T) {
 			}
 		}},
 		{"054", "oidc_role_arn is refused or misunderstood", "", func(t *testing.T) {
-			for status, body := range map[string]int{"{}": 400, "x": 200, "null": 200, `{"Credentials":{}}`: 200} {
+			for status, body := range map[string]int{"{}": 400, "x": 200, "null": 200, `{"RequestId":"6894B13B-0000-5000-8000-000000000000","Credentials":{}}`: 200} {
 				_, err := retrieveOIDC(t, answers(body, status))
 				wantError(t, err, "AssumeRoleWithOIDC")
 			}
@@ -424,7 +424,7 @@ func TestConformance(t *testing.T) {
 			}
 		}},
 		{"056", "a fake token", "the peers ask the live service; here the documented answer is given", func(t *testing.T) {
-			_, err := retrieveOIDC(t, answers(401, `{"Code":"AuthenticationFail.NoPermission","Message":"There is no permission"}`))
+			_, err := retrieveOIDC(t, answers(401, `{"RequestId":"6894B13B-0000-5000-8000-000000000000","Code":"AuthenticationFail.NoPermission","Message":"There is no permission"}`))
 			wantError(t, err, "AuthenticationFail.NoPermission")
 		}},
 
@@ -732,7 +732,7 @@ func TestConformance(t *testing.T) {
 			c.STSEndpoint, c.Host = "sts.invalid", "overridden"
 			sentBy(t, c)
 			c.Host = ""
-			for body, status := range map[string]int{"{}": 200, "x": 200, `{"Code":"X"}`: 400, `{"SessionAccessKey":{"SessionAccessKeyId":"x"}}`: 200} {
+			for body, status := range map[string]int{"{}": 200, "x": 200, `{"Code":"X"}`: 400, `{"RequestId":"6894B13B-0000-5000-8000-000000000000","SessionAccessKey":{"SessionAccessKeyId":"x"}}`: 200} {
 				c.STSEndpoint = newDesk(t, answers(status, body)).URL
 				_, err := mustBuild(t, c).Retrieve(t.Context())
 				wantError(t, err, "GenerateSessionAccessKey")

@@ -23,6 +23,7 @@ func answering(body string) *httptest.Server {
 }
 
 const exampleSession = `{
+	"RequestId": "6894B13B-0000-5000-8000-000000000000",
 	"AssumedRoleUser": {"Arn": "acs:ram::1234567890123456:role/deploy/alice"},
 	"Credentials": {
 		"AccessKeyId": "STS.example", "AccessKeySecret": "example", "SecurityToken": "example", "Expiration": "2999-01-01T00:00:00Z"
@@ -91,7 +92,7 @@ func ExampleAssumeRole() {
 }
 
 func ExampleCallerIdentity() {
-	sts := answering(`{"IdentityType":"RAMUser","AccountId":"1234567890123456","PrincipalId":"2","UserId":"2","Arn":"acs:ram::1234567890123456:user/alice"}`)
+	sts := answering(`{"RequestId":"6894B13B-0000-5000-8000-000000000000","IdentityType":"RAMUser","AccountId":"1234567890123456","PrincipalId":"2","UserId":"2","Arn":"acs:ram::1234567890123456:user/alice"}`)
 	defer sts.Close()
 
 	key := alicreds.Credentials{AccessKeyID: "LTAI5texample", AccessKeySecret: "example"}
@@ -205,7 +206,7 @@ func ExampleNewCredentialsURI() {
 }
 
 func ExampleNewRSAKeyPair() {
-	sts := answering(`{"SessionAccessKey":{"SessionAccessKeyId":"TMPSK.example","SessionAccessKeySecret":"example","Expiration":"2999-01-01T00:00:00Z"}}`)
+	sts := answering(`{"RequestId":"6894B13B-0000-5000-8000-000000000000","SessionAccessKey":{"SessionAccessKeyId":"TMPSK.example","SessionAccessKeySecret":"example","Expiration":"2999-01-01T00:00:00Z"}}`)
 	defer sts.Close()
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {

@@ -125,9 +125,11 @@ func quotable(reply []byte) []string {
 	_ = json.Unmarshal(reply, &refusal)
 	return slices.DeleteFunc(values, func(value string) bool {
 		_, notTime := time.Parse(time.RFC3339, value)
-		return len(value) <= 8 || names[value] || notTime == nil || value == plainWord(refusal.Error, 128)
+		return len(value) <= 8 || names[value] || notTime == nil || value == plainWord(refusal.Error, 128) || requestIDForm.MatchString(value)
 	})
 }
+
+var requestIDForm = regexp.MustCompile(`^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$`)
 
 // FuzzSTSReply answers AssumeRole and AssumeRoleWithOIDC.
 func FuzzSTSReply(f *testing.F) {
@@ -263,7 +265,7 @@ func FuzzARN(f *testing.F) {
 			if oidc {
 				sent = formOf(t, r).Get("OIDCProviderArn")
 			}
-			return []byte(`{"Credentials":{"AccessKeyId":"i","AccessKeySecret":"s","SecurityToken":"t","Expiration":"2999-01-01T00:00:00Z"}}`)
+			return []byte(`{"RequestId":"6894B13B-0000-5000-8000-000000000000","Credentials":{"AccessKeyId":"i","AccessKeySecret":"s","SecurityToken":"t","Expiration":"2999-01-01T00:00:00Z"}}`)
 		}).sts(t)
 		build := func(arn string) (Provider, error) {
 			if oidc {
@@ -336,7 +338,7 @@ func FuzzOIDCToken(f *testing.F) {
 				t.Errorf("%s with headers %v", r.URL, r.Header)
 			}
 			sent = formOf(t, r).Get("OIDCToken")
-			return []byte(`{"Credentials":{"AccessKeyId":"i","AccessKeySecret":"s","SecurityToken":"t","Expiration":"2999-01-01T00:00:00Z"}}`)
+			return []byte(`{"RequestId":"6894B13B-0000-5000-8000-000000000000","Credentials":{"AccessKeyId":"i","AccessKeySecret":"s","SecurityToken":"t","Expiration":"2999-01-01T00:00:00Z"}}`)
 		}).sts(t)
 		p, err := NewOIDCRoleARN(TokenFile(path), OIDCRoleARNOptions{RoleARN: fuzzRoleARN, OIDCProviderARN: fuzzProviderARN, STSOptions: sts})
 		if err != nil {

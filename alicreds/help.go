@@ -96,7 +96,7 @@ func failureClass(err error) string {
 			return "log-in-again" // these carry nothing but the login's access token
 		case refused.Throttled():
 			return "throttled"
-		case refused.Status == http.StatusOK && refused.Code == "":
+		case refused.Foreign():
 			return "foreign-answer"
 		}
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded): // the caller knows

@@ -183,7 +183,7 @@ func TestOIDCRoleARNMalformedReplies(t *testing.T) {
 	t.Parallel()
 	path := file(t, jwt("{}"))
 	bad := malformed(t, sessionJSON(), "Credentials", "Credentials.AccessKeyId", "Credentials.AccessKeySecret", "Credentials.SecurityToken", "Credentials.Expiration")
-	bad["null"], bad["not JSON"], bad["empty Credentials"] = "null", "<html>", `{"Credentials":{}}`
+	bad["null"], bad["not JSON"], bad["empty Credentials"] = "null", "<html>", `{"RequestId":"6894B13B-0000-5000-8000-000000000000","Credentials":{}}`
 	for name, body := range bad {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -198,7 +198,7 @@ func TestOIDCRoleARNMalformedReplies(t *testing.T) {
 
 func TestOIDCRoleARNRefused(t *testing.T) {
 	t.Parallel()
-	d := newDesk(t, answers(401, `{"Code":"AuthenticationFail.OIDCToken.Expired","RequestId":"R-1","Message":"This JsonWebToken is expired."}`))
+	d := newDesk(t, answers(401, `{"RequestId":"6894B13B-0000-5000-8000-000000000000","Code":"AuthenticationFail.OIDCToken.Expired","RequestId":"6894B13B-0000-5000-8000-000000000000","Message":"This JsonWebToken is expired."}`))
 	_, err := oidc(t, alicreds.TokenFile(file(t, jwt("{}"))), alicreds.OIDCRoleARNOptions{RoleARN: roleARN, OIDCProviderARN: providerARN, STSOptions: d.sts(t)}).Retrieve(t.Context())
 	var refused *openapi.Error
 	if !errors.As(err, &refused) || refused.Code != "AuthenticationFail.OIDCToken.Expired" || errors.Is(err, alicreds.ErrUnavailable) {

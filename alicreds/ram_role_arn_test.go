@@ -79,7 +79,7 @@ func expiring(reply, at string) string {
 func inAnHour() string { return time.Now().Add(time.Hour).UTC().Format(time.RFC3339) }
 
 func sessionJSON() string {
-	return fmt.Sprintf(`{"RequestId":"R","AssumedRoleUser":{"AssumedRoleId":"3:s","Arn":"acs:ram::6543210987654321:role/deploy/s"},`+
+	return fmt.Sprintf(`{"RequestId":"6894B13B-0000-5000-8000-000000000000","AssumedRoleUser":{"AssumedRoleId":"3:s","Arn":"acs:ram::6543210987654321:role/deploy/s"},`+
 		`"Credentials":{"AccessKeyId":"STS.fakeid","AccessKeySecret":"fake-session-secret","SecurityToken":"fake-session-token","Expiration":%q}}`, inAnHour())
 }
 
@@ -258,7 +258,7 @@ func TestRAMRoleARNChecks(t *testing.T) {
 func TestRAMRoleARNMalformedReplies(t *testing.T) {
 	t.Parallel()
 	bad := malformed(t, sessionJSON(), "Credentials", "Credentials.AccessKeyId", "Credentials.AccessKeySecret", "Credentials.SecurityToken", "Credentials.Expiration")
-	bad["empty Credentials"] = `{"Credentials":{}}`
+	bad["empty Credentials"] = `{"RequestId":"6894B13B-0000-5000-8000-000000000000","Credentials":{}}`
 	bad["null"] = `null`
 	bad["not JSON"] = `<html>`
 	bad["empty"] = ``
@@ -295,14 +295,14 @@ func TestExpirationForms(t *testing.T) {
 
 func TestRAMRoleARNRefused(t *testing.T) {
 	t.Parallel()
-	d := newDesk(t, answers(403, `{"Code":"NoPermission","RequestId":"R-1","Message":"You are not authorized to do this action."}`))
+	d := newDesk(t, answers(403, `{"RequestId":"6894B13B-0000-5000-8000-000000000000","Code":"NoPermission","RequestId":"6894B13B-0000-5000-8000-000000000000","Message":"You are not authorized to do this action."}`))
 	_, err := role(t, accessKey(t), alicreds.RAMRoleARNOptions{STSOptions: d.sts(t)}).Retrieve(t.Context())
 	var refused *openapi.Error
 	var typed *alicreds.Error
-	if !errors.As(err, &refused) || refused.Code != "NoPermission" || refused.RequestID != "R-1" || !errors.As(err, &typed) || typed.Temporary() {
+	if !errors.As(err, &refused) || refused.Code != "NoPermission" || refused.RequestID != "6894B13B-0000-5000-8000-000000000000" || !errors.As(err, &typed) || typed.Temporary() {
 		t.Errorf("got %v", err)
 	}
-	want := "ram_role_arn/access_key: AssumeRole: NoPermission (HTTP 403, RequestId R-1): You are not authorized to do this action. (see " + typed.Help() + ")"
+	want := "ram_role_arn/access_key: AssumeRole: NoPermission (HTTP 403, RequestId 6894B13B-0000-5000-8000-000000000000): You are not authorized to do this action. (see " + typed.Help() + ")"
 	if err.Error() != want {
 		t.Errorf("got  %v\nwant %v", err, want)
 	}

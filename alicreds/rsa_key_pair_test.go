@@ -43,7 +43,7 @@ func pkcs8(key any) string {
 }
 
 func sessionAccessKeyJSON() string {
-	return fmt.Sprintf(`{"RequestId":"R","SessionAccessKey":{"SessionAccessKeyId":"TMPSK.fake","SessionAccessKeySecret":"fake-session-secret","Expiration":%q}}`, inAnHour())
+	return fmt.Sprintf(`{"RequestId":"6894B13B-0000-5000-8000-000000000000","SessionAccessKey":{"SessionAccessKeyId":"TMPSK.fake","SessionAccessKeySecret":"fake-session-secret","Expiration":%q}}`, inAnHour())
 }
 
 // verifyRSA repeats the signature from its description.
@@ -190,7 +190,7 @@ func TestRSAKeyPairMalformedReplies(t *testing.T) {
 			}
 		})
 	}
-	d := newDesk(t, answers(400, `{"Code":"SignatureDoesNotMatch"}`))
+	d := newDesk(t, answers(400, `{"RequestId":"6894B13B-0000-5000-8000-000000000000","Code":"SignatureDoesNotMatch"}`))
 	p, err := alicreds.NewRSAKeyPair("i", pkcs8(rsaKey()), alicreds.RSAKeyPairOptions{STSOptions: d.sts(t)})
 	if err != nil {
 		t.Fatal(err)

@@ -15,6 +15,8 @@ func TestAttacks(t *testing.T) {
 		// F4.2: a static role of the user whose key the mount works with
 
 		// F4.3: a 200 of somebody else
+		{"F4.3 a filter answers a revocation", attackRevokeBehindAFilter},
+		{"F4.3 answers without RequestId", attackIssueWithoutRequestID},
 
 		// F4.4: parameters of a read
 

@@ -22,7 +22,8 @@ type fieldRefusal struct {
 }
 
 // fieldForms are what differs between services and between gateways, and must
-// make no difference to the client.
+// make no difference to the client, as long as something shows that it is the
+// service that answers.
 var fieldForms = []struct {
 	name   string
 	change func(a *fieldAnswer, r fieldRefusal)
@@ -43,7 +44,10 @@ var fieldForms = []struct {
 		a.body = fmt.Sprintf(`{"Code":%s,"Message":%s}`, quoted(r.Code), quoted(r.Message))
 		a.Headers = map[string]string{"x-acs-request-id": r.RequestId}
 	}},
-	{"no RequestId", func(a *fieldAnswer, r fieldRefusal) {
+	{"HostId in the place of RequestId", func(a *fieldAnswer, r fieldRefusal) {
+		a.body, a.requestID = fmt.Sprintf(`{"HostId":%s,"Code":%s,"Message":%s}`, quoted(r.HostId), quoted(r.Code), quoted(r.Message)), ""
+	}},
+	{"neither RequestId nor HostId", func(a *fieldAnswer, r fieldRefusal) {
 		a.body, a.requestID = fmt.Sprintf(`{"Code":%s,"Message":%s}`, quoted(r.Code), quoted(r.Message)), ""
 	}},
 	{"another status", func(a *fieldAnswer, _ fieldRefusal) {
@@ -63,7 +67,8 @@ func quoted(s string) string {
 }
 
 // TestFieldAnswersInOtherForms sends the refusals of answers.jsonl as other
-// services would put them. The client makes the same of them.
+// services would put them. The client makes the same of them, but where nothing
+// shows that it is a service: then the call may have done anything.
 func TestFieldAnswersInOtherForms(t *testing.T) {
 	t.Parallel()
 	expected := expectationsByRow(t)
@@ -97,6 +102,12 @@ func TestFieldAnswersInOtherForms(t *testing.T) {
 				Endpoint: cloud.tls.URL, Action: "AssumeRole", Version: "2015-04-01",
 				Keys: openapi.Keys{AccessKeyID: alisim.DefaultAccessKeyID, AccessKeySecret: alisim.DefaultAccessKeySecret},
 			}, nil)
+			want := want
+			namesHost := strings.Contains(a.body, `"HostId":`) || strings.Contains(a.body, "<HostId>")
+			if a.requestID == "" && (!namesHost || strings.HasPrefix(a.Code, "Entity")) {
+				rate := a.status == http.StatusTooManyRequests
+				want, a.Code = class{name: "somebody else's", throttled: rate, temporary: rate || a.status >= 500, ambiguous: true}, ""
+			}
 			var refused *openapi.Error
 			if !errors.As(err, &refused) || refused.Code != a.Code || refused.Status != a.status || refused.RequestID != a.requestID {
 				t.Errorf("row %d, %s: wanted Code %q, HTTP %d, RequestId %q, got %v", a.row, form.name, a.Code, a.status, a.requestID, err)

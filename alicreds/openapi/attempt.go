@@ -51,10 +51,12 @@ func (c *call) attempt(ctx context.Context, target *url.URL) (hint time.Duration
 		return 0, noAnswer(err)
 	case len(body) > maxAnswer:
 		return 0, unusable(c.Action, res, nil, tooLarge)
+	case res.StatusCode != http.StatusOK && res.StatusCode < 300:
+		return 0, unusable(c.Action, res, body, neither)
 	case res.StatusCode != http.StatusOK:
 		return pauseAskedFor(res.Header), refusal(c.Action, res, body)
 	}
-	return 0, decode(c.Action, res, body, c.out)
+	return 0, success(c.Action, res, body, c.out)
 }
 
 // traceSending watches whether the request may have left. A transport that
@@ -79,15 +81,26 @@ func readAnswer(res *http.Response) ([]byte, error) {
 	return b.Bytes(), err
 }
 
-func decode(action string, res *http.Response, body []byte, out any) error {
-	if out == nil {
-		out = &struct{}{}
-	}
-	object := bytes.HasPrefix(bytes.TrimSpace(body), []byte("{"))
-	var syntax *json.SyntaxError
-	if err := json.Unmarshal(body, out); !object || errors.As(err, &syntax) {
+// success decodes an answer with status 200. It is one only with a RequestId in
+// it and without a Code: whatever else comes with that status is from something
+// between here and the service, and tells nothing of what the service did.
+func success(action string, res *http.Response, body []byte, out any) error {
+	if !bytes.HasPrefix(bytes.TrimSpace(body), []byte("{")) || !json.Valid(body) {
 		return unusable(action, res, body, "the answer is not a JSON object")
-	} else if err != nil {
+	}
+	var marks struct {
+		RequestID string `json:"RequestId"`
+		Code      any
+	}
+	switch err := json.Unmarshal(body, &marks); {
+	case err != nil || !isRequestID(marks.RequestID):
+		return unusable(action, res, body, noRequestID)
+	case marks.Code != nil && marks.Code != "":
+		return unusable(action, res, body, neither+named(fmt.Sprint(marks.Code)))
+	case out == nil:
+		return nil
+	}
+	if err := json.Unmarshal(body, out); err != nil {
 		var wrong *json.UnmarshalTypeError
 		if errors.As(err, &wrong) && identifier(wrong.Field) != "" {
 			return unusable(action, res, body, "the answer's field "+wrong.Field+" has the wrong type")

@@ -45,7 +45,7 @@ func TestDoSigned(t *testing.T) {
 	endpoint, c := answering(t, func(w http.ResponseWriter, r *http.Request) {
 		got = r
 		body, _ = io.ReadAll(r.Body)
-		fmt.Fprint(w, `{"Role":{"Name":"deploy"}}`)
+		fmt.Fprint(w, `{"RequestId":"`+requestID+`","Role":{"Name":"deploy"}}`)
 	})
 	r := call(endpoint)
 	r.Params["Description"] = "a b*~"
@@ -84,7 +84,7 @@ func TestDoAnonymous(t *testing.T) {
 	endpoint, c := answering(t, func(w http.ResponseWriter, r *http.Request) {
 		got = r
 		_ = r.ParseForm()
-		fmt.Fprint(w, `{}`)
+		fmt.Fprint(w, good)
 	})
 	err := c.Do(t.Context(), openapi.Request{
 		Endpoint: endpoint, Action: "AssumeRoleWithOIDC", Version: "2015-04-01", Params: map[string]string{"OIDCToken": "a.b.c"},
@@ -127,7 +127,7 @@ func TestDoRefusesBeforeSending(t *testing.T) {
 
 func TestNewTrustsOnlyTheGivenCA(t *testing.T) {
 	t.Parallel()
-	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, `{}`) }))
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, good) }))
 	server.Config.ErrorLog = log.New(io.Discard, "", 0)
 	server.StartTLS()
 	t.Cleanup(server.Close)
@@ -179,7 +179,7 @@ func TestDoRefusesOldTLS(t *testing.T) {
 func TestDoReusesConnections(t *testing.T) {
 	t.Parallel()
 	var connections atomic.Int32
-	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, `{}`) }))
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, good) }))
 	server.Config.ConnState = func(_ net.Conn, s http.ConnState) {
 		if s == http.StateNew {
 			connections.Add(1)
@@ -214,7 +214,7 @@ func TestDoOnAStaleConnection(t *testing.T) {
 				if arrived.Add(1) == 2 {
 					panic(http.ErrAbortHandler)
 				}
-				fmt.Fprint(w, `{}`)
+				fmt.Fprint(w, good)
 			}))
 			t.Cleanup(server.Close)
 			c, err := openapi.New(openapi.Options{})
@@ -286,7 +286,7 @@ func silent(r *http.Request) (*http.Response, error) {
 
 func TestRetries(t *testing.T) {
 	t.Parallel()
-	ok := status(200, `{}`)
+	ok := status(200, good)
 	type steps = []func(*http.Request) (*http.Response, error)
 	for name, tc := range map[string]struct {
 		steps      steps
@@ -297,26 +297,30 @@ func TestRetries(t *testing.T) {
 		ambiguous  bool
 	}{
 		"success":                          {steps: steps{ok}, attempts: 1},
-		"throttled":                        {steps: steps{status(400, `{"Code":"Throttling.Api"}`), status(302, ``), status(429, ``), ok}, attempts: 4},
-		"throttled for good":               {steps: steps{status(400, `{"Code":"Throttling"}`)}, attempts: 4, failed: true},
-		"no retries wanted":                {steps: steps{status(429, ``)}, retries: -1, attempts: 1, failed: true},
-		"ten at most":                      {steps: steps{status(429, ``)}, retries: 1000, attempts: 11, failed: true},
-		"refused":                          {steps: steps{status(403, `{"Code":"NoPermission"}`)}, repeatable: true, attempts: 1, failed: true},
-		"clock skew":                       {steps: steps{status(400, `{"Code":"InvalidTimeStamp.Expired"}`)}, repeatable: true, attempts: 1, failed: true},
+		"throttled":                        {steps: steps{status(400, coded("Throttling.Api")), status(429, coded("Throttling")), status(429, coded("Throttling")), ok}, attempts: 4},
+		"throttled without a code":         {steps: steps{status(302, ``), status(429, ``), ok}, repeatable: true, attempts: 3},
+		"throttled without a code, once":   {steps: steps{status(302, ``), ok}, attempts: 1, failed: true, ambiguous: true},
+		"refused by a filter":              {steps: steps{status(403, `{"blocked":true}`), ok}, repeatable: true, attempts: 1, failed: true, ambiguous: true},
+		"a success of a filter":            {steps: steps{status(200, `{"blocked":true}`), ok}, repeatable: true, attempts: 1, failed: true, ambiguous: true},
+		"throttled for good":               {steps: steps{status(400, coded("Throttling"))}, attempts: 4, failed: true},
+		"no retries wanted":                {steps: steps{status(429, coded("Throttling"))}, retries: -1, attempts: 1, failed: true},
+		"ten at most":                      {steps: steps{status(429, coded("Throttling"))}, retries: 1000, attempts: 11, failed: true},
+		"refused":                          {steps: steps{status(403, coded("NoPermission"))}, repeatable: true, attempts: 1, failed: true},
+		"clock skew":                       {steps: steps{status(400, coded("InvalidTimeStamp.Expired"))}, repeatable: true, attempts: 1, failed: true},
 		"unreachable":                      {steps: steps{unreachable, unreachable, ok}, attempts: 3},
 		"dropped, repeatable":              {steps: steps{dropped, ok}, repeatable: true, attempts: 2},
 		"dropped, once only":               {steps: steps{dropped, ok}, attempts: 1, failed: true, ambiguous: true},
-		"500, repeatable":                  {steps: steps{status(500, `{"Code":"InternalError"}`), ok}, repeatable: true, attempts: 2},
-		"500, once only":                   {steps: steps{status(500, `{"Code":"InternalError"}`), ok}, attempts: 1, failed: true, ambiguous: true},
-		"503, once only":                   {steps: steps{status(503, `{"Code":"ServiceUnavailable"}`), ok}, attempts: 1, failed: true, ambiguous: true},
-		"sent twice, repeatable":           {steps: steps{status(400, `{"Code":"SignatureNonceUsed"}`), ok}, repeatable: true, attempts: 2},
-		"sent twice, once only":            {steps: steps{status(400, `{"Code":"SignatureNonceUsed"}`), ok}, attempts: 1, failed: true, ambiguous: true},
-		"sent twice, then refused":         {steps: steps{status(400, `{"Code":"SignatureNonceUsed"}`), status(404, `{"Code":"EntityNotExist.User"}`)}, repeatable: true, attempts: 2, failed: true, ambiguous: true},
+		"500, repeatable":                  {steps: steps{status(500, coded("InternalError")), ok}, repeatable: true, attempts: 2},
+		"500, once only":                   {steps: steps{status(500, coded("InternalError")), ok}, attempts: 1, failed: true, ambiguous: true},
+		"503, once only":                   {steps: steps{status(503, coded("ServiceUnavailable")), ok}, attempts: 1, failed: true, ambiguous: true},
+		"sent twice, repeatable":           {steps: steps{status(400, coded("SignatureNonceUsed")), ok}, repeatable: true, attempts: 2},
+		"sent twice, once only":            {steps: steps{status(400, coded("SignatureNonceUsed")), ok}, attempts: 1, failed: true, ambiguous: true},
+		"sent twice, then refused":         {steps: steps{status(400, coded("SignatureNonceUsed")), status(404, coded("EntityNotExist.User"))}, repeatable: true, attempts: 2, failed: true, ambiguous: true},
 		"unusable answer":                  {steps: steps{status(200, `<html>`), ok}, repeatable: true, attempts: 1, failed: true, ambiguous: true},
 		"silent, repeatable":               {steps: steps{silent, ok}, repeatable: true, attempts: 2},
 		"silent, once only":                {steps: steps{silent, ok}, attempts: 1, failed: true, ambiguous: true},
 		"unreachable, then dropped, once":  {steps: steps{unreachable, dropped, ok}, attempts: 2, failed: true, ambiguous: true},
-		"throttled, then refused for good": {steps: steps{status(429, ``), status(404, `{"Code":"EntityNotExist.Role"}`)}, attempts: 2, failed: true},
+		"throttled, then refused for good": {steps: steps{status(429, coded("Throttling")), status(404, coded("EntityNotExist.Role"))}, attempts: 2, failed: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -355,7 +359,7 @@ func TestRetries(t *testing.T) {
 // The service may ask for a pause with whatever it refuses for the moment.
 func TestRetryHonoursThePauseAskedFor(t *testing.T) {
 	t.Parallel()
-	throttled, down := status(400, `{"Code":"Throttling.User"}`), status(503, `{"Code":"ServiceUnavailable"}`)
+	throttled, down := status(400, coded("Throttling.User")), status(503, coded("ServiceUnavailable"))
 	for name, tc := range map[string]struct {
 		refuse func(*http.Request) (*http.Response, error)
 		header []string
@@ -386,7 +390,7 @@ func TestRetryHonoursThePauseAskedFor(t *testing.T) {
 					}
 					return res, err
 				}
-				transport := &scripted{steps: []func(*http.Request) (*http.Response, error){refuse, status(200, `{}`)}}
+				transport := &scripted{steps: []func(*http.Request) (*http.Response, error){refuse, status(200, good)}}
 				c, err := openapi.New(openapi.Options{HTTP: &http.Client{Transport: transport}})
 				if err != nil {
 					t.Fatal(err)
@@ -408,7 +412,7 @@ func TestRetrySignsAnew(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		transport := &scripted{steps: []func(*http.Request) (*http.Response, error){
-			status(429, ``, "x-ratelimit-user", "TimeLeft:2000"), status(200, `{}`),
+			status(429, coded("Throttling"), "x-ratelimit-user", "TimeLeft:2000"), status(200, good),
 		}}
 		c, err := openapi.New(openapi.Options{HTTP: &http.Client{Transport: transport}})
 		if err != nil {
@@ -428,7 +432,7 @@ func TestRetrySignsAnew(t *testing.T) {
 func TestRetryKeepsTheDeadline(t *testing.T) {
 	t.Parallel()
 	for name, refuse := range map[string]func(*http.Request) (*http.Response, error){
-		"throttled":   status(429, ``, "x-ratelimit-user", "TimeLeft:4000"),
+		"throttled":   status(429, coded("Throttling"), "x-ratelimit-user", "TimeLeft:4000"),
 		"unavailable": status(503, ``, "x-acs-retry-after", "4000"),
 	} {
 		for patience, attempts := range map[time.Duration]int{3 * time.Second: 1, 4500 * time.Millisecond: 2} {
@@ -464,7 +468,7 @@ func TestRetryKeepsTheDeadline(t *testing.T) {
 func TestCancelWhileWaiting(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		transport := &scripted{steps: []func(*http.Request) (*http.Response, error){status(429, ``, "x-ratelimit-user", "TimeLeft:4000")}}
+		transport := &scripted{steps: []func(*http.Request) (*http.Response, error){status(429, coded("Throttling"), "x-ratelimit-user", "TimeLeft:4000")}}
 		c, err := openapi.New(openapi.Options{HTTP: &http.Client{Transport: transport}})
 		if err != nil {
 			t.Fatal(err)
@@ -526,7 +530,7 @@ func TestAmbiguousIsRemembered(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		transport := &scripted{steps: []func(*http.Request) (*http.Response, error){
-			dropped, status(403, `{"Code":"NoPermission","RequestId":"R"}`),
+			dropped, status(403, coded("NoPermission")),
 		}}
 		c, err := openapi.New(openapi.Options{HTTP: &http.Client{Transport: transport}})
 		if err != nil {
@@ -548,7 +552,7 @@ func TestRetryPausesDiffer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		pauses := map[time.Duration]bool{}
 		for range 20 {
-			transport := &scripted{steps: []func(*http.Request) (*http.Response, error){status(503, ``, "x-acs-retry-after", "1000"), status(200, `{}`)}}
+			transport := &scripted{steps: []func(*http.Request) (*http.Response, error){status(503, ``, "x-acs-retry-after", "1000"), status(200, good)}}
 			c, err := openapi.New(openapi.Options{HTTP: &http.Client{Transport: transport}})
 			if err != nil {
 				t.Fatal(err)
@@ -573,7 +577,7 @@ func TestDateIsUTC(t *testing.T) {
 		var sent string
 		endpoint, c := answering(t, func(w http.ResponseWriter, r *http.Request) {
 			sent = r.Header.Get("x-acs-date") + r.URL.Query().Get("Timestamp")
-			fmt.Fprint(w, `{}`)
+			fmt.Fprint(w, good)
 		})
 		r := call(endpoint)
 		r.Keys = keys
@@ -596,7 +600,7 @@ func TestNoCookies(t *testing.T) {
 			t.Errorf("call %d has the cookie %s", calls, r.Cookies()[0].Name)
 		}
 		http.SetCookie(w, &http.Cookie{Name: "acw_tc", Value: "fake"})
-		fmt.Fprint(w, `{}`)
+		fmt.Fprint(w, good)
 	}))
 	t.Cleanup(server.Close)
 	jar, err := cookiejar.New(nil)
@@ -622,7 +626,7 @@ func TestNoCookies(t *testing.T) {
 func TestCloseIdleConnections(t *testing.T) {
 	t.Parallel()
 	closed := make(chan struct{}, 1)
-	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, `{}`) }))
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, good) }))
 	server.Config.ConnState = func(_ net.Conn, s http.ConnState) {
 		if s == http.StateClosed {
 			closed <- struct{}{}

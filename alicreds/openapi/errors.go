@@ -19,9 +19,15 @@ import (
 // Error is the service's refusal, or an answer that could not be used. It
 // holds neither bodies nor URLs.
 type Error struct {
-	Action    string
-	Code      string // such as "EntityNotExist.Role"; empty when the answer carried none
-	Status    int    // HTTP status
+	Action string
+	Status int // HTTP status
+
+	// Code is the service's, such as "EntityNotExist.Role". It is empty where the
+	// answer has none, and where nothing shows that the service gave it: it needs
+	// a RequestId, in the body or in x-acs-request-id, or at least a HostId for
+	// codes that do not say what exists.
+	Code string
+
 	RequestID string // what Alibaba Cloud's support asks for
 
 	// Message is the service's sentence, on one line and at most 256 bytes,
@@ -33,7 +39,7 @@ type Error struct {
 	// code; zero when it tells nothing.
 	Denied AccessDenied
 
-	reason string        // why an answer was unusable
+	reason string        // why the answer is none of the service's, or unusable
 	skew   time.Duration // local clock minus service clock, for InvalidTimeStamp
 }
 
@@ -59,7 +65,11 @@ type AccessDenied struct {
 	PolicyType string
 }
 
-const tooLarge = "the answer is larger than 64 KiB"
+const (
+	tooLarge    = "the answer is larger than 64 KiB"
+	neither     = "the answer is neither a success nor a refusal"
+	noRequestID = "the answer is not the service's, for it has no RequestId"
+)
 
 // Error prints action, code, HTTP status and RequestId.
 func (e *Error) Error() string {
@@ -68,10 +78,10 @@ func (e *Error) Error() string {
 	switch {
 	case e.Code != "":
 		b.WriteString(e.Code)
-	case e.reason != "":
-		b.WriteString(e.reason)
 	case e.Status == http.StatusFound:
 		b.WriteString("redirected, which means throttled")
+	case e.reason != "":
+		b.WriteString(e.reason)
 	default:
 		b.WriteString("the service refused without a code")
 	}
@@ -98,7 +108,7 @@ func (e *Error) Error() string {
 
 // Throttled tells whether the call was refused for its rate: HTTP 429,
 // HTTP 302 (which the STS FAQ documents as such) or a Throttling code.
-// A throttled call has had no effect.
+// With the code, the call has had no effect.
 func (e *Error) Throttled() bool {
 	return e.Status == http.StatusTooManyRequests || e.Status == http.StatusFound ||
 		hasCode(e.Code, "Throttling") || e.Code == "Rejected.Throttling"
@@ -114,11 +124,19 @@ func (e *Error) Temporary() bool {
 // the answer to the first of the two is lost.
 func (e *Error) seenBefore() bool { return hasCode(e.Code, "SignatureNonceUsed") }
 
+// Foreign tells that the answer is none of the service's that could be used, and
+// neither throttling nor an outage: something on the way answered, or changed what
+// the service answered.
+func (e *Error) Foreign() bool {
+	return e.Code == "" && !e.Temporary() && (e.reason != "" || e.Status == http.StatusOK)
+}
+
 // TooLarge tells that there was an answer of more than 64 KiB, which was not read.
 func (e *Error) TooLarge() bool { return e.reason == tooLarge }
 
-// NotExist tells whether the thing the call is about does not exist. Only
-// the code counts: a proxy answers 404 for reasons of its own.
+// NotExist tells whether the thing the call is about does not exist. Only the
+// code of an answer with a RequestId counts: a proxy answers 404 for reasons of
+// its own.
 func (e *Error) NotExist() bool { return hasCode(e.Code, "EntityNotExist") }
 
 // KeyRefused tells whether the service does not take the AccessKey, because it
@@ -158,21 +176,24 @@ func (e *NetworkError) Error() string {
 func (e *NetworkError) Unwrap() error { return e.Err }
 
 // Ambiguous tells whether the call may have taken effect although err was
-// returned: the request was sent and no usable answer came back, from any
-// attempt. SignatureNonceUsed is no usable answer: an intermediary sent the
-// request twice, and what the service did with the first is unknown. The caller
-// must look before it repeats or forgets such a call. Of joined errors one is
-// enough.
+// returned: the request was sent and no usable answer of the service came back,
+// from any attempt. An answer without a Code is none of the service's: see
+// [Error.Code]. SignatureNonceUsed is no usable answer either: an intermediary sent
+// the request twice, and what the service did with the first is unknown. The
+// caller must look before it repeats or forgets such a call. Of joined errors one
+// is enough.
 func Ambiguous(err error) bool {
 	switch e := err.(type) { // errors.As would stop at the first of joined errors
 	case nil:
 		return false
 	case doubtful:
 		return true
+	case unsent:
+		return false
 	case *NetworkError:
 		return e.Sent
 	case *Error:
-		return !e.Throttled() && (e.Status >= 500 || e.Status < 300 || e.Code == "ServiceUnavailable" || e.seenBefore())
+		return e.Code == "" || !e.Throttled() && (e.Status >= 500 || e.Code == "ServiceUnavailable" || e.seenBefore())
 	case interface{ Unwrap() []error }:
 		return slices.ContainsFunc(e.Unwrap(), Ambiguous)
 	}
@@ -185,6 +206,11 @@ type doubtful struct{ error }
 
 func (e doubtful) Unwrap() error { return e.error }
 
+// unsent is the failure of another call, for which this one was not made.
+type unsent struct{ error }
+
+func (e unsent) Unwrap() error { return e.error }
+
 // afterDoubt keeps the doubt that an earlier failure left. A success ends it.
 func afterDoubt(earlier, err error) error {
 	if err != nil && Ambiguous(earlier) {
@@ -195,15 +221,20 @@ func afterDoubt(earlier, err error) error {
 
 // refusal reads an error answer: JSON, or the XML that gateways fall back to.
 func refusal(action string, res *http.Response, body []byte) *Error {
-	e := &Error{Action: action, Status: res.StatusCode}
-	var answer refusalBody
+	var answer answerBody
 	if err := json.Unmarshal(body, &answer); err != nil && bytes.HasPrefix(bytes.TrimSpace(body), []byte("<")) {
 		if err := xml.Unmarshal(body, &answer); err != nil {
-			answer = refusalBody{}
+			answer = answerBody{}
 		}
 	}
-	e.Code = identifier(answer.Code)
-	e.RequestID = requestID(res, answer.RequestID)
+	e := &Error{Action: action, Status: res.StatusCode, RequestID: requestID(res, answer.RequestID)}
+	switch code := identifier(answer.Code); {
+	case isRequestID(e.RequestID), code != "" && answer.namesHost():
+		e.Code = code
+	default:
+		e.reason = noRequestID + named(code)
+		return e
+	}
 	if messageIsSafe(e.Code) {
 		e.Message = scrub(answer.Message)
 	}
@@ -216,12 +247,28 @@ func refusal(action string, res *http.Response, body []byte) *Error {
 	return e
 }
 
-// refusalBody is what gateways and services put around a refusal.
-type refusalBody struct {
+// named adds the code of an answer that is not believed.
+func named(code string) string {
+	if code = identifier(code); code == "" {
+		return ""
+	}
+	return " (Code " + code + ")"
+}
+
+// answerBody is what gateways and services put around an answer.
+type answerBody struct {
 	Code      string
 	Message   string
 	RequestID string             `json:"RequestId" xml:"RequestId"`
+	HostID    string             `json:"HostId" xml:"HostId"`
 	Detail    accessDeniedDetail `json:"AccessDeniedDetail" xml:"AccessDeniedDetail"`
+}
+
+// namesHost tells whether a refusal without RequestId is the service's all the
+// same: STS was seen to refuse an AssumeRoleWithOIDC with a HostId alone. What
+// exists, on which others rely for good, is believed with a RequestId only.
+func (a answerBody) namesHost() bool {
+	return identifier(a.HostID) != "" && !strings.HasPrefix(a.Code, "Entity")
 }
 
 type accessDeniedDetail struct {
@@ -250,7 +297,7 @@ func (d *accessDeniedDetail) UnmarshalJSON(b []byte) error {
 // Resource: acs:ram:*:<account id>:role/* Action: ram:CreateRole".
 var deniedSentence = regexp.MustCompile(`\bResource: (acs:\S+) Action: ([A-Za-z0-9-]+:[A-Za-z0-9*]+)`)
 
-func (r refusalBody) denied() AccessDenied {
+func (r answerBody) denied() AccessDenied {
 	action, resource := r.Detail.AuthAction, r.Detail.AuthResource
 	if sentence := deniedSentence.FindStringSubmatch(r.Message); sentence != nil {
 		resource, action = cmp.Or(resource, sentence[1]), cmp.Or(action, sentence[2])
@@ -274,7 +321,7 @@ func unusable(action string, res *http.Response, body []byte, reason string) *Er
 // requestIDIn finds the RequestId of an answer that nothing else is read of: in
 // an object, or in XML, which may lack an element around the whole.
 func requestIDIn(body []byte) string {
-	var answer refusalBody
+	var answer answerBody
 	if _ = json.Unmarshal(body, &answer); answer.RequestID != "" {
 		return answer.RequestID
 	}
@@ -296,6 +343,11 @@ func requestID(res *http.Response, fromBody string) string {
 	}
 	return identifier(res.Header.Get("x-acs-request-id"))
 }
+
+// requestIDForm is that of all RequestIds: a UUID.
+var requestIDForm = regexp.MustCompile(`^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$`)
+
+func isRequestID(s string) bool { return requestIDForm.MatchString(s) }
 
 // identifier drops what is not a code or a request id, so that a foreign
 // answer cannot write into logs.

@@ -13,7 +13,7 @@ import (
 func ExampleClient_Do() {
 	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusNotFound)
-		fmt.Fprint(w, `{"RequestId":"6894B13B","Code":"EntityNotExist.User","Message":"The user does not exist."}`)
+		fmt.Fprint(w, `{"RequestId":"6894B13B-0000-5000-8000-000000000000","Code":"EntityNotExist.User","Message":"The user does not exist."}`)
 	}))
 	defer service.Close()
 
@@ -36,5 +36,5 @@ func ExampleClient_Do() {
 	if errors.As(err, &refused) && refused.NotExist() {
 		fmt.Println(refused)
 	}
-	// Output: GetUser: EntityNotExist.User (HTTP 404, RequestId 6894B13B): The user does not exist.
+	// Output: GetUser: EntityNotExist.User (HTTP 404, RequestId 6894B13B-0000-5000-8000-000000000000): The user does not exist.
 }

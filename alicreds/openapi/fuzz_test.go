@@ -28,7 +28,7 @@ func (answer inProcess) RoundTrip(r *http.Request) (*http.Response, error) {
 		defer r.Body.Close()
 	}
 	status, body := answer(r)
-	return &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(body)), Request: r}, nil
+	return &http.Response{StatusCode: status, Header: http.Header{"X-Acs-Request-Id": {requestID}}, Body: io.NopCloser(bytes.NewReader(body)), Request: r}, nil
 }
 
 func (answer inProcess) client(t *testing.T) *openapi.Client {
@@ -79,7 +79,7 @@ func FuzzEndpoint(f *testing.F) {
 		var reached *http.Request
 		c := inProcess(func(r *http.Request) (int, []byte) {
 			reached = r
-			return http.StatusOK, []byte("{}")
+			return http.StatusOK, []byte(good)
 		}).client(t)
 		err := c.Do(t.Context(), call(endpoint), nil)
 		if checked != nil {
@@ -152,7 +152,7 @@ func FuzzParams(f *testing.F) {
 			if values, err := url.ParseQuery(encoded); err != nil || values.Get(name) != params[name] {
 				t.Errorf("other parsers read %q, %v", values, err)
 			}
-			return http.StatusOK, []byte("{}")
+			return http.StatusOK, []byte(good)
 		}).client(t)
 		r := call("sts.aliyuncs.com")
 		r.Params = params

@@ -100,7 +100,7 @@ func TestLargeParamsAreABody(t *testing.T) {
 		endpoint, c := answering(t, func(w http.ResponseWriter, r *http.Request) {
 			got = r
 			body, _ = io.ReadAll(r.Body)
-			fmt.Fprint(w, `{}`)
+			fmt.Fprint(w, good)
 		})
 		r := call(endpoint)
 		r.Params = map[string]string{"PolicyDocument": strings.Repeat("x", size)}

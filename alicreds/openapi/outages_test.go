@@ -30,7 +30,7 @@ func (b *byHost) RoundTrip(r *http.Request) (*http.Response, error) {
 
 func TestFallbacks(t *testing.T) {
 	t.Parallel()
-	ok, refused := status(200, `{}`), status(403, `{"Code":"NoPermission"}`)
+	ok, refused := status(200, good), status(403, coded("NoPermission"))
 	type hosts = map[string]func(*http.Request) (*http.Response, error)
 	for name, tc := range map[string]struct {
 		hosts      hosts
@@ -46,8 +46,8 @@ func TestFallbacks(t *testing.T) {
 		"the first breaks, once only":       {hosts: hosts{"a": dropped, "b": ok}, asked: "a", failed: true},
 		"neither can be reached":            {hosts: hosts{"a": unreachable, "b": unreachable}, asked: "a b a b", failed: true},
 		"the first fails to serve":          {hosts: hosts{"a": status(500, ``), "b": ok}, repeatable: true, asked: "a a", failed: true},
-		"the first is unavailable":          {hosts: hosts{"a": status(503, `{"Code":"ServiceUnavailable"}`), "b": ok}, repeatable: true, asked: "a a", failed: true},
-		"throttled calls stay where it was": {hosts: hosts{"a": status(429, ``), "b": ok}, asked: "a a", failed: true},
+		"the first is unavailable":          {hosts: hosts{"a": status(503, coded("ServiceUnavailable")), "b": ok}, repeatable: true, asked: "a a", failed: true},
+		"throttled calls stay where it was": {hosts: hosts{"a": status(429, coded("Throttling")), "b": ok}, asked: "a a", failed: true},
 		"a server error stays there, too":   {hosts: hosts{"a": dropped, "b": status(500, ``)}, repeatable: true, asked: "a b b", failed: true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -75,7 +75,7 @@ func TestFallbacks(t *testing.T) {
 func TestFallbackIsRemembered(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		transport := &byHost{hosts: map[string]func(*http.Request) (*http.Response, error){"a": unreachable, "b": status(200, `{}`)}}
+		transport := &byHost{hosts: map[string]func(*http.Request) (*http.Response, error){"a": unreachable, "b": status(200, good)}}
 		c, err := openapi.New(openapi.Options{HTTP: &http.Client{Transport: transport}})
 		if err != nil {
 			t.Fatal(err)
@@ -91,7 +91,7 @@ func TestFallbackIsRemembered(t *testing.T) {
 		if want := []string{"a", "b", "b", "a", "b"}; !slices.Equal(transport.asked, want) {
 			t.Errorf("asked %v, want %v", transport.asked, want)
 		}
-		transport.hosts["a"], transport.hosts["b"], transport.asked = status(200, `{}`), unreachable, nil
+		transport.hosts["a"], transport.hosts["b"], transport.asked = status(200, good), unreachable, nil
 		for range 2 {
 			if err := c.Do(t.Context(), r, nil); err != nil {
 				t.Fatal(err)
@@ -117,7 +117,7 @@ func TestOutageEndsWithAnAnswer(t *testing.T) {
 		if err := c.Do(t.Context(), r, nil); err == nil {
 			t.Fatal("an answer from nowhere")
 		}
-		transport.hosts["b"], transport.asked = status(200, `{}`), nil
+		transport.hosts["b"], transport.asked = status(200, good), nil
 		for range 2 {
 			if err := c.Do(t.Context(), r, nil); err != nil {
 				t.Fatal(err)

@@ -103,7 +103,7 @@ func (q *queue) enter(ctx context.Context) (queued bool, err error) {
 	}
 	turn := time.Duration(float64(q.waiting) / float64(q.limiter.Limit()) * float64(time.Second))
 	if outlasts(ctx, max(turn, time.Until(q.resume))) {
-		return false, fmt.Errorf("%w (its turn would come too late: %d calls are waiting for theirs)", q.refusal, q.waiting)
+		return false, unsent{fmt.Errorf("%w (its turn would come too late: %d calls are waiting for theirs)", q.refusal, q.waiting)}
 	}
 	q.waiting++
 	return true, nil

@@ -39,10 +39,10 @@ func (q *quota) RoundTrip(*http.Request) (*http.Response, error) {
 	if now := time.Now().Unix(); now != q.second {
 		q.second, q.granted = now, 0
 	}
-	answer := &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(strings.NewReader("{}"))}
+	answer := &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(good))}
 	if q.granted++; q.granted > q.perSecond {
 		answer.StatusCode = http.StatusBadRequest
-		answer.Body = io.NopCloser(strings.NewReader(`{"Code":"Throttling.User"}`))
+		answer.Body = io.NopCloser(strings.NewReader(coded("Throttling.User")))
 	}
 	return answer, nil
 }
@@ -214,7 +214,7 @@ func TestQueueRate(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				answer := status(200, `{}`)
+				answer := status(200, good)
 				began := time.Now()
 				var last atomic.Int64 // since began
 				client, err := openapi.New(openapi.Options{HTTP: &http.Client{Transport: &byHost{hosts: map[string]func(*http.Request) (*http.Response, error){"sts.aliyuncs.com": func(r *http.Request) (*http.Response, error) {
@@ -236,7 +236,7 @@ func TestQueueRate(t *testing.T) {
 				if err := client.Do(soon, call("sts.aliyuncs.com"), nil); err == nil {
 					t.Fatal("not throttled")
 				}
-				answer = status(200, `{}`)
+				answer = status(200, good)
 				time.Sleep(100*time.Millisecond + tc.idle) // the pause after the refusal
 				rested := time.Since(began)
 				var all sync.WaitGroup

@@ -26,7 +26,7 @@ func TestDoSignedByPrivateKey(t *testing.T) {
 	var got *http.Request
 	endpoint, c := answering(t, func(w http.ResponseWriter, r *http.Request) {
 		got = r
-		fmt.Fprint(w, `{}`)
+		fmt.Fprint(w, good)
 	})
 	r := openapi.Request{
 		Endpoint: endpoint, Action: "GenerateSessionAccessKey", Version: "2015-04-01", Params: map[string]string{"Remark": "a b*~"},

@@ -1,0 +1,93 @@
+package backend_test
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/hashicorp/vault/sdk/logical"
+
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alisim"
+)
+
+// attackRevokeBehindAFilter puts something between the mount and RAM that answers
+// every call by itself. Nothing it says ends a lease.
+func attackRevokeBehindAFilter(t *testing.T) {
+	for name, filter := range map[string]struct {
+		status int
+		body   string
+	}{
+		"success":                          {200, `{"blocked":true,"reason":"category cloud"}`},
+		"success with an id of its own":    {200, `{"RequestId":"blocked-1"}`},
+		"success that is a refusal":        {200, `{"RequestId":"6894B13B-0000-5000-8000-000000000000","Code":"EntityNotExist.User"}`},
+		"block page":                       {403, `<html><title>Blocked</title></html>`},
+		"refusal":                          {403, `{"Code":"NoPermission","Message":"blocked"}`},
+		"nothing there":                    {404, `{"Code":"EntityNotExist.User","Message":"no route"}`},
+		"nothing there, with a host":       {404, `{"Code":"EntityNotExist.User","HostId":"ram.aliyuncs.com"}`},
+		"nothing there, by an id of a WAF": {404, `{"Code":"EntityNotExist.User","RequestId":"7f3a9c"}`},
+		"redirected":                       {302, ``},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := newMount(t)
+			before := m.inventory()
+			m.must(logical.UpdateOperation, "role/ci", map[string]any{"remote_policies": "name:AliyunOSSReadOnlyAccess,type:System", "ttl": "15m"})
+			lease := m.must(logical.ReadOperation, "creds/ci", nil)
+			m.age(lease.Secret.InternalData)
+			between := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				w.WriteHeader(filter.status)
+				_, _ = io.WriteString(w, filter.body)
+			}))
+			defer between.Close()
+			m.must(logical.UpdateOperation, "config", map[string]any{"ram_endpoint": between.URL, "max_retries": 0})
+			if resp, err := m.revokeLease(lease.Secret); err == nil && !resp.IsError() {
+				t.Error("the lease has ended, and no call has reached RAM")
+			}
+			m.must(logical.UpdateOperation, "config", map[string]any{"ram_endpoint": m.sim.URL})
+			if resp, err := m.revokeLease(lease.Secret); err != nil || resp.IsError() {
+				t.Errorf("without the filter: %v %v", resp, err)
+			}
+			m.unchanged(before)
+		})
+	}
+}
+
+// attackIssueWithoutRequestID takes the RequestId out of the answer to one call of
+// an issue, or has the call delivered twice. What it made is nobody's, or
+// somebody's who can end it.
+func attackIssueWithoutRequestID(t *testing.T) {
+	for role, actions := range map[string][]string{
+		"ci":    {"GetCallerIdentity", "CreateUser", "CreatePolicy", "CreateAccessKey", "AttachPolicyToUser", "AddUserToGroup"},
+		"batch": {"GetCallerIdentity", "CreateRole", "CreatePolicy", "AttachPolicyToRole", "AssumeRole"},
+	} {
+		for _, action := range actions {
+			for _, kind := range []alisim.FaultKind{alisim.FaultNoRequestID, alisim.FaultTwice} {
+				t.Run(strings.Join([]string{role, action, string(kind)}, " "), func(t *testing.T) {
+					t.Parallel()
+					m := newMount(t)
+					m.must(logical.UpdateOperation, "role/ci", map[string]any{"inline_policies": "[" + allowOSS + "]", "ram_groups": "readers", "ttl": "15m"})
+					m.must(logical.UpdateOperation, "role/batch", map[string]any{"credential_type": "ram_role", "inline_policies": "[" + allowOSS + "]", "ttl": "15m"})
+					before := m.inventory()
+					m.fault(alisim.Fault{Kind: kind, Action: action, Count: 1})
+					lease, err := m.request(logical.ReadOperation, "creds/"+role, nil)
+					if issued := err == nil && !lease.IsError(); issued {
+						if kind == alisim.FaultNoRequestID {
+							t.Errorf("%s without RequestId counts as done", action)
+						}
+						m.age(lease.Secret.InternalData)
+						if resp, err := m.revokeLease(lease.Secret); err != nil || resp.IsError() {
+							t.Errorf("revoke: %v %v", resp, err)
+						}
+					}
+					m.ageWAL()
+					if resp, err := m.rollBack(); err != nil || resp.IsError() {
+						t.Errorf("rollback: %v %v", resp, err)
+					}
+					m.unchanged(before)
+				})
+			}
+		}
+	}
+}
