@@ -17,6 +17,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
@@ -30,7 +31,8 @@ import (
 type backend struct {
 	*framework.Backend
 
-	uuid string // of the mount, for marking what it creates
+	uuid string                 // of the mount, for marking what it creates
+	path atomic.Pointer[string] // of the mount, as the last request came: it can be moved
 
 	roles   roleCache
 	holders holders       // of shared policies
@@ -134,6 +136,9 @@ func (b *backend) HandleExistenceCheck(ctx context.Context, req *logical.Request
 // HandleRequest refuses lists and objects in the place of texts before the
 // framework does, which would quote a key or a policy.
 func (b *backend) HandleRequest(ctx context.Context, req *logical.Request) (*logical.Response, error) {
+	if req.MountPoint != "" {
+		b.path.Store(&req.MountPoint)
+	}
 	b.failures.at(req.MountPoint)
 	for field, value := range req.Data {
 		switch value.(type) {

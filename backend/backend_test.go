@@ -2,6 +2,7 @@ package backend_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"net/http"
@@ -26,7 +27,8 @@ type mount struct {
 	*process
 	t       *testing.T
 	options backend.Options
-	timed   bool // calls of the cloud are steps of the process: no socket is open
+	timed   bool   // calls of the cloud are steps of the process: no socket is open
+	at      string // path of the mount; "": alicloud/
 	logged  *bytes.Buffer
 }
 
@@ -138,7 +140,7 @@ func (m *mount) request(op logical.Operation, path string, data map[string]any) 
 	m.t.Helper()
 	req := &logical.Request{
 		Operation: op, Path: path, Data: throughJSON(m.t, data), Storage: m.process,
-		MountPoint: "alicloud/", DisplayName: "token-alice@example.com",
+		MountPoint: cmp.Or(m.at, "alicloud/"), DisplayName: "token-alice@example.com",
 	}
 	if op == logical.UpdateOperation || op == logical.CreateOperation {
 		exists, found, err := m.HandleExistenceCheck(context.Background(), req)

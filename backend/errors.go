@@ -2,6 +2,7 @@ package backend
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/hashicorp/vault/sdk/logical"
@@ -17,9 +18,19 @@ type refusal = rotation.Refusal
 
 func refuse(format string, args ...any) error { return rotation.Refuse(format, args...) }
 
+// mountPath is the path of this mount, with a slash at its end, for commands to paste.
+func (b *backend) mountPath() string {
+	if path := b.path.Load(); path != nil {
+		return *path
+	}
+	return "alicloud/" // no request has come yet
+}
+
 // notConfigured says what to write where.
-const notConfigured = "no credentials are configured: write access_key and secret_key to the config path of this mount, " +
-	"for example: vault write alicloud/config access_key=... secret_key=..."
+func (b *backend) notConfigured() string {
+	return fmt.Sprintf("no credentials are configured: write access_key and secret_key to the config path of this mount, "+
+		"for example: vault write %sconfig access_key=... secret_key=...", b.mountPath())
+}
 
 // answer turns a failed cloud call into what a handler returns:
 //

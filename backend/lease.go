@@ -135,7 +135,7 @@ func (b *backend) renew(ctx context.Context, req *logical.Request, _ *framework.
 	case err != nil || cloud == nil:
 		// The renewal needs nothing of RAM, and must outlive its outages.
 		if err == nil {
-			err = errors.New(notConfigured)
+			err = errors.New(b.notConfigured())
 		}
 		b.failures.failed(failedLeaseCheck, l.UserName, err, time.Time{})
 	default:

@@ -68,7 +68,7 @@ func (b *backend) cloudOrAnswer(ctx context.Context, s logical.Storage) (*cloud,
 		return nil, nil, err
 	}
 	if c == nil {
-		return nil, logical.ErrorResponse(notConfigured), nil
+		return nil, logical.ErrorResponse(b.notConfigured()), nil
 	}
 	return c, nil, nil
 }

@@ -49,7 +49,7 @@ func (b *backend) readCallerIdentity(ctx context.Context, req *logical.Request, 
 		return nil, err
 	case cloud == nil:
 		_, last := b.failures.read()
-		return logical.ErrorResponse(alsoFailed(notConfigured, last)), nil
+		return logical.ErrorResponse(alsoFailed(b.notConfigured(), last)), nil
 	}
 	id, err := cloud.CallerIdentity(ctx)
 	data, last := b.failures.read()

@@ -59,7 +59,7 @@ func (b *backend) rotateRoot(ctx context.Context, req *logical.Request, data *fr
 		return nil, err
 	}
 	if c == nil {
-		return logical.ErrorResponse(notConfigured), nil
+		return logical.ErrorResponse(b.notConfigured()), nil
 	}
 	if err := c.rotatable(); err != nil {
 		return logical.ErrorResponse(err.Error()), nil

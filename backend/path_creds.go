@@ -2,8 +2,6 @@ package backend
 
 import (
 	"context"
-	"fmt"
-	"net/http"
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
@@ -66,11 +64,8 @@ func (b *backend) issue(ctx context.Context, req *logical.Request, data *framewo
 	if err != nil {
 		return nil, err
 	}
-	if r == nil && req.Operation == logical.UpdateOperation {
-		return nil, logical.CodedError(http.StatusNotFound, fmt.Sprintf("there is no role %q", name))
-	}
 	if r == nil {
-		return nil, nil // of a read, Vault makes a 404
+		return nil, b.unknownName(ctx, req, roleNames, name)
 	}
 	c := credsRequest{
 		req: req, role: r, name: name,
@@ -92,7 +87,7 @@ func (b *backend) issue(ctx context.Context, req *logical.Request, data *framewo
 		return nil, err
 	}
 	if c.cloud == nil {
-		return logical.ErrorResponse("unable to create secret because " + notConfigured), nil
+		return logical.ErrorResponse("unable to create secret because " + b.notConfigured()), nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, issueTimeout)
 	defer cancel()

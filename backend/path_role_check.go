@@ -51,8 +51,11 @@ them the answer is "unknown".
 func (b *backend) checkRole(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
 	name := data.Get("name").(string)
 	r, err := loadRole(ctx, req.Storage, name)
-	if err != nil || r == nil {
+	if err != nil {
 		return nil, err
+	}
+	if r == nil {
+		return nil, b.unknownName(ctx, req, roleNames, name)
 	}
 	cloud, resp, err := b.cloudOrAnswer(ctx, req.Storage)
 	if cloud == nil {

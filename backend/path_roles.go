@@ -89,7 +89,14 @@ func (b *backend) deleteRole(ctx context.Context, req *logical.Request, data *fr
 	name := data.Get("name").(string)
 	b.roleWrite.Lock() // a write that has read the role would bring it back
 	defer b.roleWrite.Unlock()
-	err := req.Storage.Delete(ctx, rolePrefix+name)
+	entry, err := req.Storage.Get(ctx, rolePrefix+name)
+	if err != nil {
+		return nil, err
+	}
+	if entry == nil {
+		return b.nothingDeleted(ctx, req.Storage, roleNames, name)
+	}
+	err = req.Storage.Delete(ctx, rolePrefix+name)
 	b.roles.forget(name)
 	return nil, err
 }

@@ -187,8 +187,11 @@ func (b *backend) deleteStaticRole(ctx context.Context, req *logical.Request, da
 	}
 	defer release()
 	r, err := load[staticRole](ctx, req.Storage, k.Name())
-	if err != nil || r == nil {
+	if err != nil {
 		return nil, err
+	}
+	if r == nil {
+		return b.nothingDeleted(ctx, req.Storage, staticRoleNames, name)
 	}
 	removeKey := r.RemoveKey
 	if v, ok := data.GetOk("remove_key"); ok {

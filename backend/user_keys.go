@@ -39,7 +39,7 @@ func (b *backend) userKeys(ctx context.Context, s logical.Storage, user, account
 		return nil, err
 	}
 	if cloud == nil || c == nil {
-		return nil, refuse("%s", notConfigured)
+		return nil, refuse("%s", b.notConfigured())
 	}
 	who, err := cloud.Whoami(ctx)
 	if err != nil {

@@ -65,7 +65,7 @@ func (b *backend) removeUnfinished(ctx context.Context, s logical.Storage, u iss
 		return err
 	}
 	if cloud == nil {
-		return fmt.Errorf("%s may be left behind: %s", u.name(), notConfigured)
+		return fmt.Errorf("%s may be left behind: %s", u.name(), b.notConfigured())
 	}
 	return b.remove(ctx, s, cloud, u)
 }

@@ -272,7 +272,7 @@ var apiReasons = []apiReason{
 	reason(`^GET creds/\S+( #\d+)? \| data, added \|  \| (arn credential_type|credential_type username)$`, "the answer says whose credentials they are"),
 	reason(`^LIST role/?( #\d+)? \| data, added \|  \| key_info$`, "the list tells the type and lifetimes of each role"),
 	reason(`^PUT creds/deploy .* \| (status \| 405 \| 200|message \| unsupported operation \| )$`, "credentials can be asked for with parameters, by a write"),
-	reason(`^PUT creds/a .* \| (status \| 405 \| 404|message \| unsupported operation \| there is no role "a")$`, "credentials can be asked for by a write, which says that there is no such role"),
+	reason(`^PUT creds/a .* \| (status \| 405 \| 404|message \| unsupported operation \| role "a" does not exist: all there are: vault list \S+/role)$`, "credentials can be asked for by a write, which says that there is no such role"),
 
 	// What is answered otherwise.
 	reason(`\| message \| .*got unconvertible type .* must be a string, and not a list or an object`, "what was sent may be a key or a policy, and is not repeated"),
