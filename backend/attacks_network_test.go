@@ -1,11 +1,15 @@
 package backend_test
 
 import (
+	"context"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/hashicorp/vault/sdk/logical"
 
@@ -90,4 +94,37 @@ func attackIssueWithoutRequestID(t *testing.T) {
 			}
 		}
 	}
+}
+
+// attackFloodOfReaders has 300 readers ask a slow STS again and again. A lease that
+// is revoked meanwhile ends as fast as ever, and one that is read, too, where it
+// needs no STS.
+func attackFloodOfReaders(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newTimedMount(t, alisim.DefaultSettings(), alisim.DefaultSeed())
+		m.must(logical.UpdateOperation, "role/deploy", map[string]any{"role_arn": alisim.DefaultRoleARN})
+		m.must(logical.UpdateOperation, "role/ci", map[string]any{"inline_policies": "[" + allowOSS + "]", "ttl": "15m"})
+		lease := m.must(logical.ReadOperation, "creds/ci", nil)
+		m.fault(alisim.Fault{Kind: alisim.FaultDelay, Delay: 9 * time.Second, Action: "AssumeRole"})
+		flood, end := context.WithCancel(t.Context())
+		var readers sync.WaitGroup
+		for range 300 {
+			readers.Go(func() {
+				for flood.Err() == nil {
+					_, _ = m.HandleRequest(flood, &logical.Request{Operation: logical.ReadOperation, Path: "creds/deploy"})
+				}
+			})
+		}
+		time.Sleep(2 * time.Second)
+		began := time.Now()
+		if resp, err := m.revokeLease(lease.Secret); err != nil || resp.IsError() {
+			t.Errorf("revoke: %v %v", resp, err)
+		}
+		m.must(logical.ReadOperation, "creds/ci", nil)
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("behind 300 readers of a slow STS, a revocation and a read took %s", took)
+		}
+		end()
+		readers.Wait()
+	})
 }

@@ -33,6 +33,7 @@ func TestAttacks(t *testing.T) {
 		// F4.10: a session that is over when it arrives
 
 		// F4.11: a flood of readers and a revocation
+		{"F4.11 readers of a slow STS", attackFloodOfReaders},
 
 		// F4.12: the mount's own role is made anew
 

@@ -90,7 +90,7 @@ func (n *creation) conclude(ctx context.Context, doing string, err error) (*logi
 // no call may have taken effect unseen, and the clean-up saw everything go.
 func (n *creation) undo(ctx context.Context, cause error) {
 	s, u := n.req.Storage, n.issued
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTimeout)
+	ctx, cancel := cleaningUp(context.WithoutCancel(ctx))
 	defer cancel()
 	u.CreatedAt = time.Now() // the last call may just have created something
 	err := n.b.remove(ctx, s, n.cloud, u)

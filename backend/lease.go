@@ -181,7 +181,7 @@ func (b *backend) revoke(ctx context.Context, req *logical.Request, _ *framework
 		return nil, errors.New(seeAlso(
 			fmt.Sprintf("unable to delete access key because no credentials are configured: %s lives on until config is written", l.name()), helpPage+helpLeases))
 	}
-	ctx, cancel := context.WithTimeout(ctx, cleanUpTimeout)
+	ctx, cancel := cleaningUp(ctx)
 	defer cancel()
 	if err := b.remove(ctx, req.Storage, cloud, l.issued); err != nil {
 		return nil, errors.New(seeAlso(fmt.Sprintf("deleting %s: %s", l.name(), advised(err)), helpPage+helpLeases))

@@ -7,6 +7,8 @@ import (
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
+
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
 )
 
 // operationPrefix begins the operation names of generated clients, as it does
@@ -22,6 +24,12 @@ const (
 	issueTimeout   = 60 * time.Second
 	cleanUpTimeout = 60 * time.Second
 )
+
+// cleaningUp bounds a clean-up. Its calls of the cloud do not wait behind those of
+// readers.
+func cleaningUp(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(openapi.Urgent(ctx), cleanUpTimeout)
+}
 
 // display is how generated clients call what a path does.
 func display(verb, suffix string) *framework.DisplayAttributes {

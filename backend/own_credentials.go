@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
 )
 
 // ownCredentials are those that the mount works with: a provider. They are kept
@@ -37,14 +38,15 @@ func (o *ownCredentials) Close() {
 	o.kept.Close()
 }
 
-// watchedSource is a source of credentials that says each time whether it failed.
+// watchedSource is the source of the mount's credentials. All else waits for them, so
+// its calls wait behind no others. It says each time whether it failed.
 type watchedSource struct {
 	alicreds.Provider
 	failures *failures
 }
 
 func (w watchedSource) Retrieve(ctx context.Context) (alicreds.Credentials, error) {
-	c, err := w.Provider.Retrieve(ctx)
+	c, err := w.Provider.Retrieve(openapi.Urgent(ctx))
 	switch {
 	case err == nil && c.Expired(time.Now()):
 		w.failures.failed(failedCredentials, "", errors.New("the credentials had expired already when they came"), time.Time{})

@@ -178,7 +178,7 @@ func (b *backend) deleteStaticRole(ctx context.Context, req *logical.Request, da
 		return nil, err
 	}
 	name := data.Get("name").(string)
-	ctx, cancel := context.WithTimeout(ctx, cleanUpTimeout)
+	ctx, cancel := cleaningUp(ctx)
 	defer cancel()
 	k := staticKey{b, req.Storage, name}
 	release, err := b.queue.Take(ctx, k.Name())

@@ -7,6 +7,7 @@ import (
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
 
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
 	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/ram"
 )
 
@@ -62,7 +63,7 @@ func (b *backend) tidy(ctx context.Context, req *logical.Request, data *framewor
 	if c == nil {
 		return resp, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, tidyTimeout)
+	ctx, cancel := context.WithTimeout(openapi.Urgent(ctx), tidyTimeout)
 	defer cancel()
 
 	strays, err := b.strays(ctx, req.Storage, c, tag)

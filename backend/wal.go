@@ -58,7 +58,7 @@ func readWAL(kind string, data interface{}) (u issued, err error) {
 }
 
 func (b *backend) removeUnfinished(ctx context.Context, s logical.Storage, u issued) error {
-	ctx, cancel := context.WithTimeout(ctx, cleanUpTimeout)
+	ctx, cancel := cleaningUp(ctx)
 	defer cancel()
 	cloud, err := b.cloud(ctx, s)
 	if err != nil {

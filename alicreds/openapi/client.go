@@ -69,7 +69,7 @@ type Client struct {
 	userAgent string
 	onRetry   func(Retry)
 	outages   outages
-	slots     chan struct{} // one for each attempt in flight
+	pools     pools
 
 	queuesMu sync.Mutex
 	queues   map[string]*queue // by action
@@ -82,7 +82,6 @@ func New(o Options) (*Client, error) {
 		retries:   min(o.MaxRetries, maxRetries),
 		userAgent: o.UserAgent,
 		onRetry:   o.OnRetry,
-		slots:     make(chan struct{}, maxInFlight),
 		queues:    map[string]*queue{},
 	}
 	if c.timeout <= 0 {
@@ -155,7 +154,8 @@ func (c *Client) CloseIdleConnections() { c.http.CloseIdleConnections() }
 // and Request.Repeatable allow, with a pause of up to 5 s in between, within
 // which it is as long as the service asks for, and never starts a pause that
 // would end after the context's deadline. After a call was throttled, all of that
-// action queue for as long as that lasts.
+// action queue for as long as that lasts. 64 attempts at one service are under way
+// at a time; others wait. [Urgent] calls have some of that to themselves.
 func (c *Client) Do(ctx context.Context, r Request, out any) error {
 	targets, err := c.targets(r)
 	if err != nil {
@@ -164,11 +164,14 @@ func (c *Client) Do(ctx context.Context, r Request, out any) error {
 	if err := r.check(); err != nil {
 		return err
 	}
-	return (&call{Client: c, Request: r, out: out, targets: targets, queue: c.queue(r.Action)}).repeat(ctx)
+	return (&call{
+		Client: c, Request: r, out: out, targets: targets,
+		queue: c.queue(r.Action), pool: c.pools.pool(service{r.Endpoint, r.Version}), urgent: isUrgent(ctx),
+	}).repeat(ctx)
 }
 
 // call is one Do. Each of its concerns is a layer: repeat decides about
-// another attempt, inTurn waits for the service's rate and for a slot, reach
+// another attempt, inTurn waits for the service's rate and for a place, reach
 // goes over the endpoints, and attempt sends to one of them.
 type call struct {
 	*Client
@@ -176,4 +179,6 @@ type call struct {
 	out     any
 	targets []*url.URL // the next to be tried is the first
 	queue   *queue
+	pool    *pool
+	urgent  bool
 }

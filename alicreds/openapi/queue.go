@@ -11,11 +11,6 @@ import (
 )
 
 const (
-	// maxInFlight bounds the attempts of one Client at a time, and with them
-	// its connections. Over a round trip of 200 ms it lets 320 calls a second
-	// through; STS allows an account 100.
-	maxInFlight = 64
-
 	// slowest is the rate, in calls per second, below which no refusal brings
 	// an action: RAM allows about 10 of its slowest ones.
 	slowest = 10
@@ -41,11 +36,10 @@ const (
 // waits: the rates that Alibaba Cloud publishes are defaults, which accounts
 // raise by ticket, and which other clients of the account share.
 type queue struct {
-	head    chan struct{} // holds one: the call that goes next
+	lanes   [2]lane       // ordinary calls, and urgent ones
 	limiter *rate.Limiter // without a limit while the queue is open
 
 	mu      sync.Mutex
-	waiting int
 	refusal *Error    // the last one
 	refused time.Time // when it came
 	resume  time.Time // when the pause ends that the service asked for
@@ -54,8 +48,26 @@ type queue struct {
 	granted, before int       // grants in that second, and in the one before it
 }
 
+// lane is the order of calls that are alike in urgency. The heads of both lanes ask
+// for the next turn.
+type lane struct {
+	head    chan struct{} // holds one: the call that goes next
+	waiting int           // queue.mu guards it
+}
+
 func newQueue() *queue {
-	return &queue{head: make(chan struct{}, 1), limiter: rate.NewLimiter(rate.Inf, 1)}
+	q := &queue{limiter: rate.NewLimiter(rate.Inf, 1)}
+	for i := range q.lanes {
+		q.lanes[i].head = make(chan struct{}, 1)
+	}
+	return q
+}
+
+func (q *queue) lane(urgent bool) *lane {
+	if urgent {
+		return &q.lanes[1]
+	}
+	return &q.lanes[0]
 }
 
 // queue returns the queue of an action.
@@ -73,17 +85,17 @@ func (q *queue) open() bool { return q.limiter.Limit() == rate.Inf }
 // wait returns when it is the call's turn, and tells whether it had to queue.
 // Where its turn would come after the context's deadline it returns at once,
 // with the refusal for which the calls queue.
-func (q *queue) wait(ctx context.Context) (queued bool, err error) {
-	if queued, err = q.enter(ctx); !queued {
+func (q *queue) wait(ctx context.Context, l *lane) (queued bool, err error) {
+	if queued, err = q.enter(ctx, l); !queued {
 		return false, err
 	}
-	defer q.leave()
+	defer q.leave(l)
 	select {
-	case q.head <- struct{}{}:
+	case l.head <- struct{}{}:
 	case <-ctx.Done():
 		return true, ctx.Err()
 	}
-	defer func() { <-q.head }()
+	defer func() { <-l.head }()
 	for {
 		left := q.take()
 		if left <= 0 {
@@ -95,29 +107,29 @@ func (q *queue) wait(ctx context.Context) (queued bool, err error) {
 	}
 }
 
-func (q *queue) enter(ctx context.Context) (queued bool, err error) {
+func (q *queue) enter(ctx context.Context, l *lane) (queued bool, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.open() {
 		return false, nil
 	}
-	turn := time.Duration(float64(q.waiting) / float64(q.limiter.Limit()) * float64(time.Second))
+	turn := time.Duration(float64(l.waiting) / float64(q.limiter.Limit()) * float64(time.Second))
 	if outlasts(ctx, max(turn, time.Until(q.resume))) {
-		return false, unsent{fmt.Errorf("%w (its turn would come too late: %d calls are waiting for theirs)", q.refusal, q.waiting)}
+		return false, unsent{fmt.Errorf("%w (its turn would come too late: %d calls are waiting for theirs)", q.refusal, l.waiting)}
 	}
-	q.waiting++
+	l.waiting++
 	return true, nil
 }
 
-func (q *queue) leave() {
+func (q *queue) leave(l *lane) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.waiting--
+	l.waiting--
 }
 
-// take lets the call at the head of the queue go, or tells how long it has to
-// wait before it asks again. Only the head reserves, so that a new rate counts
-// for all others.
+// take lets the call at the head of a lane go, or tells how long it has to wait
+// before it asks again. Only heads reserve, so that a new rate counts for all
+// others.
 func (q *queue) take() time.Duration {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -178,7 +190,7 @@ func (q *queue) turnSecond(now time.Time) {
 	}
 }
 
-// inTurn makes an attempt when the action's rate and the slots allow it, and
+// inTurn makes an attempt when the action's rate and the pool allow it, and
 // learns the rate from its outcome. pause is the shortest time before the next
 // attempt. Nothing was sent unless made is true.
 func (c *call) inTurn(ctx context.Context, attempt int) (pause time.Duration, made bool, err error) {
@@ -189,7 +201,7 @@ func (c *call) inTurn(ctx context.Context, attempt int) (pause time.Duration, ma
 		return 0, false, err
 	}
 	hint, err := c.reach(ctx)
-	<-c.slots
+	c.pool.leave(c.urgent)
 	pause = wait(attempt, hint)
 	var refused *Error
 	switch answered := errors.As(err, &refused); {
@@ -201,24 +213,22 @@ func (c *call) inTurn(ctx context.Context, attempt int) (pause time.Duration, ma
 	return pause, true, err
 }
 
-// turn returns when an attempt may be made, and then holds a slot.
+// turn returns when an attempt may be made, and then holds a place in the pool.
 func (c *call) turn(ctx context.Context) error {
 	for {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		queued, err := c.queue.wait(ctx)
+		queued, err := c.queue.wait(ctx, c.queue.lane(c.urgent))
 		if err != nil {
 			return err
 		}
-		select {
-		case c.slots <- struct{}{}:
-		case <-ctx.Done():
-			return ctx.Err()
+		if err := c.pool.enter(ctx, c.urgent); err != nil {
+			return err
 		}
 		if queued || c.queue.open() {
 			return nil
 		}
-		<-c.slots // throttled while the call waited for the slot
+		c.pool.leave(c.urgent) // throttled while the call waited for its place
 	}
 }
