@@ -82,6 +82,9 @@ func failureClass(err error) string {
 	case errors.Is(err, errEnded):
 		return "clock"
 	case errors.As(err, &refused):
+		if refused.Action == cloudSSOAction && strings.HasPrefix(refused.Code, "NoPermission") {
+			return typeCloudSSO // which assigns access itself: no policy of RAM helps
+		}
 		for _, class := range helpClasses() {
 			for _, code := range class.codes {
 				if refused.Code == code || strings.HasPrefix(refused.Code, code+".") {

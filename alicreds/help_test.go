@@ -108,6 +108,7 @@ func TestHelp(t *testing.T) {
 		"inactive, table":     {refused(403, "Inactive"), "#inactive", true},
 		"no RAM support":      {refused(403, "Forbidden.RAM"), "#no-permission", true},
 		"no permission":       {refused(403, "NoPermission"), "#no-permission", true},
+		"access by CloudSSO":  {&openapi.Error{Action: cloudSSOAction, Code: "NoPermission", Status: 403}, "#cloud_sso", true},
 		"trust of OIDC":       {refused(403, "AuthenticationFail.NoPermission"), "#no-permission", true},
 		"OIDC token":          {refused(401, "AuthenticationFail.OIDCToken.Expired"), "#oidc-token", true},
 		"role":                {refused(404, "EntityNotExist.Role"), "#role-not-found", true},

@@ -73,7 +73,7 @@ func explained(err error) string {
 // advised prints a failure on one line, with the fix where there is a short one.
 func advised(err error) string {
 	if refused, ok := errors.AsType[*openapi.Error](err); ok && !refused.Temporary() {
-		if fix := fixOf(refused); fix != "" {
+		if fix := fixOf(err, refused); fix != "" {
 			return strings.TrimRight(oneLine(err), ". ") + ". " + fix
 		}
 	}

@@ -120,7 +120,7 @@ func TestRoleCheck(t *testing.T) {
 					}
 				case slices.ContainsFunc(findings, func(f finding) bool {
 					return f.Action == action && f.Result == "no" &&
-						strings.HasPrefix(f.Fix, "Grant "+action+" on acs:ram:*:") && strings.Contains(f.Fix, " to acs:ram::1234567890123456:user/least.")
+						strings.HasPrefix(f.Fix, "Grant "+action+" on acs:ram:*:") && strings.Contains(f.Fix, " to acs:ram::1234567890123456:user/least, the principal of this mount.")
 				}):
 					if ok {
 						t.Error("the role is said to be ok")

@@ -1,11 +1,14 @@
 package backend_test
 
 import (
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/hashicorp/vault/sdk/logical"
 
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds"
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alisim"
 	"github.com/alicreds/vault-plugin-secrets-alicloud/backend"
@@ -61,7 +64,7 @@ func TestAdviceOnDenials(t *testing.T) {
 		},
 		"AssumeRole, which side is not known": {
 			openapi.Error{Action: "AssumeRole"},
-			"The trust policy of the RAM role must name that principal too", "A Deny",
+			"The trust policy of the RAM role must name the principal of this mount", "A Deny",
 		},
 		"a call and a kind that are not known": {
 			openapi.Error{Action: "Later", Denied: openapi.AccessDenied{NoPermissionType: "ImplicitDeny", PolicyType: "LaterPolicy"}},
@@ -142,5 +145,117 @@ func TestWhatIsThereAlreadyIsMade(t *testing.T) {
 		m.must(logical.UpdateOperation, "role/r", leastUser)
 		m.fault(alisim.Fault{Action: "AttachPolicyToUser", Kind: alisim.FaultRefuse, Code: code, Status: 409})
 		m.must(logical.ReadOperation, "creds/r", nil)
+	}
+}
+
+var adviceStatement = regexp.MustCompile(`The statement to add to a policy that it has: (\{.*?\})\.(?: |$)`)
+
+// F3.13: whoever has nothing and pastes what each refusal says gets there, without
+// a right on anything of another name.
+func TestPastedAdviceIsEnough(t *testing.T) {
+	t.Parallel()
+	for name, role := range map[string]map[string]any{
+		"session": {"role_arn": roleARN}, "user": leastUser, "inline user": leastInlineUser, "group user": leastGroupUser,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := newLeastMount(t, nil)
+			m.must(logical.UpdateOperation, "role/r", role)
+			pasted := 0
+			for {
+				resp, err := m.request(logical.ReadOperation, "creds/r", nil)
+				if err == nil && !resp.IsError() {
+					break
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				advice := adviceStatement.FindStringSubmatch(resp.Error().Error())
+				if advice == nil || !strings.Contains(resp.Error().Error(), " to "+leastARN+", the principal of this mount.") {
+					t.Fatalf("the answer has no statement to paste, or not for whom: %v", resp.Error())
+				}
+				if strings.Contains(advice[1], `:*"`) {
+					t.Errorf("the statement is wider than needed: %s", advice[1])
+				}
+				if pasted++; pasted > 10 {
+					t.Fatalf("pasted 10 statements, and still: %v", resp.Error())
+				}
+				policy := "pasted-" + strconv.Itoa(pasted)
+				m.admin("CreatePolicy", map[string]string{"PolicyName": policy, "PolicyDocument": `{"Version":"1","Statement":[` + advice[1] + `]}`})
+				m.admin("AttachPolicyToUser", map[string]string{"PolicyName": policy, "PolicyType": "Custom", "UserName": "least"})
+			}
+			if pasted == 0 {
+				t.Error("nothing was missing")
+			}
+		})
+	}
+}
+
+// F3.13: AssumeRole is allowed by two sides, and an external id belongs to one.
+func TestAdviceOnAssumeRole(t *testing.T) {
+	t.Parallel()
+	const allowed = `{"Version":"1","Statement":[{"Effect":"Allow","Action":"sts:AssumeRole","Resource":"*"}]}`
+	const named = `The trust policy of the RAM role must name ` + leastARN + `, the principal of this mount, in ` + roleARN +
+		`: {"Effect":"Allow","Action":"sts:AssumeRole","Principal":{"RAM":["` + leastARN + `"]}}.`
+	external := `{"Version":"1","Statement":[{"Effect":"Allow","Action":"sts:AssumeRole","Principal":{"RAM":["acs:ram::1234567890123456:root"]},` +
+		`"Condition":{"StringEquals":{"sts:ExternalId":"right"}}}]}`
+	for name, tc := range map[string]struct {
+		key        [2]string
+		trust      string
+		externalID string
+		want       []string
+		not        string
+	}{
+		"not granted":        {leastKey, "", "", []string{`Grant sts:AssumeRole on acs:ram:*:1234567890123456:role/deploy to ` + leastARN, named}, "A Deny"},
+		"no external id":     {leastKey, external, "", []string{named, "No external id was sent", "write that id to external_id"}, "Grant "},
+		"a wrong one":        {leastKey, external, "wrong", []string{named, "The external_id that was sent must be the one in its condition"}, "Grant "},
+		"a key of the owner": {[2]string{"LTAI5tROOT", "root-secret"}, "", "", []string{"The root account can assume no role: write the AccessKey of a RAM user to config"}, "Grant "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			documents := []string{allowed}
+			if name == "not granted" {
+				documents = nil
+			}
+			seed := leastSeed(documents)
+			seed.Accounts[0].AccessKeys = []alisim.AccessKey{{ID: "LTAI5tROOT", Secret: "root-secret"}}
+			m := startedLeastMount(newSeededMount(t, seed))
+			if tc.trust != "" {
+				m.admin("UpdateRole", map[string]string{"RoleName": "deploy", "NewAssumeRolePolicyDocument": tc.trust})
+			}
+			m.as(tc.key, nil)
+			role := map[string]any{"role_arn": roleARN}
+			if tc.externalID != "" {
+				role["external_id"] = tc.externalID
+			}
+			m.must(logical.UpdateOperation, "role/r", role)
+			for _, want := range tc.want {
+				m.refused(logical.ReadOperation, "creds/r", nil, want)
+			}
+			if resp, _ := m.request(logical.ReadOperation, "creds/r", nil); strings.Contains(resp.Error().Error(), tc.not) {
+				t.Errorf("the answer has %q: %v", tc.not, resp.Error())
+			}
+		})
+	}
+}
+
+// F3.13: what another service decides is not advised with a grant in RAM.
+func TestAdviceOnOtherServices(t *testing.T) {
+	t.Parallel()
+	for action, want := range map[string]string{
+		"CloudSSO sign-in":   "CloudSSO, and not RAM, decides this",
+		"AssumeRoleWithOIDC": "Check oidc_provider_arn",
+	} {
+		refused := &openapi.Error{Action: action, Code: ram.NoPermission, Status: 403}
+		got := backend.Explained(&alicreds.Error{Source: "default/cli_profile/cloud_sso", Err: refused})
+		if !strings.Contains(got, want) || strings.Contains(got, "Grant ") {
+			t.Errorf("%s: the advice is %q, want %q", action, got, want)
+		}
+	}
+	// The role of config is asked for by other keys than the mount works with.
+	refused := &openapi.Error{Action: "AssumeRole", Code: ram.NoPermission, Status: 403}
+	got := backend.Explained(&alicreds.Error{Source: "ram_role_arn/access_key", Err: refused})
+	if !strings.Contains(got, "whoever the keys belong to that the config of this mount has or finds") {
+		t.Errorf("the advice on config's own role is %q", got)
 	}
 }

@@ -243,10 +243,7 @@ func (c *roleCheck) probe(neededFor, action, on string, params map[string]string
 		case !answered || refused.Temporary():
 			f.Result, f.Fix = checkUnknown, explained(err)
 		case ram.Denied(refused):
-			fix := grant(refused, c.who.Principal(), ram.Permissions[action].ARNs(c.who.AccountID, params))
-			if f.Result, f.Fix = checkNo, c.patterns.Replace(fix); strings.HasPrefix(fix, "Grant ") {
-				f.Fix += " docs/least-policy.md has the policies to copy."
-			}
+			f.Result, f.Fix = checkNo, c.patterns.Replace(permission(err, refused))
 		case refused.NotExist(), strings.HasPrefix(refused.Code, "InvalidParameter"), strings.HasPrefix(refused.Code, "Malformed"),
 			strings.HasPrefix(refused.Code, "EntityAlreadyExists"), strings.HasPrefix(refused.Code, "LimitExceeded"):
 		default:

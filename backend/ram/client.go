@@ -82,7 +82,7 @@ func (c *Client) send(ctx context.Context, to service, repeatable bool, action s
 	if err != nil {
 		return err
 	}
-	return c.api.Do(ctx, to.request(repeatable, action, params, own.Keys()), out)
+	return c.denial(ctx, c.api.Do(ctx, to.request(repeatable, action, params, own.Keys()), out), action, params)
 }
 
 // AssumeRole asks for a session with the client's own credentials.
@@ -92,7 +92,8 @@ func (c *Client) AssumeRole(ctx context.Context, o alicreds.RAMRoleARNOptions) (
 		return alicreds.Credentials{}, err
 	}
 	o.STSOptions = c.sts
-	return alicreds.AssumeRole(ctx, own.Keys(), o)
+	creds, err := alicreds.AssumeRole(ctx, own.Keys(), o)
+	return creds, c.assumeDenial(ctx, err, o)
 }
 
 // Identity is who keys belong to.

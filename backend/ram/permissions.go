@@ -2,6 +2,7 @@ package ram
 
 import (
 	"cmp"
+	"encoding/json"
 	"regexp"
 	"strings"
 )
@@ -75,4 +76,56 @@ func (p Permission) ARNs(account string, params map[string]string) []string {
 		})
 	}
 	return arns
+}
+
+// Statement is one of a policy: it allows actions on resources.
+type Statement struct {
+	Effect   string
+	Action   oneOrMore
+	Resource oneOrMore
+}
+
+// Allow makes a statement.
+func Allow(actions, resources []string) Statement {
+	return Statement{Effect: "Allow", Action: actions, Resource: resources}
+}
+
+// String is the statement as it stands in a policy.
+func (s Statement) String() string { return asJSON(s) }
+
+// PolicyOf is a policy of these statements.
+func PolicyOf(statements ...Statement) string {
+	return asJSON(struct {
+		Version   string
+		Statement []Statement
+	}{"1", statements})
+}
+
+// TrustStatement is one of a trust policy: it lets a principal assume the role.
+func TrustStatement(principal string) string {
+	type by struct{ RAM []string }
+	return asJSON(struct {
+		Effect, Action string
+		Principal      by
+	}{"Allow", "sts:AssumeRole", by{[]string{principal}}})
+}
+
+// oneOrMore is a list whose only element stands alone in JSON, as people write it.
+type oneOrMore []string
+
+// MarshalJSON makes a text of one, a list of more.
+func (list oneOrMore) MarshalJSON() ([]byte, error) {
+	if len(list) == 1 {
+		return []byte(asJSON(list[0])), nil
+	}
+	return []byte(asJSON([]string(list))), nil
+}
+
+// asJSON is for values that have a form in JSON. Its < and > stay, as in <account>.
+func asJSON(value any) string {
+	var b strings.Builder
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false)
+	_ = encoder.Encode(value)
+	return strings.TrimSuffix(b.String(), "\n")
 }
