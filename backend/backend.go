@@ -122,7 +122,7 @@ func newBackend(ctx context.Context, conf *logical.BackendConfig, o options) (lo
 	if err := b.Setup(ctx, conf); err != nil {
 		return nil, err
 	}
-	b.failures = newFailures(b.Logger())
+	b.failures = newFailures(b.Logger(), b.mountPath)
 	b.queue = b.newQueue()
 	return b, nil
 }
@@ -139,7 +139,6 @@ func (b *backend) HandleRequest(ctx context.Context, req *logical.Request) (*log
 	if req.MountPoint != "" {
 		b.path.Store(&req.MountPoint)
 	}
-	b.failures.at(req.MountPoint)
 	for field, value := range req.Data {
 		switch value.(type) {
 		case map[string]interface{}, []interface{}:

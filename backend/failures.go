@@ -77,10 +77,10 @@ func failureKinds() []failureKind {
 // less and less often, and remembers the last failures for whoever asks. Times
 // and reasons are in memory only.
 type failures struct {
-	log hclog.Logger
+	log   hclog.Logger
+	mount func() string // its path
 
 	mu    sync.Mutex
-	mount string // its path, as the last request had it
 	kinds map[string]*failing
 }
 
@@ -102,21 +102,12 @@ type failing struct {
 	told   bool // of what began since
 }
 
-func newFailures(log hclog.Logger) *failures {
-	f := &failures{log: log, kinds: map[string]*failing{}}
+func newFailures(log hclog.Logger, mount func() string) *failures {
+	f := &failures{log: log, mount: mount, kinds: map[string]*failing{}}
 	for _, k := range failureKinds() {
 		f.kinds[k.name] = &failing{failureKind: k, objects: map[string]time.Time{}}
 	}
 	return f
-}
-
-// at notes where the mount is. It may be moved.
-func (f *failures) at(mount string) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if mount != "" {
-		f.mount = mount
-	}
 }
 
 // failed says that work of that kind has failed, for the object (a key, a RAM
@@ -199,7 +190,7 @@ func (f *failures) end(k *failing, now time.Time) {
 
 // logged are the arguments of a line about the kind; f.mu is held.
 func (f *failures) logged(k *failing, more ...any) []any {
-	args := []any{"mount", f.mount}
+	args := []any{"mount", f.mount()}
 	if k.object != "" {
 		args = append(args, "of", k.object)
 	}
