@@ -4,9 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/hashicorp/vault/sdk/framework"
+	"github.com/hashicorp/vault/sdk/logical"
 
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
 	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/ram"
@@ -19,22 +23,33 @@ type roleCheck struct {
 	role   *role
 	name   string
 	who    ram.Identity
+	needs  needs // what the mount must be allowed for the role
 	checks []func() []finding
+
+	// assume asks STS for a session of a RAM role; nil: it is not asked for.
+	assume   func(arn string) error
+	howToAsk string // a command, where assume is nil
 
 	// Names that a user or role, and a policy, of a lease could have, and what
 	// covers their like.
 	entity, custom string
 	patterns       *strings.Replacer
+
+	templates []ram.Policy // policies whose names are filled in for each reader, with * for that
 }
 
 // pattern covers the names that begin as this one does, as the policies of
-// docs/least-policy.md do.
-func pattern(name string) string {
+// docs/least-policy.md do. other is a name for somebody else: all names where the
+// two begin otherwise.
+func pattern(name, other string) string {
 	first, _, _ := strings.Cut(name, "-")
+	if second, _, _ := strings.Cut(other, "-"); first != second {
+		return "*"
+	}
 	return first + "-*"
 }
 
-func (c *roleCheck) run() []finding {
+func (c *roleCheck) run() findings {
 	all := make([][]finding, len(c.checks))
 	var w ram.Wave
 	for n, check := range c.checks {
@@ -47,42 +62,75 @@ func (c *roleCheck) run() []finding {
 	return slices.Concat(all...)
 }
 
+// response is what was found, as people and, with details, programs read it.
+func (c *roleCheck) response(found findings, data *framework.FieldData) *logical.Response {
+	answer := map[string]interface{}{
+		"result": found.result(), "principal": c.who.ARN, "policy": c.needs.policy(), "report": found.report(),
+	}
+	if data.Get("details").(bool) {
+		answer["checks"] = found
+	}
+	return &logical.Response{Data: answer}
+}
+
 func (c *roleCheck) add(check func() []finding) { c.checks = append(c.checks, check) }
 
 func (c *roleCheck) note(f finding) { c.add(func() []finding { return []finding{f} }) }
 
 // source is for roles that hand out what their source has.
 func (c *roleCheck) source() {
-	c.note(finding{Action: c.role.roleType.name, NeededFor: "issue", Result: checkNot,
-		Fix: "The role hands out what its source has, which only reading creds/" + c.name + " shows."})
+	c.note(finding{Action: c.role.roleType.name, NeededFor: "issue", Result: checkUnknown,
+		Fix: "The role hands out what its source has, which only reading creds/" + c.name + " shows. The mount itself needs no permission for it."})
 }
 
 // session checks the RAM roles that AssumeRole is asked for.
 func (c *roleCheck) session() {
 	for _, arn := range c.role.arns() {
-		c.add(func() []finding { return c.ramRoleOf(arn, c.assumeRole(arn, "Asking would issue a session."), c.trust) })
+		c.needs.add("sts:AssumeRole", ram.RoleResource(arn))
+		c.add(func() []finding { return c.ramRoleOf(arn, c.assumeRole(arn), c.trust) })
 	}
 }
 
 // sessionWithOIDC checks those that AssumeRoleWithOIDC is asked for.
 func (c *roleCheck) sessionWithOIDC() {
 	trust := func(string) (result, fix string) {
-		return checkNot, "The trust policy must name oidc_provider_arn, and its conditions must suit the token."
+		return checkUnknown, "The trust policy must name " + c.role.OIDCProviderARN + " as a Federated principal, and its conditions must suit the token."
 	}
 	for _, arn := range c.role.arns() {
 		c.add(func() []finding {
-			return c.ramRoleOf(arn, finding{Action: "sts:AssumeRoleWithOIDC", On: arn, NeededFor: "issue", Result: checkNot,
-				Fix: "Asking would issue a session. It needs no permission, but the trust policy must name the provider."}, trust)
+			f := finding{Action: "sts:AssumeRoleWithOIDC", On: arn, NeededFor: "issue"}
+			return c.ramRoleOf(arn, c.asked(f, "It needs no permission, but the trust policy must name the provider."), trust)
 		})
 	}
 }
 
-// assumeRole is a finding about AssumeRole, and why it is not asked for.
-func (c *roleCheck) assumeRole(on, why string) finding {
-	f := finding{Action: "sts:AssumeRole", On: on, NeededFor: "issue", Result: checkNot,
-		Fix: why + " The principal's policy must allow it, see docs/least-policy.md."}
+// assumeRole is a finding about AssumeRole of an existing role.
+func (c *roleCheck) assumeRole(arn string) finding {
+	f := finding{Action: "sts:AssumeRole", On: arn, NeededFor: "issue"}
 	if c.who.IdentityType == "Account" {
-		f.Result, f.Fix = checkNo, "The root account can assume no role: configure the key of a RAM user."
+		f.Result, f.Fix = checkNo, rootAssumes
+		return f
+	}
+	return c.asked(f, "The principal needs what is in policy, and the trust policy must name it: "+ram.TrustStatement(c.who.Principal())+".")
+}
+
+const rootAssumes = "The root account can assume no role: write the AccessKey of a RAM user to config."
+
+// asked is the finding with what STS says, or how to ask it.
+func (c *roleCheck) asked(f finding, needed string) finding {
+	if c.assume == nil {
+		f.Result, f.Fix = checkUnknown, "Only STS can tell. To ask it for a session of 900 seconds that may do nothing: "+c.howToAsk+". "+needed
+		return f
+	}
+	err := c.assume(f.On)
+	refused, answered := errors.AsType[*openapi.Error](err)
+	switch {
+	case err == nil:
+		f.Result = checkYes
+	case answered && !refused.Temporary() && refused.Code != "" || errors.As(err, new(noToken)):
+		f.Result, f.Fix = checkNo, explained(err)
+	default:
+		f.Result, f.Fix = checkUnknown, explained(err)
 	}
 	return f
 }
@@ -91,7 +139,7 @@ func (c *roleCheck) assumeRole(on, why string) finding {
 func (c *roleCheck) trust(document string) (result, fix string) {
 	result = trusts(document, c.who.Principal(), c.who.AccountID)
 	return result, map[string]string{
-		checkNo:      "Name " + c.who.Principal() + " as a RAM principal in the trust policy of the role.",
+		checkNo:      "The trust policy of the role must have this statement: " + ram.TrustStatement(c.who.Principal()) + ".",
 		checkUnknown: "The trust policy has conditions or forms that are not judged here: compare it with external_id and " + c.who.Principal() + ".",
 	}[result]
 }
@@ -99,33 +147,56 @@ func (c *roleCheck) trust(document string) (result, fix string) {
 // ramRoleOf looks at an existing RAM role.
 func (c *roleCheck) ramRoleOf(arn string, assume finding, trust func(document string) (result, fix string)) []finding {
 	exists := finding{Action: "ram:GetRole", On: arn, NeededFor: "issue"}
-	account, roleName, _ := strings.Cut(strings.TrimPrefix(arn, "acs:ram::"), ":role/")
-	if account != c.who.AccountID {
-		exists.Result, exists.Fix = checkNot, "It is a role of another account, which cannot be looked at from here."
-		return []finding{exists, assume}
-	}
+	trusted := finding{Action: "trust policy", On: arn, NeededFor: "issue"}
+	longest := finding{Action: "MaxSessionDuration", On: arn, NeededFor: "issue"}
 	var out struct {
 		Role struct {
 			AssumeRolePolicyDocument string
 			MaxSessionDuration       int
 		}
 	}
-	err := c.cloud.Call(c.ctx, true, "GetRole", map[string]string{"RoleName": roleName}, &out)
-	exists.Result, exists.Fix = c.looked(err, "ram:GetRole", "There is no such RAM role: check role_arn and role_arns.")
-	if err != nil {
-		return []finding{exists, assume}
+	account, roleName, _ := strings.Cut(strings.TrimPrefix(arn, "acs:ram::"), ":role/")
+	looked := account == c.who.AccountID
+	if looked {
+		err := c.cloud.Call(c.ctx, true, "GetRole", map[string]string{"RoleName": roleName}, &out)
+		exists.Result, exists.Fix = c.looked(err, "ram:GetRole", "There is no such RAM role: check role_arn and role_arns.")
+		looked = err == nil
+	} else {
+		exists.Result, exists.Fix = checkUnknown, "It is a role of another account, which cannot be looked at from here."
 	}
-	trusted := finding{Action: "trust policy", On: arn, NeededFor: "issue"}
-	trusted.Result, trusted.Fix = trust(out.Role.AssumeRolePolicyDocument)
-	longest := finding{Action: "MaxSessionDuration", On: arn, NeededFor: "issue", Result: checkUnknown}
-	if seconds := out.Role.MaxSessionDuration; seconds > 0 {
+	if looked {
+		trusted.Result, trusted.Fix = trust(out.Role.AssumeRolePolicyDocument)
+	}
+	allowed := time.Duration(out.Role.MaxSessionDuration) * time.Second
+	switch {
+	case c.role.TTL <= defaultSession: // which every RAM role allows
 		longest.Result = checkYes
-		if allowed := time.Duration(seconds) * time.Second; c.role.TTL > allowed {
-			longest.Result, longest.Fix = checkNo, fmt.Sprintf("ttl is %s and the RAM role allows %s: lower ttl, or raise MaxSessionDuration.", c.role.TTL, allowed)
+	case allowed == 0:
+		longest.Result, longest.Fix = checkUnknown, fmt.Sprintf("ttl is %s. If the RAM role allows less, sessions last %s, with a warning.", c.role.TTL, defaultSession)
+	case c.role.TTL > allowed:
+		longest.Result, longest.Fix = checkNo, fmt.Sprintf("ttl is %s and the RAM role allows %s: lower ttl, or raise MaxSessionDuration.", c.role.TTL, allowed)
+	default:
+		longest.Result = checkYes
+	}
+	if assume.Result == checkYes { // which proves the rest
+		for _, f := range []*finding{&exists, &trusted} {
+			if f.Result == checkUnknown {
+				f.Result, f.Fix = checkYes, ""
+			}
 		}
 	}
-	return []finding{exists, trusted, longest, assume}
+	found := []finding{exists}
+	if looked {
+		found = append(found, trusted)
+	}
+	if exists.Result != checkNo {
+		found = append(found, longest)
+	}
+	return append(found, assume)
 }
+
+// template is what an identity template fills in.
+var template = regexp.MustCompile(`\{\{.*?\}\}`)
 
 // leaveOutTemplates takes out the policies that depend on who reads credentials.
 func (c *roleCheck) leaveOutTemplates() {
@@ -136,8 +207,9 @@ func (c *roleCheck) leaveOutTemplates() {
 			literal.RemotePolicies = append(literal.RemotePolicies, p)
 			continue
 		}
-		c.note(finding{Action: "remote_policies", On: p.Type + " policy " + p.Name, NeededFor: "issue", Result: checkNot,
+		c.note(finding{Action: "remote_policies", On: p.Type + " policy " + p.Name, NeededFor: "issue", Result: checkUnknown,
 			Fix: "Its name depends on who reads credentials."})
+		c.templates = append(c.templates, ram.Policy{Name: template.ReplaceAllString(p.Name, "*"), Type: p.Type})
 	}
 	c.role = &literal
 }
@@ -201,7 +273,13 @@ func (c *roleCheck) ramRole() {
 	c.probe("revoke", "DeleteRole", "role "+name, map[string]string{"RoleName": name})
 	c.policies("Role")
 	c.probe(forExtras, "ListPoliciesForRole", "role "+name, map[string]string{"RoleName": name})
-	c.note(c.assumeRole("role "+name, "STS may say that a role does not exist before it looks at permissions."))
+	c.need("AssumeRole", map[string]string{"RoleName": name})
+	assume := finding{Action: "sts:AssumeRole", On: "role " + name, NeededFor: "issue", Result: checkUnknown,
+		Fix: "Only issuing can tell: STS may say that a role does not exist before it looks at permissions. The principal needs what is in policy."}
+	if c.who.IdentityType == "Account" {
+		assume.Result, assume.Fix = checkNo, rootAssumes
+	}
+	c.note(assume)
 }
 
 // policies probes what attaching policies to a user or role, and those made of
@@ -219,6 +297,19 @@ func (c *roleCheck) policies(kind string) {
 		c.probe("issue", "AttachPolicyTo"+kind, p.Type+" policy "+p.Name, params)
 		c.probe("revoke", "DetachPolicyFrom"+kind, p.Type+" policy "+p.Name, params)
 	}
+	for _, p := range c.templates {
+		params := map[string]string{kind + "Name": c.entity, "PolicyName": p.Name, "PolicyType": p.Type}
+		c.need("AttachPolicyTo"+kind, params)
+		c.need("DetachPolicyFrom"+kind, params)
+	}
+}
+
+// need notes what the mount must be allowed for a call.
+func (c *roleCheck) need(call string, params map[string]string) {
+	p := ram.Permissions[call]
+	for _, arn := range p.ARNs(c.who.AccountID, params) {
+		c.needs.add(p.Action, c.patterns.Replace(arn))
+	}
 }
 
 // malformed is no policy document to any service.
@@ -234,8 +325,11 @@ func impossibleUser(name string) map[string]string {
 // that does not exist, or the request is invalid. What RAM says against it tells
 // whether it would have been allowed.
 func (c *roleCheck) probe(neededFor, action, on string, params map[string]string) {
+	if neededFor != forExtras {
+		c.need(action, params)
+	}
 	c.add(func() []finding {
-		f := finding{Action: "ram:" + action, On: on, NeededFor: neededFor, Result: checkYes}
+		f := finding{Action: "ram:" + action, On: c.patterns.Replace(on), NeededFor: neededFor, Result: checkYes}
 		err := c.cloud.Call(c.ctx, true, action, params, nil)
 		refused, answered := errors.AsType[*openapi.Error](err)
 		switch {

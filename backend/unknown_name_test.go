@@ -25,6 +25,7 @@ func TestUnknownNames(t *testing.T) {
 		{logical.UpdateOperation, "creds/app", `role "app" does not exist, but a static role of that name does: vault read alicloud/static-cred/app`},
 		{logical.UpdateOperation, "rotate-role/ap", `static role "ap" does not exist: did you mean "app"? All there are: vault list alicloud/static-role`},
 		{logical.UpdateOperation, "rotate-role/deploy", `static role "deploy" does not exist, but a role of that name does: vault read alicloud/creds/deploy`},
+		{logical.UpdateOperation, "role/deply/check", `role "deply" does not exist: did you mean "deploy"?`},
 		{logical.DeleteOperation, "role/deply", `nothing was deleted: role "deply" does not exist: did you mean "deploy"?`},
 		{logical.DeleteOperation, "static-role/ap", `nothing was deleted: static role "ap" does not exist: did you mean "app"?`},
 		{logical.ReadOperation, "creds/deply", ""},
