@@ -133,24 +133,14 @@ func (b *backend) HandleExistenceCheck(ctx context.Context, req *logical.Request
 	return b.Backend.HandleExistenceCheck(ctx, &logical.Request{Operation: req.Operation, Path: req.Path, Storage: req.Storage})
 }
 
-// HandleRequest refuses lists and objects in the place of texts before the
-// framework does, which would quote a key or a policy.
+// HandleRequest refuses values of the wrong type before the framework does.
 func (b *backend) HandleRequest(ctx context.Context, req *logical.Request) (*logical.Response, error) {
 	if req.MountPoint != "" {
 		b.path.Store(&req.MountPoint)
 	}
-	for field, value := range req.Data {
-		switch value.(type) {
-		case map[string]interface{}, []interface{}:
-		default:
-			continue
-		}
-		path := b.Route(req.Path)
-		if path == nil || path.Fields[field] == nil {
-			continue
-		}
-		if t := path.Fields[field].Type; t == framework.TypeString || t == framework.TypeLowerCaseString {
-			return logical.ErrorResponse("%s must be a string, and not a list or an object: a JSON document is given as a text that holds it", field), nil
+	if path := b.Route(req.Path); path != nil {
+		if wrong := wrongType(path, req.Data); wrong != "" {
+			return logical.ErrorResponse(wrong), nil
 		}
 	}
 	return b.Backend.HandleRequest(ctx, req)

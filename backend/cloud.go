@@ -43,7 +43,7 @@ func (b *backend) newCloud(c *config, told *failures) (*cloud, error) {
 		},
 	})
 	if err != nil {
-		return nil, fmt.Errorf("ca_certificate: %w", err) // the only option that New refuses
+		return nil, fmt.Errorf("ca_certificate: %s", unprefixed(err)) // the only option that New refuses
 	}
 	vpc := c.Network == networkVPC
 	sts := alicreds.STSOptions{

@@ -170,7 +170,7 @@ func checkEndpoints(name string, endpoints ...string) error {
 			continue
 		}
 		if err := openapi.CheckEndpoint(e); err != nil {
-			return fmt.Errorf("%s: %w", name, err)
+			return fmt.Errorf("%s: %s", name, unprefixed(err))
 		}
 	}
 	return nil

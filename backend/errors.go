@@ -142,4 +142,7 @@ func helpOn(err error) string {
 func helpAnchor(code string) string { return "#" + strings.ToLower(strings.ReplaceAll(code, ".", "")) }
 
 // oneLine prints joined errors on one line.
-func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
+func oneLine(err error) string { return strings.ReplaceAll(unprefixed(err), "\n", "; ") }
+
+// unprefixed leaves out the name of the package openapi, which is for programmers.
+func unprefixed(err error) string { return strings.ReplaceAll(err.Error(), "openapi: ", "") }

@@ -138,8 +138,61 @@ func TestWrongTypesAreNotQuoted(t *testing.T) {
 			}
 		}
 	}
-	// What is no secret is refused by the framework, with 400.
-	m.refused(logical.UpdateOperation, "role/r", map[string]any{"role_arn": roleARN, "ttl": "soon"}, `field "ttl"`)
+}
+
+// F3.18: what a value must look like, without the words of Go.
+func TestWrongTypesAreTold(t *testing.T) {
+	t.Parallel()
+	m := newMount(t)
+	const duration = " must be a duration: a number of seconds, or numbers with s, m, h or d, such as 15m, 1h30m or 30d"
+	for _, tc := range []struct {
+		path, field string
+		value       any
+		want        string
+	}{
+		{"role/r", "ttl", "soon", "ttl" + duration},
+		{"role/r", "ttl", "1hour", "ttl" + duration},
+		{"role/r", "ttl", "30days", "ttl" + duration},
+		{"role/r", "max_ttl", []any{1}, "max_ttl" + duration},
+		{"role/r", "max_ttl", -1, "max_ttl" + duration + ", and not negative"},
+		{"role/r", "lease", "perhaps", "lease must be true or false"},
+		{"config", "max_retries", "many", "max_retries must be a whole number"},
+		{"config", "max_retries", map[string]any{}, "max_retries must be a whole number"},
+		{"config", "verify", "maybe", "verify must be true or false"},
+		{"config", "timeout", "-3s", "timeout" + duration + ", and not negative"},
+		{"tidy", "dry_run", "yess", "dry_run must be true or false"},
+		{"creds/r", "ttl", "1hour", "ttl" + duration},
+		{"static-role/r", "rotation_period", "30days", "rotation_period" + duration},
+		{"rotate-role/r", "force", "please", "force must be true or false"},
+		{"config/rotate-root", "force", "please", "force must be true or false"},
+		{"role/r/check", "assume", "please", "assume must be true or false"},
+	} {
+		resp, err := m.request(logical.UpdateOperation, tc.path, map[string]any{tc.field: tc.value})
+		if err != nil || !resp.IsError() || resp.Error().Error() != tc.want {
+			t.Errorf("%s %s=%v: %v %v, want %q", tc.path, tc.field, tc.value, resp, err, tc.want)
+		}
+	}
+	m.must(logical.UpdateOperation, "role/r", map[string]any{"role_arn": roleARN, "ttl": "30d", "max_ttl": "", "lease": "1"})
+}
+
+// F3.18: mistakes in templates and endpoints are told in the words of their fields.
+func TestNoPackageIsNamed(t *testing.T) {
+	t.Parallel()
+	m := newMount(t)
+	for _, tc := range []struct{ field, value, want string }{
+		{"sts_endpoint", "http://sts.aliyuncs.com", "sts_endpoint: the endpoint sts.aliyuncs.com must be reached by https; http is for loopback addresses only"},
+		{"ram_endpoint", "https://ram.aliyuncs.com/v1", "ram_endpoint: the endpoint must be a host only, without path, query or fragment"},
+		{"sts_fallback_endpoints", "a b", "sts_fallback_endpoints: the endpoint is neither a host name nor a URL"},
+		{"ca_certificate", "-----BEGIN", "ca_certificate: the CA certificate contains no PEM certificate"},
+		{"username_template", "v-{{.User}}", "username_template: the template has no .User: it may use .DisplayName and .RoleName"},
+		{"username_template", "v-{{uper .RoleName}}", "username_template: the template has no function uper: it may use those of Vault's templates"},
+		{"policy_name_template", "v-{{.RoleName", "policy_name_template: the template is wrong: unclosed action"},
+		{"role_session_name_template", "{{identity.entity.name}}", "role_session_name_template: identity templates are for policies"},
+		{"role_session_name_template", `{{truncate 0 "x"}}`, `role_session_name_template: the template is wrong: at {{truncate 0 "x"}}: `},
+		{"rotation_schedule", "weekly", "rotation_schedule: expected exactly 5 fields, found 1: [weekly]. It has minute, hour,"},
+	} {
+		m.refused(logical.UpdateOperation, "config", map[string]any{tc.field: tc.value}, tc.want)
+	}
 }
 
 func TestRoleStorageIsThatOfTheBuiltInEngine(t *testing.T) {

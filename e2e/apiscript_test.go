@@ -275,6 +275,7 @@ var apiReasons = []apiReason{
 	reason(`^PUT creds/a .* \| (status \| 405 \| 404|message \| unsupported operation \| role "a" does not exist: all there are: vault list \S+/role)$`, "credentials can be asked for by a write, which says that there is no such role"),
 
 	// What is answered otherwise.
+	reason(`\| message \| error converting input for field "(ttl|max_ttl)": .* \| (ttl|max_ttl) must be a duration: `, "what a duration looks like, without the words of Go"),
 	reason(`\| message \| .*got unconvertible type .* must be a string, and not a list or an object`, "what was sent may be a key or a policy, and is not repeated"),
 	reason(`^(PUT|POST) (config|role/).* \| status \| 500 \| 400$`, "a mistake of the user is a 400: clients repeat a 500, and get it again"),
 	reason(`^GET creds/.* \| status \| 500 \| 400$`, "what is not configured or refused stays so: a 400, which clients do not repeat"),

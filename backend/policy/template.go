@@ -48,9 +48,36 @@ func fill(text, displayName, roleName string) (string, error) {
 	}
 	t, err := template.NewTemplate(append(boundedFunctions(), template.Template(text))...)
 	if err != nil {
-		return "", err
+		return "", templateError(err)
 	}
-	return t.Generate(struct{ DisplayName, RoleName string }{displayName, roleName})
+	name, err := t.Generate(struct{ DisplayName, RoleName string }{displayName, roleName})
+	if err != nil {
+		return "", templateError(err)
+	}
+	return name, nil
+}
+
+var (
+	templatePlace   = regexp.MustCompile(`unable to (?:parse|apply) template: (?:template: )?template:[0-9:]* `)
+	templateAt      = regexp.MustCompile(`executing ".*?" at <(.*?)>: `)
+	unknownField    = regexp.MustCompile(`can't evaluate field (\w+) in type .*`)
+	unknownFunction = regexp.MustCompile(`function "(\w+)" not defined`)
+)
+
+// templateError says what is wrong with a template in its words, not in those of
+// the engine that fills it in.
+func templateError(err error) error {
+	text := templatePlace.ReplaceAllString(err.Error(), "")
+	if unknown := unknownField.FindStringSubmatch(text); unknown != nil {
+		return fmt.Errorf("the template has no .%s: it may use .DisplayName and .RoleName", unknown[1])
+	}
+	if unknown := unknownFunction.FindStringSubmatch(text); unknown != nil {
+		if unknown[1] == "identity" {
+			return errors.New("identity templates are for policies, source_identity and remote_policies: a name may use .DisplayName and .RoleName")
+		}
+		return fmt.Errorf("the template has no function %s: it may use those of Vault's templates, such as truncate, lowercase, replace and unix_time", unknown[1])
+	}
+	return errors.New("the template is wrong: " + templateAt.ReplaceAllString(text, "at {{$1}}: "))
 }
 
 // boundedFunctions replace those of Vault and of Go whose result can be longer

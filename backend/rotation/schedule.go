@@ -49,7 +49,7 @@ func (s Schedule) Validate(shortest time.Duration) error {
 	times, err := parseCron(s.Cron)
 	switch {
 	case err != nil:
-		return fmt.Errorf("rotation_schedule: %w", err)
+		return fmt.Errorf("rotation_schedule: %w. It has minute, hour, day of month, month and day of week, such as 0 3 * * SAT", err)
 	case times.next(time.Now()).IsZero():
 		return errors.New("rotation_schedule names no time that ever comes")
 	case times.shortestGap() < shortest:
