@@ -110,7 +110,7 @@ func (b *backend) rotateRole(ctx context.Context, req *logical.Request, data *fr
 	case err != nil:
 		return nil, err
 	case r == nil:
-		text, err := b.noSuchName(ctx, req.Storage, staticRoleNames, name)
+		text, _, err := b.noSuchName(ctx, req.Storage, staticRoleNames, name)
 		return logical.ErrorResponse(text), err
 	}
 	switched, err := b.queue.Rotate(ctx, k, rotation.Demand{Now: true, Force: data.Get("force").(bool)})

@@ -28,6 +28,8 @@ func TestUnknownNames(t *testing.T) {
 		{logical.UpdateOperation, "role/deply/check", `role "deply" does not exist: did you mean "deploy"?`},
 		{logical.DeleteOperation, "role/deply", `nothing was deleted: role "deply" does not exist: did you mean "deploy"?`},
 		{logical.DeleteOperation, "static-role/ap", `nothing was deleted: static role "ap" does not exist: did you mean "app"?`},
+		{logical.DeleteOperation, "role/other", ""},
+		{logical.DeleteOperation, "static-role/other", ""},
 		{logical.ReadOperation, "creds/deply", ""},
 		{logical.ReadOperation, "role/deply", ""},
 		{logical.ReadOperation, "role/deply/check", ""},
