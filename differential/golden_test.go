@@ -2,6 +2,7 @@ package differential
 
 import (
 	"os"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -12,78 +13,99 @@ type difference struct {
 	reason   string
 }
 
-const goldenHead = `# Where alicreds, credentials-go 1.4.14 and @alicloud/credentials 2.4.7 do not come to the same end, and why.
-# Made by: go test ./... -update. Of this file, only the reasons are written by hand.
-`
+// golden is a file of differences.
+type golden struct {
+	file string
+	head string // comment lines, which stay
+	all  map[string]difference
+}
 
 // readGolden reads paragraphs of a name, and below it lines of a library and
 // its outcome, and of "because" and the reason.
-func readGolden(t *testing.T, file string) map[string]difference {
+func readGolden(t *testing.T, file string) *golden {
 	t.Helper()
 	text, err := os.ReadFile(file)
-	if err != nil && !*update {
+	if err != nil {
 		t.Fatal(err)
 	}
-	all := map[string]difference{}
+	g := &golden{file: file, all: map[string]difference{}}
 	var name string
 	for _, line := range strings.Split(string(text), "\n") {
 		key, value, indented := strings.Cut(strings.TrimPrefix(line, "  "), " ")
 		value = strings.TrimSpace(value)
 		switch {
-		case line == "" || strings.HasPrefix(line, "#"):
+		case strings.HasPrefix(line, "#"):
+			g.head += line + "\n"
+		case line == "":
 		case !strings.HasPrefix(line, "  "):
 			name = line
-			all[name] = difference{outcomes: map[string]string{}}
+			g.all[name] = difference{outcomes: map[string]string{}}
 		case !indented || name == "":
 			t.Fatalf("%s: %q", file, line)
 		case key == "because":
-			d := all[name]
+			d := g.all[name]
 			d.reason = value
-			all[name] = d
+			g.all[name] = d
 		default:
-			all[name].outcomes[key] = value
+			g.all[name].outcomes[key] = value
 		}
 	}
-	return all
+	return g
 }
 
-func writeGolden(t *testing.T, file string, found map[string]difference) {
+// finish holds the file to the names of the set-ups, in their order. With
+// -update it writes what was found in place of what the file has.
+func (g *golden) finish(t *testing.T, found map[string]difference, names []string, ran int, libraries []string) {
 	t.Helper()
+	if !*update {
+		for name := range g.all {
+			if !slices.Contains(names, name) {
+				t.Errorf("%s: there is no set-up %q", g.file, name)
+			}
+		}
+		return
+	}
+	if ran < len(names) {
+		t.Fatal("-update needs all set-ups")
+	}
 	var text strings.Builder
-	text.WriteString(goldenHead)
+	text.WriteString(g.head)
 	line := func(key, value string) {
 		text.WriteString("  " + key + strings.Repeat(" ", len(nodeName)+2-len(key)) + value + "\n")
 	}
-	for _, s := range setups { // in their order
-		d, ok := found[s.name]
+	for _, name := range names {
+		d, ok := found[name]
 		if !ok {
 			continue
 		}
-		text.WriteString("\n" + s.name + "\n")
-		for _, library := range []string{ourName, goName, nodeName} {
-			line(library, d.outcomes[library])
+		text.WriteString("\n" + name + "\n")
+		for _, library := range libraries {
+			if outcome, took := d.outcomes[library]; took {
+				line(library, outcome)
+			}
 		}
 		line("because", d.reason)
 	}
-	if err := os.WriteFile(file, []byte(text.String()), 0o644); err != nil {
+	if err := os.WriteFile(g.file, []byte(text.String()), 0o644); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// compare holds what was found to what the golden file has, for the libraries
-// that took part.
-func (d difference) compare(t *testing.T, got difference) {
+// compare holds what was found to what the file has, for the libraries that
+// took part.
+func (g *golden) compare(t *testing.T, name string, got difference) {
 	t.Helper()
+	d := g.all[name]
 	if d.outcomes != nil && d.reason == "" {
-		t.Errorf("%s gives no reason", goldenFile)
+		t.Errorf("%s gives no reason", g.file)
 	}
-	for name, outcome := range got.outcomes {
-		want, listed := d.outcomes[name]
+	for library, outcome := range got.outcomes {
+		want, listed := d.outcomes[library]
 		if !listed { // as in alicreds
 			want = got.outcomes[ourName]
 		}
 		if outcome != want {
-			t.Errorf("%s: %q, want %q as in %s", name, outcome, want, goldenFile)
+			t.Errorf("%s: %q, want %q as in %s", library, outcome, want, g.file)
 		}
 	}
 	agree := true
@@ -91,6 +113,6 @@ func (d difference) compare(t *testing.T, got difference) {
 		agree = agree && outcome == d.outcomes[ourName]
 	}
 	if d.outcomes != nil && agree {
-		t.Errorf("%s lists what is no difference", goldenFile)
+		t.Errorf("%s lists what is no difference", g.file)
 	}
 }

@@ -1,6 +1,10 @@
 package differential
 
-import "github.com/alicreds/vault-plugin-secrets-alicloud/alisim"
+import (
+	"testing"
+
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alisim"
+)
 
 // setup is one situation. Words in braces are filled in: see bed.filler.
 type setup struct {
@@ -13,7 +17,17 @@ type setup struct {
 	token    alisim.TokenDefect // of {jwt}
 	asks     int                // 0 means once
 
+	prepare func(t *testing.T, home string) // after the files are written
+
 	want string // what alicreds makes of it
+}
+
+func names(setups []setup) []string {
+	var all []string
+	for _, s := range setups {
+		all = append(all, s.name)
+	}
+	return all
 }
 
 const (
