@@ -25,6 +25,7 @@ func TestAttacks(t *testing.T) {
 		// F4.6: names in another letter case
 
 		// F4.7: requests of a megabyte
+		{"F4.7 policies of a megabyte", attackMegabytes},
 
 		// F4.8: answers quoted in errors
 

@@ -138,7 +138,13 @@ func (b *backend) HandleRequest(ctx context.Context, req *logical.Request) (*log
 	if req.MountPoint != "" {
 		b.path.Store(&req.MountPoint)
 	}
-	if path := b.Route(req.Path); path != nil {
+	path := b.Route(req.Path[:min(len(req.Path), maxPath)])
+	if own := req.Operation == logical.RenewOperation || req.Operation == logical.RevokeOperation; !own { // which Vault fills with the lease
+		if large := outOfBounds(path, req); large != "" {
+			return logical.ErrorResponse(large), nil
+		}
+	}
+	if path != nil {
 		if wrong := wrongType(path, req.Data); wrong != "" {
 			return logical.ErrorResponse(wrong), nil
 		}

@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"unicode/utf8"
 )
 
@@ -22,21 +23,37 @@ const (
 	MaxTrust    = 2048 // a trust policy: AssumeRolePolicyDocument of CreateRole
 )
 
-// Documents takes a JSON list apart. It does not check the documents in it.
+// maxDocuments bounds a list of documents. A user or role can have ten.
+const maxDocuments = 64
+
+// Documents takes a JSON list of at most 64 apart. It does not check the documents in it.
 func Documents(list string) ([]json.RawMessage, error) {
-	var documents []json.RawMessage
+	var documents [maxDocuments + 1]json.RawMessage // of a longer list the rest is passed over
 	if err := json.Unmarshal([]byte(list), &documents); err != nil {
 		return nil, fmt.Errorf(`must be a JSON list of policy documents, such as [{"Version":"1","Statement":[...]}]: %w`, jsonError(err))
 	}
-	return documents, nil
+	n := slices.IndexFunc(documents[:], func(d json.RawMessage) bool { return d == nil })
+	if n < 0 {
+		return nil, fmt.Errorf("has more than %d documents", maxDocuments)
+	}
+	return documents[:n], nil
 }
 
 // Check refuses what RAM is certain to refuse when the document is used: an
 // operator should hear it now, not at the first read of credentials. The
 // document may have limit characters, and identity templates in its strings.
+//
+// The document is measured before it is decoded, which takes many times its length.
 func Check(document string, limit int) error {
+	compact, err := compact(document)
+	if err != nil {
+		return fmt.Errorf("must be a JSON object, a RAM policy document: %w", err)
+	}
+	if n := utf8.RuneCountInString(compact); n > limit {
+		return fmt.Errorf("has %d characters without white space; the limit is %d", n, limit)
+	}
 	var object map[string]any // the keys of a struct would match in any case
-	if err := decode(document, &object); err != nil {
+	if err := decode(compact, &object); err != nil {
 		return fmt.Errorf("must be a JSON object, a RAM policy document: %w", err)
 	}
 	if object["Version"] != "1" {
@@ -47,16 +64,6 @@ func Check(document string, limit int) error {
 	}
 	// Vault would take braces of JSON for those of a template: it gets the
 	// strings only.
-	_, err := eachString(object, func(s string) (string, error) { return s, CheckIdentityTemplate(s) })
-	if err != nil {
-		return err
-	}
-	compact, err := compact(document)
-	if err != nil {
-		return err
-	}
-	if n := utf8.RuneCountInString(compact); n > limit {
-		return fmt.Errorf("has %d characters without white space; the limit is %d", n, limit)
-	}
-	return nil
+	_, err = eachString(object, func(s string) (string, error) { return s, CheckIdentityTemplate(s) })
+	return err
 }

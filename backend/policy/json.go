@@ -10,15 +10,14 @@ import (
 
 // decode decodes one JSON value and keeps the digits of its numbers.
 func decode(document string, to any) error {
-	// A Decoder stops after the first value, and would not see what follows it.
-	err := json.Unmarshal([]byte(document), new(json.RawMessage))
-	if err == nil {
-		decoder := json.NewDecoder(strings.NewReader(document))
-		decoder.UseNumber()
-		err = decoder.Decode(to)
-	}
-	if err != nil {
+	decoder := json.NewDecoder(strings.NewReader(document))
+	decoder.UseNumber()
+	if err := decoder.Decode(to); err != nil {
 		return jsonError(err)
+	}
+	// A Decoder stops after the first value, and does not see what follows it.
+	if end := decoder.InputOffset(); strings.TrimSpace(document[end:]) != "" {
+		return fmt.Errorf("invalid JSON at byte %d", end+1)
 	}
 	return nil
 }
@@ -38,7 +37,7 @@ func encode(value any) (string, error) {
 func compact(document string) (string, error) {
 	var b bytes.Buffer
 	if err := json.Compact(&b, []byte(document)); err != nil {
-		return "", jsonError(err)
+		return "", jsonError(json.Unmarshal([]byte(document), new(any))) // says at which byte, and decodes nothing
 	}
 	return b.String(), nil
 }
