@@ -144,6 +144,9 @@ func (b *backend) HandleRequest(ctx context.Context, req *logical.Request) (*log
 			return logical.ErrorResponse(large), nil
 		}
 	}
+	if err := b.unsupported(path, req); err != nil {
+		return nil, err
+	}
 	if path != nil {
 		if wrong := wrongType(path, req.Data); wrong != "" {
 			return logical.ErrorResponse(wrong), nil

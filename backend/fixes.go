@@ -41,13 +41,13 @@ var families = []string{"InvalidAccessKeyId", "InvalidSecurityToken", "InvalidTi
 
 // fixes say what to do about refusals that operators meet.
 var fixes = map[string]string{
-	"EntityNotExist.Role":              "Check role_arn.",
-	"EntityNotExist.Policy":            "Check remote_policies: the policy must exist, and its type must be System or Custom as in RAM.",
-	"EntityNotExist.Group":             "Check ram_groups.",
-	"InvalidAccessKeyId":               "Check access_key in config: the key is unknown, has been deleted or is disabled.",
-	"InvalidAccessKeyId.NotFound":      "Check access_key in config: the key is unknown or has been deleted.",
+	"EntityNotExist.Role":              "Check role_arn: the account in it has no such RAM role. Letter case counts; aliyun ram ListRoles lists them.",
+	"EntityNotExist.Policy":            "Check remote_policies: the policy must exist, and its type must be System (Alibaba Cloud's own) or Custom (yours) as in RAM. aliyun ram ListPolicies lists both.",
+	"EntityNotExist.Group":             "Check ram_groups: letter case counts; aliyun ram ListGroups lists them.",
+	"InvalidAccessKeyId":               "Check access_key in config: the key is unknown, has been deleted or is disabled. Write access_key and secret_key together, with verify=true, which tries them first.",
+	"InvalidAccessKeyId.NotFound":      "Check access_key in config: the key is unknown or has been deleted. Write access_key and secret_key together, with verify=true, which tries them first.",
 	"InvalidAccessKeyId.Inactive":      "Enable the AccessKey of config in RAM, or configure another.",
-	"SignatureDoesNotMatch":            "Check secret_key in config.",
+	"SignatureDoesNotMatch":            "Check secret_key in config: it is not that of access_key. Write both together, with verify=true, which tries them first.",
 	"MissingSecurityToken":             "The AccessKey is temporary (it begins with STS.) and its security_token is missing: give all three parts of it, with credential_type=sts.",
 	"InvalidSecurityToken":             "The security_token is not that of the AccessKey, or is cut short: write all three parts of one session together.",
 	"InvalidSecurityToken.Expired":     "The temporary keys in config have expired: write new ones.",
@@ -61,7 +61,7 @@ var fixes = map[string]string{
 	"LimitExceeded.User.Policy":        "Merge the documents of inline_policies, or attach fewer policies.",
 	"LimitExceeded.Role.Policy":        "Merge the documents of inline_policies, or attach fewer policies.",
 	"LimitExceeded.User.Group":         "Name fewer groups in ram_groups.",
-	"MalformedPolicyDocument":          "Check inline_policies.",
+	"MalformedPolicyDocument":          "Check inline_policies, and trust_policy: the sentence above is RAM's. Effect is Allow or Deny, and each statement has an Action and, but for a trust policy, a Resource.",
 	"InvalidParameter.PolicyGrammar":   "Check policy, the session policy of the role.",
 	"InvalidParameter.PolicySize":      "Shorten policy, the session policy of the role.",
 	"AuthenticationFail.NoPermission":  "Check oidc_provider_arn, and the conditions in the trust policy of the RAM role.",

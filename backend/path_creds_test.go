@@ -305,6 +305,7 @@ func TestCredsAnswers(t *testing.T) {
 	m.must(logical.UpdateOperation, "role/gone", map[string]any{"role_arn": "acs:ram::1234567890123456:role/gone"})
 	m.refused(logical.ReadOperation, "creds/gone", nil, "Check role_arn")
 	m.must(logical.UpdateOperation, "role/policy", map[string]any{"remote_policies": "name:NoSuchPolicy,type:Custom"})
+	m.refused(logical.ReadOperation, "creds/policy", nil, "the Custom policy NoSuchPolicy: AttachPolicyToUser: EntityNotExist.Policy")
 	m.refused(logical.ReadOperation, "creds/policy", nil, "Check remote_policies")
 	// What only the Vault server lacks is as much a matter of the operator.
 	notJWT := filepath.Join(t.TempDir(), "token")
@@ -321,6 +322,7 @@ func TestCredsAnswers(t *testing.T) {
 	m.must(logical.UpdateOperation, "role/pod", pod)
 	m.refused(logical.ReadOperation, "creds/pod", nil, "set oidc_token_file_path instead")
 	m.must(logical.UpdateOperation, "role/group", map[string]any{"ram_groups": "nobody"})
+	m.refused(logical.ReadOperation, "creds/group", nil, "the group nobody: AddUserToGroup: EntityNotExist.Group")
 	m.refused(logical.ReadOperation, "creds/group", nil, "Check ram_groups")
 }
 

@@ -60,7 +60,7 @@ func (b *backend) readRole(ctx context.Context, req *logical.Request, data *fram
 			return nil, fmt.Errorf("the stored inline_policies[%d] is not JSON: write the role again", n)
 		}
 	}
-	return &logical.Response{Data: roleFields().read(r)}, nil
+	return &logical.Response{Data: r.read()}, nil
 }
 
 func (b *backend) writeRole(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {

@@ -3,6 +3,7 @@ package backend_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"reflect"
 	"runtime"
@@ -312,7 +313,7 @@ func TestRoleListDeleteAndUnknown(t *testing.T) {
 	if info := list["key_info"].(map[string]any)["b"].(map[string]any); info["credential_type"] != "ram_role_arn" || info["ttl"] != 900.0 {
 		t.Errorf("key_info of b: %v", info)
 	}
-	if _, err := m.request(logical.UpdateOperation, "role/", map[string]any{"role_arn": roleARN}); err != logical.ErrUnsupportedOperation {
+	if _, err := m.request(logical.UpdateOperation, "role/", map[string]any{"role_arn": roleARN}); !errors.Is(err, logical.ErrUnsupportedOperation) {
 		t.Errorf("a write of role/ answers %v, want unsupported operation", err)
 	}
 }
@@ -408,5 +409,44 @@ func linger(readers int) func(s step, effect func() error) error {
 			}
 		}
 		return err
+	}
+}
+
+// F3.20: a role answers the fields of its type and those of the built-in engine, and
+// what is kept for another type.
+func TestRoleAnswersTheFieldsOfItsType(t *testing.T) {
+	t.Parallel()
+	m := newMount(t)
+	contract := []string{"credential_type", "role_arn", "remote_policies", "inline_policies", "ttl", "max_ttl"}
+	for name, tc := range map[string]struct {
+		role map[string]any
+		want []string
+		not  []string
+	}{
+		"session": {map[string]any{"role_arn": roleARN}, []string{"policy", "external_id", "lease", "reuse_ttl"}, []string{"ram_groups", "username_template", "access_key", "oidc_provider_arn", "trust_policy"}},
+		"user":    {leastUser, []string{"ram_groups", "username_template", "policy_per_lease"}, []string{"policy", "external_id", "lease", "role_arns", "access_key", "trust_policy"}},
+		"role":    {leastRole, []string{"trust_policy", "max_session_duration", "policy", "lease"}, []string{"external_id", "reuse_ttl", "access_key"}},
+		"ECS":     {map[string]any{"credential_type": "ecs_ram_role"}, []string{"role_name", "disable_imds_v1", "lease"}, []string{"policy", "access_key", "credentials_uri", "username_template"}},
+		"keys":    {map[string]any{"credential_type": "access_key", "access_key": "LTAI5tFAKE", "secret_key": "fake"}, []string{"access_key"}, []string{"secret_key", "role_name", "policy"}},
+		"URI":     {map[string]any{"credential_type": "credentials_uri", "credentials_uri": "http://127.0.0.1/keys"}, []string{"credentials_uri"}, []string{"access_key"}},
+	} {
+		m.must(logical.UpdateOperation, "role/"+name, tc.role)
+		data := m.must(logical.ReadOperation, "role/"+name, nil).Data
+		for _, field := range append(contract, tc.want...) {
+			if _, ok := data[field]; !ok {
+				t.Errorf("%s: %s is not answered: %v", name, field, data)
+			}
+		}
+		for _, field := range tc.not {
+			if value, ok := data[field]; ok {
+				t.Errorf("%s: %s is answered: %v", name, field, value)
+			}
+		}
+	}
+	// What waits for another type is not hidden.
+	m.must(logical.UpdateOperation, "role/session", map[string]any{"external_id": "corp-1"})
+	m.must(logical.UpdateOperation, "role/session", map[string]any{"role_arn": "", "remote_policies": "name:ReadOnlyAccess,type:System"})
+	if data := m.must(logical.ReadOperation, "role/session", nil).Data; data["credential_type"] != "ram_user" || data["external_id"] != "corp-1" {
+		t.Errorf("the role is %v", data)
 	}
 }

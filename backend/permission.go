@@ -60,6 +60,9 @@ type denied struct {
 	roleARN, externalID string
 }
 
+// toAdd begins the statement that a grant is.
+const toAdd = " The statement to add to a policy that it has: "
+
 func (d denied) fix() string {
 	what := d.action
 	if len(d.resources) > 0 {
@@ -81,7 +84,7 @@ func (d denied) fix() string {
 	}
 	fix := "Grant " + what + " to " + d.who + "."
 	if len(d.resources) > 0 {
-		fix += " The statement to add to a policy that it has: " + ram.Allow([]string{d.action}, d.resources).String() + "."
+		fix += toAdd + ram.Allow([]string{d.action}, d.resources).String() + "."
 	}
 	if d.assume {
 		return fix + " " + d.trust()

@@ -3,6 +3,9 @@ package backend
 import (
 	"context"
 	"fmt"
+	"maps"
+	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -151,6 +154,20 @@ func duration(name string, at func(*role) *time.Duration, description string) fi
 		}
 		return nil
 	})
+}
+
+// ofAllRoles are the fields that each role answers: those of the built-in engine,
+// which the Terraform provider reads, and the type.
+var ofAllRoles = []string{"credential_type", "role_arn", "remote_policies", "inline_policies", "ttl", "max_ttl"}
+
+// read answers the fields that the type uses, and what else is stored: it waits
+// until the role changes its type.
+func (r *role) read() map[string]interface{} {
+	data, unset := roleFields().read(r), roleFields().read(&role{})
+	maps.DeleteFunc(data, func(name string, value interface{}) bool {
+		return !slices.Contains(ofAllRoles, name) && !slices.Contains(r.roleType.uses, name) && reflect.DeepEqual(value, unset[name])
+	})
+	return data
 }
 
 // update takes the fields of a write, and refuses what cannot be. Those that are not

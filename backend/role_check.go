@@ -111,7 +111,7 @@ func (c *roleCheck) assumeRole(arn string) finding {
 		f.Result, f.Fix = checkNo, rootAssumes
 		return f
 	}
-	return c.asked(f, "The principal needs what is in policy, and the trust policy must name it: "+ram.TrustStatement(c.who.Principal())+".")
+	return c.asked(f, "The principal needs what is in policy.")
 }
 
 const rootAssumes = "The root account can assume no role: write the AccessKey of a RAM user to config."
@@ -166,6 +166,8 @@ func (c *roleCheck) ramRoleOf(arn string, assume finding, trust func(document st
 	}
 	if looked {
 		trusted.Result, trusted.Fix = trust(out.Role.AssumeRolePolicyDocument)
+	} else if assume.Result == checkUnknown && assume.Action == "sts:AssumeRole" {
+		assume.Fix += " The trust policy of the RAM role must name it: " + ram.TrustStatement(c.who.Principal()) + "."
 	}
 	allowed := time.Duration(out.Role.MaxSessionDuration) * time.Second
 	switch {
@@ -189,10 +191,10 @@ func (c *roleCheck) ramRoleOf(arn string, assume finding, trust func(document st
 	if looked {
 		found = append(found, trusted)
 	}
-	if exists.Result != checkNo {
-		found = append(found, longest)
+	if exists.Result == checkNo && assume.Result == checkUnknown {
+		return found // there is nothing to ask for
 	}
-	return append(found, assume)
+	return append(found, longest, assume)
 }
 
 // template is what an identity template fills in.
@@ -338,6 +340,9 @@ func (c *roleCheck) probe(neededFor, action, on string, params map[string]string
 			f.Result, f.Fix = checkUnknown, explained(err)
 		case ram.Denied(refused):
 			f.Result, f.Fix = checkNo, c.patterns.Replace(permission(err, refused))
+			if neededFor != forExtras { // policy has the statement
+				f.Fix, _, _ = strings.Cut(f.Fix, toAdd)
+			}
 		case refused.NotExist(), strings.HasPrefix(refused.Code, "InvalidParameter"), strings.HasPrefix(refused.Code, "Malformed"),
 			strings.HasPrefix(refused.Code, "EntityAlreadyExists"), strings.HasPrefix(refused.Code, "LimitExceeded"):
 		default:

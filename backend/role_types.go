@@ -22,7 +22,7 @@ const (
 type roleType struct {
 	name     string
 	issues   string   // what, in the words of the help
-	uses     []string // fields that other types refuse
+	uses     []string // fields beside those of all types
 	requests []string // parameters of creds/ beside ttl
 	session  bool     // STS gives it for the time of the lease
 	creates  ram.Kind // what a lease creates in RAM; "": nothing
@@ -37,24 +37,32 @@ type roleType struct {
 // roleTypes is the table. A new type is a line here, and a file with its issuer.
 func roleTypes() []roleType {
 	const existing, made = "give role_arn", "clear role_arn and role_arns and give inline_policies or remote_policies"
+	sessions := []string{"role_arns", "policy", "source_identity", "role_session_name_template", "expire_with_lease", "reuse_ttl", "lease"}
 	types := []roleType{
 		{
 			name: typeRAMRoleARN, issues: "a session of the RAM role in role_arn", session: true, hint: existing,
-			uses: []string{"role_arns", "policy", "lease", "expire_with_lease", "reuse_ttl"}, requests: []string{"role_session_name", "role_arn", "policy"},
+			uses:     append([]string{"external_id"}, sessions...),
+			requests: []string{"role_session_name", "role_arn", "policy"},
 			validate: (*role).validateRAMRoleARN, issue: (*backend).issueSession, assume: (*backend).assumeRole, check: (*roleCheck).session,
 		},
 		{
-			name: typeRAMUser, issues: "a RAM user that lives as long as the lease", creates: ram.User, hint: made, uses: []string{"ram_groups"},
+			name: typeRAMUser, issues: "a RAM user that lives as long as the lease", creates: ram.User, hint: made,
+			uses:     []string{"username_template", "policy_per_lease", "ram_groups"},
 			validate: (*role).validateRAMUser, issue: (*backend).issueUser, check: (*roleCheck).user,
 		},
 		{
 			name: typeRAMRole, issues: "a session of a RAM role that lives as long as the lease, so that revoking it ends the session", session: true, creates: ram.Role, hint: made,
-			uses: []string{"ram_groups", "policy", "trust_policy", "lease"}, requests: []string{"role_session_name", "policy"},
+			uses: []string{
+				"ram_groups", "policy", "source_identity", "role_session_name_template", "username_template", "policy_per_lease",
+				"trust_policy", "max_session_duration", "lease",
+			},
+			requests: []string{"role_session_name", "policy"},
 			validate: (*role).validateRAMRole, issue: (*backend).issueRAMRole, check: (*roleCheck).ramRole,
 		},
 		{
 			name: typeOIDCRoleARN, issues: "a session of the RAM role in role_arn, by AssumeRoleWithOIDC", session: true, hint: existing,
-			uses: []string{"role_arns", "policy", "lease", "expire_with_lease", "reuse_ttl"}, requests: []string{"role_session_name", "role_arn", "policy"},
+			uses:     append([]string{"oidc_provider_arn", "oidc_token_file_path", "identity_token_audience", "identity_token_ttl"}, sessions...),
+			requests: []string{"role_session_name", "role_arn", "policy"},
 			validate: (*role).validateOIDCRoleARN, issue: (*backend).issueSession, assume: (*backend).assumeRoleWithOIDC, check: (*roleCheck).sessionWithOIDC,
 		},
 	}
@@ -62,7 +70,7 @@ func roleTypes() []roleType {
 		if t.role {
 			types = append(types, roleType{
 				name: t.name, issues: "what that source holds",
-				uses: []string{"role_arns", "lease"}, hint: "clear role_arn, inline_policies, remote_policies and ram_groups",
+				uses: slices.Concat([]string{"role_arns", "lease"}, t.needs, t.takes), hint: "clear role_arn, inline_policies, remote_policies and ram_groups",
 				validate: (*role).validateSource, issue: (*backend).issueFromSource, check: (*roleCheck).source,
 			})
 		}

@@ -29,6 +29,7 @@ type sourceType struct {
 	config   string   // what it is to a config; "": not for a config
 	role     bool     // a role may have it, and issues what it holds
 	needs    []string // fields
+	takes    []string // fields that it can do without
 	assumes  bool     // the role in role_arn, which a config has to have
 	keyed    bool     // uses access_key and secret_key where they are given
 	rotates  bool     // keyed, by a RAM user's AccessKey
@@ -70,7 +71,7 @@ func sourceTypes() []sourceType {
 			needs: []string{"oidc_provider_arn"}, assumes: true, check: (*source).checkToken, provider: oidcProvider,
 		},
 		{
-			name: typeECSRAMRole, config: "the role of the ECS instance", role: true,
+			name: typeECSRAMRole, config: "the role of the ECS instance", role: true, takes: []string{"role_name", "disable_imds_v1"},
 			provider: func(s *source, in settings) (alicreds.Provider, error) {
 				return alicreds.NewECSRAMRole(alicreds.ECSRAMRoleOptions{RoleName: s.ECSRoleName, DisableIMDSv1: s.DisableIMDSv1, Metadata: in.metadata})
 			},

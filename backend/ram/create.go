@@ -2,6 +2,7 @@ package ram
 
 import (
 	"context"
+	"fmt"
 	"strconv"
 	"time"
 )
@@ -98,6 +99,9 @@ func (c *Client) Equip(ctx context.Context, p Plan) (AccessKey, error) {
 		w.Add(func() error {
 			return visible(func() error {
 				err := c.Call(ctx, true, "AddUserToGroup", p.Entity.params("GroupName", group), nil)
+				if HasCode(err, "EntityNotExist.Group") {
+					return fmt.Errorf("the group %s: %w", group, err)
+				}
 				return alreadyThere(err, "User.Group")
 			})
 		})

@@ -2,6 +2,7 @@ package ram
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 )
@@ -51,6 +52,9 @@ func (c *Client) Exists(ctx context.Context, e Entity) error {
 
 func (c *Client) attach(ctx context.Context, e Entity, p Policy) error {
 	err := c.Call(ctx, true, "AttachPolicyTo"+string(e.Kind), e.params("PolicyName", p.Name, "PolicyType", p.Type), nil)
+	if HasCode(err, "EntityNotExist.Policy") {
+		return fmt.Errorf("the %s policy %s: %w", p.Type, p.Name, err) // the refusal does not say which
+	}
 	return alreadyThere(err, string(e.Kind)+".Policy")
 }
 
