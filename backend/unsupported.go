@@ -64,8 +64,13 @@ func (b *backend) unsupportedPath(req *logical.Request, verb string) error {
 	var known []string
 	for _, path := range b.Paths {
 		// The part of the pattern before the name, or all of it.
-		prefix, _, _ := strings.Cut(strings.Trim(path.Pattern, "^$?"), "(?P<")
-		known = append(known, strings.TrimSuffix(prefix, "/"))
+		prefix, _, named := strings.Cut(strings.Trim(path.Pattern, "^$?"), "(?P<")
+		prefix = strings.TrimSuffix(prefix, "/")
+		if named && more && prefix == first {
+			return hinted{logical.ErrUnsupportedPath, http.StatusNotFound,
+				fmt.Sprintf("a name has letters, digits and any of _ - . only, and begins and ends with a letter, a digit or _: %s", req.Path)}
+		}
+		known = append(known, prefix)
 	}
 	slices.Sort(known)
 	known = slices.Compact(known)
