@@ -1,10 +1,10 @@
 package alicreds
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"sync/atomic"
 )
@@ -25,7 +25,9 @@ type ChainOptions struct {
 
 // Chain asks providers in turn until one is set up. After an error that wraps
 // ErrUnavailable it asks the next one. Any other error ends the search, so that
-// a provider that is set up and fails is not replaced by another identity.
+// a provider that is set up and fails is not replaced by another identity. Nor is
+// a profile that somebody asked for by its name: only a CLIProfile and a Profile
+// are asked for it.
 //
 // From then on only the provider that succeeded is asked. Failures are not
 // remembered. Wrap a Chain in a Cache.
@@ -88,7 +90,12 @@ func (c *Chain) Retrieve(ctx context.Context) (Credentials, error) {
 		return c.named(credentials, err)
 	}
 	var walked ChainError
+	var missing noSuchProfile
 	for _, member := range c.members {
+		if _, mayHave := member.(interface{ readsProfiles() }); missing.name != "" && !mayHave && !c.options.FallThrough {
+			walked.Attempts = append(walked.Attempts, missing.nowhere())
+			break
+		}
 		credentials, err := member.Retrieve(ctx)
 		if err == nil {
 			if !c.options.AlwaysWalk {
@@ -97,6 +104,7 @@ func (c *Chain) Retrieve(ctx context.Context) (Credentials, error) {
 			return c.named(credentials, nil)
 		}
 		walked.Attempts = append(walked.Attempts, err)
+		errors.As(err, &missing)
 		if ctx.Err() != nil || !errors.Is(err, ErrUnavailable) && !c.options.FallThrough {
 			break
 		}
@@ -121,8 +129,13 @@ type DefaultOptions struct {
 	STSOptions STSOptions          // completed from the environment
 	Metadata   *Metadata           // default: one of the chain's own
 
+	// Profile chooses in config.json and in the INI file; default
+	// ALIBABA_CLOUD_PROFILE, or what each file has for a default.
+	Profile string
+
 	// CLIProfile says how config.json is used. Its Getenv, STSOptions and
-	// Metadata are those above.
+	// Metadata are those above, and so is its Profile, which counts for both
+	// files as well where there is none above.
 	CLIProfile CLIProfileOptions
 
 	ChainOptions
@@ -142,12 +155,14 @@ type DefaultOptions struct {
 // set up is an error.
 func Default(o DefaultOptions) (*Chain, error) {
 	if o.Getenv == nil {
-		o.Getenv = os.Getenv
+		o.Getenv = processEnvironment
 	}
-	ini, err := NewProfile(ProfileOptions{STSOptions: o.STSOptions, Metadata: o.Metadata, Getenv: o.Getenv})
+	o.Profile = cmp.Or(o.Profile, o.CLIProfile.Profile)
+	ini, err := NewProfile(ProfileOptions{Profile: o.Profile, STSOptions: o.STSOptions, Metadata: o.Metadata, Getenv: o.Getenv})
 	if err != nil {
 		return nil, &Error{Source: typeDefault, Err: err}
 	}
+	ini.file().elsewhere = true
 	if o.STSOptions, err = o.STSOptions.FromEnvironment(o.Getenv).ready(); err != nil {
 		return nil, &Error{Source: typeDefault, Err: err}
 	}
@@ -158,10 +173,12 @@ func Default(o DefaultOptions) (*Chain, error) {
 		}
 	}
 	o.CLIProfile.STSOptions, o.CLIProfile.Metadata, o.CLIProfile.Getenv = o.STSOptions, o.Metadata, o.Getenv
+	o.CLIProfile.Profile = o.Profile
 	cli, err := NewCLIProfile(o.CLIProfile)
 	if err != nil {
 		return nil, &Error{Source: typeDefault, Err: err}
 	}
+	cli.file().elsewhere = true
 	sessionName := newSessionName()
 	chain := NewChain(o.ChainOptions,
 		NewEnvironment(o.Getenv),
@@ -190,6 +207,11 @@ func (o DefaultOptions) member(kind, sessionName string, variables ...string) Pr
 		}
 		if kind == typeECSRAMRole && isTrue(o.Getenv(envMetadataDisabled)) {
 			return Credentials{}, failed(kind, "%w: %s is true", ErrUnavailable, envMetadataDisabled)
+		}
+		if kind == typeCredentialsURI {
+			if err := allowURI(o.Getenv); err != nil {
+				return Credentials{}, &Error{Source: kind, Err: err}
+			}
 		}
 		p, err := New(c)
 		if err != nil {

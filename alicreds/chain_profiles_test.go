@@ -49,7 +49,7 @@ func TestDefaultProfiles(t *testing.T) {
 		"config.json not filled in":   {`{"current":"default","profiles":[{"name":"default","mode":""}]}`, iniKeys, nil, "of ini", "default/profile/access_key"},
 		"profile of the INI file":     {configWith("a", "a"), iniKeys, []string{envProfile, "both"}, "of ini, both", "default/profile/access_key"},
 		"profile of config.json":      {configWith("a", "a", "both"), iniKeys, []string{envProfile, "both"}, "of both", "default/cli_profile/access_key"},
-		"profile of neither":          {configWith("a", "a"), iniKeys, []string{envProfile, "gone"}, "STS.fakeid", "default/ecs_ram_role"},
+		"profile of neither":          {configWith("a", "a"), iniKeys, []string{envProfile, "gone"}, `ALIBABA_CLOUD_PROFILE asks for the profile "gone", which no file has`, ""},
 		"INI section disabled":        {"", "[default]\nenable=false\n", nil, "STS.fakeid", "default/ecs_ram_role"},
 		"neither":                     {"", "", nil, "STS.fakeid", "default/ecs_ram_role"},
 		"config.json is broken":       {"{", iniKeys, nil, "it is not JSON from line 1 on", ""},

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -20,30 +21,83 @@ type cliMode struct {
 	more func(b cliBuild, name string, c *Config) error
 }
 
+// The modes of the aliyun CLI.
 const (
-	keptKeys  = "access_key_id access_key_secret sts_token sts_expiration "
-	stsKeys   = "sts_endpoint sts_region enable_vpc "
-	roleKeys  = "ram_role_arn ram_session_name expired_seconds policy external_id " + stsKeys
-	oauthKeys = "oauth_site_type oauth_refresh_token oauth_access_token oauth_access_token_expire " + keptKeys
+	modeAK         = "AK"
+	modeSTSToken   = "StsToken"
+	modeRAMRoleARN = "RamRoleArn"
+	modeRSAKeyPair = "RsaKeyPair"
+	modeECSRAMRole = "EcsRamRole"
+	modeExternal   = "External"
+	modeOIDC       = "OIDC"
+	modeCloudSSO   = "CloudSSO"
+	modeBearer     = "BearerToken"
+)
+
+const (
+	keptKeys = "access_key_id access_key_secret sts_token sts_expiration "
+	stsKeys  = "sts_endpoint sts_region enable_vpc "
+
+	// settingKeys say how, not with what: they alone set nothing up.
+	settingKeys = stsKeys + "expired_seconds policy external_id ram_session_name"
+
+	roleKeys     = "ram_role_arn ram_session_name expired_seconds policy external_id " + stsKeys
+	cloudSSOKeys = "cloud_sso_sign_in_url cloud_sso_account_id cloud_sso_access_config access_token cloud_sso_access_token_expire " + keptKeys
+	oauthKeys    = "oauth_site_type oauth_refresh_token oauth_access_token oauth_access_token_expire " + keptKeys
 )
 
 func cliModes() []cliMode {
 	return []cliMode{
 		{modeAK, typeAccessKey, "access_key_id access_key_secret", nil},
 		{modeSTSToken, typeSTS, "access_key_id access_key_secret sts_token", nil},
-		{"RamRoleArn", typeRAMRoleARN, "access_key_id access_key_secret sts_token " + roleKeys, nil},
+		{modeRAMRoleARN, typeRAMRoleARN, "access_key_id access_key_secret sts_token " + roleKeys, nil},
 		{"ChainableRamRoleArn", typeRAMRoleARN, "source_profile " + roleKeys, cliBuild.setSourceProfile},
 		{"RamRoleArnWithRoleName", typeRAMRoleARN, "ram_role_name " + roleKeys, cliBuild.setInstanceRole},
-		{"EcsRamRole", typeECSRAMRole, "ram_role_name", nil},
-		{"OIDC", typeOIDCRoleARN, "oidc_provider_arn oidc_token_file " + roleKeys, nil},
-		{"CloudSSO", typeCloudSSO, "cloud_sso_sign_in_url cloud_sso_account_id cloud_sso_access_config access_token cloud_sso_access_token_expire " + keptKeys, nil},
+		{modeECSRAMRole, typeECSRAMRole, "ram_role_name", nil},
+		{modeOIDC, typeOIDCRoleARN, "oidc_provider_arn oidc_token_file " + roleKeys, nil},
+		{modeCloudSSO, typeCloudSSO, cloudSSOKeys, cliBuild.setCloudSSO},
 		{"OAuth", typeOAuth, oauthKeys, cliBuild.setLogin},
-		{"External", typeExternal, "process_command", cliBuild.setExternal},
-		{"CredentialsURI", typeCredentialsURI, "credentials_uri", nil},
-		{"RsaKeyPair", typeRSAKeyPair, "key_pair_name private_key expired_seconds " + stsKeys, nil},
-		{"BearerToken", typeBearer, "bearer_token", nil},
+		{modeExternal, typeExternal, "process_command", cliBuild.setExternal},
+		{"CredentialsURI", typeCredentialsURI, "credentials_uri", cliBuild.allowURI},
+		{modeRSAKeyPair, typeRSAKeyPair, "key_pair_name private_key expired_seconds " + stsKeys, nil},
+		{modeBearer, typeBearer, "bearer_token", nil},
 		{"Anonymous", "", "", cliBuild.refuseAnonymous},
 	}
+}
+
+// recognisedMode is the mode of a profile that does not name one, by the keys
+// that it has. The first that fits counts, in the order of the aliyun CLI
+// (AutoModeRecognition).
+func (p cliProfile) recognisedMode() string {
+	for _, known := range []struct{ mode, keys string }{
+		{modeSTSToken, "access_key_id access_key_secret sts_token"},
+		{modeRAMRoleARN, "access_key_id access_key_secret ram_role_arn"},
+		{modeAK, "access_key_id access_key_secret"},
+		{modeRSAKeyPair, "private_key key_pair_name"},
+		{modeECSRAMRole, "ram_role_name"},
+		{modeExternal, "process_command"},
+		{modeOIDC, "oidc_provider_arn oidc_token_file ram_role_arn"},
+		{modeCloudSSO, "cloud_sso_sign_in_url"},
+		{modeBearer, "bearer_token"},
+	} {
+		if p.has(known.keys) {
+			return known.mode
+		}
+	}
+	return ""
+}
+
+// credentialKey is a key that somebody filled in who wanted credentials of
+// this profile, or "".
+func (p cliProfile) credentialKey() string {
+	for _, mode := range cliModes() {
+		for key := range strings.FieldsSeq(mode.keys) {
+			if p.has(key) && !slices.Contains(strings.Fields(settingKeys), key) {
+				return key
+			}
+		}
+	}
+	return ""
 }
 
 // setSourceProfile makes another profile sign.
@@ -86,22 +140,54 @@ func (b cliBuild) setLogin(name string, c *Config) error {
 }
 
 func (b cliBuild) setExternal(name string, c *Config) error {
-	if v := b.Getenv(envExternalRefused); isTrue(v) || v == "1" {
+	if externalRefused(b.Getenv) {
 		return fmt.Errorf("%s forbids to run a command", envExternalRefused)
 	}
 	c.cli.external = ExternalOptions{Timeout: b.ExternalTimeout, Stderr: b.ExternalStderr}
+	if !b.ReadOnly {
+		c.cli.external.Save = b.saveSession(name, typeExternal)
+	}
+	return nil
+}
+
+func (b cliBuild) setCloudSSO(name string, c *Config) error {
 	if b.ReadOnly {
 		return nil
 	}
+	save := b.saveSession(name, typeCloudSSO)
+	c.cli.cloudSSO.Save = func(ctx context.Context, obtained Credentials) error {
+		obtained.Expiration = obtained.Expiration.Add(-storedSessionMargin)
+		return save(ctx, obtained)
+	}
+	return nil
+}
+
+// saveSession writes what a profile obtained into it.
+func (b cliBuild) saveSession(name, kind string) func(context.Context, Credentials) error {
 	file, onWriteError := configFile{path: b.path}, b.OnWriteError
-	c.cli.external.Save = func(ctx context.Context, obtained Credentials) error {
+	return func(ctx context.Context, obtained Credentials) error {
 		err := file.change(ctx, name, sessionFields(obtained))
 		if err != nil && onWriteError != nil {
-			onWriteError(&Error{Source: typeCLIProfile + "/" + typeExternal, Err: err})
+			onWriteError(&Error{Source: typeCLIProfile + "/" + kind, Err: err})
 		}
 		return err
 	}
+}
+
+func (b cliBuild) allowURI(string, *Config) error { return allowURI(b.Getenv) }
+
+// allowURI heeds a switch that the aliyun CLI documents for commands and
+// credentials URIs alike.
+func allowURI(getenv func(string) string) error {
+	if externalRefused(getenv) {
+		return fmt.Errorf("%s forbids to ask a credentials URI", envExternalRefused)
+	}
 	return nil
+}
+
+func externalRefused(getenv func(string) string) bool {
+	v := getenv(envExternalRefused)
+	return isTrue(v) || v == "1"
 }
 
 func (cliBuild) refuseAnonymous(string, *Config) error {

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"strings"
 	"time"
 )
@@ -57,9 +56,11 @@ type CLIProfileOptions struct {
 // modes. The page docs/profiles.md lists modes and keys.
 //
 // The file is read at each Retrieve, and the profile set up anew when it has
-// changed. Where there is no file, or ALIBABA_CLOUD_PROFILE names a profile
-// it does not have, the CLIProfile is not set up. A file that cannot be read
-// or understood is an error; none quotes it.
+// changed. Where there is no file at the default path, or its profile was never
+// filled in, the CLIProfile is not set up; where ALIBABA_CLOUD_PROFILE names a
+// profile that it does not have, a Chain asks nobody else but a Profile. A file
+// that was named and is not there, or that cannot be read or understood, is an
+// error; none quotes it.
 type CLIProfile struct {
 	file sealed[*cliProfiles]
 }
@@ -67,6 +68,7 @@ type CLIProfile struct {
 // cliProfiles is a CLIProfile's configuration, and what it made of the file.
 type cliProfiles struct {
 	CLIProfileOptions
+	elsewhere   bool   // the INI file may have the Profile
 	sessionName string // of role sessions
 	built       builtProfile
 	logins      map[string]*oauthStore // by path and profile; for whoever builds
@@ -75,7 +77,7 @@ type cliProfiles struct {
 // NewCLIProfile checks the options. It does not look for the file.
 func NewCLIProfile(o CLIProfileOptions) (CLIProfile, error) {
 	if o.Getenv == nil {
-		o.Getenv = os.Getenv
+		o.Getenv = processEnvironment
 	}
 	var err error
 	if o.STSOptions, err = o.STSOptions.ready(); err != nil {
@@ -109,19 +111,17 @@ func (f *cliProfiles) current() (provider Provider, where string, err error) {
 	if isTrue(f.Getenv(envCLIDisabled)) {
 		return nil, "", fmt.Errorf("%w: %s is true", ErrUnavailable, envCLIDisabled)
 	}
-	path := cmp.Or(f.Path, f.Getenv(envConfigFile))
-	if path == "" {
-		if path, err = homeFile(f.Getenv, ".aliyun", "config.json"); err != nil {
-			return nil, "", err
-		}
-	}
-	text, err := readProfileFile(path)
+	asked, err := profileAsked(f.Profile, f.Getenv)
 	if err != nil {
 		return nil, "", err
 	}
-	name, err := f.choose(text)
+	path, text, err := f.read()
 	if err != nil {
-		return nil, "", fmt.Errorf("%s: %w", path, err)
+		return nil, "", asked.notHere(err)
+	}
+	name, err := f.choose(text, asked)
+	if err != nil {
+		return nil, "", asked.notHere(fmt.Errorf("%s: %w", path, err))
 	}
 	where = "profile " + shownName(name) + " of " + path
 
@@ -133,10 +133,26 @@ func (f *cliProfiles) current() (provider Provider, where string, err error) {
 	return provider, where, nil
 }
 
+// read reads the file that was named, or the one in the home directory.
+func (f *cliProfiles) read() (path string, text []byte, err error) {
+	if path = cmp.Or(f.Path, f.Getenv(envConfigFile)); path != "" {
+		text, err = readProfileFile(path)
+		return path, text, err
+	}
+	if path, err = homeFile(f.Getenv, ".aliyun", "config.json"); err != nil {
+		return "", nil, err
+	}
+	text, err = readDefaultFile(path)
+	return path, text, err
+}
+
 // choose names the profile, which the file has.
-func (f *cliProfiles) choose(text []byte) (string, error) {
+func (f *cliProfiles) choose(text []byte, asked asked) (string, error) {
 	root, err := jsonObject(text)
 	if err != nil {
+		if looksLikeINI(text) {
+			err = fmt.Errorf("it is an INI file: name it in %s", envCredentialsFile)
+		}
 		return "", err
 	}
 	members := jsonMembers(text, root)
@@ -144,25 +160,27 @@ func (f *cliProfiles) choose(text []byte) (string, error) {
 	if !ok || text[profiles.valueAt] != '[' || len(jsonElements(text, profiles.valueAt)) == 0 {
 		return "", errors.New("it has no profiles")
 	}
-	var current string
+	current := cliDefaultProfile
 	if m, ok := jsonLast(members, "current"); ok {
 		if err := json.Unmarshal(text[m.valueAt:m.valueEnd], &current); err != nil {
 			return "", errors.New("its key current is not a string")
 		}
 	}
-	fromVariable := f.Getenv(envProfile)
-	name := cmp.Or(f.Profile, fromVariable, current, cliDefaultProfile)
+	name := cmp.Or(asked.name, current)
 	switch _, err := profileAt(text, name); {
+	case name == "":
+		return "", errors.New("its key current is empty: it names the profile")
 	case err == nil:
 		return name, nil
-	case f.Profile == "" && fromVariable != "":
-		// The variable chooses in the INI file, too. It may mean that one.
+	case asked.name != "" && (f.Profile == "" || f.elsewhere):
 		return "", fmt.Errorf("%w: it has no profile %s", ErrUnavailable, shownName(name))
 	}
 	return "", fmt.Errorf("it has no profile %s", shownName(name))
 }
 
-// cliProfile is a profile of config.json.
+func (CLIProfile) readsProfiles() {}
+
+// cliProfile is a profile of config.json, by its keys in lower case.
 type cliProfile map[string]json.RawMessage
 
 func readCLIProfile(text []byte, name string) (cliProfile, error) {
@@ -170,11 +188,22 @@ func readCLIProfile(text []byte, name string) (cliProfile, error) {
 	if err != nil {
 		return nil, err
 	}
-	var p cliProfile
-	if err := json.Unmarshal(text[at:jsonEnd(text, at)], &p); err != nil {
-		return nil, errors.New("the profile is not a JSON object")
+	p := cliProfile{}
+	for _, m := range jsonMembers(text, at) {
+		p[strings.ToLower(m.name)] = text[m.valueAt:m.valueEnd]
 	}
 	return p, nil
+}
+
+// has tells whether the profile says something under all of the keys.
+func (p cliProfile) has(keys string) bool {
+	for key := range strings.FieldsSeq(keys) {
+		switch string(p[key]) {
+		case "", "null", `""`, "0":
+			return false
+		}
+	}
+	return true
 }
 
 // cliBuild makes a provider of one version of the file.
@@ -199,7 +228,12 @@ func (b cliBuild) provider(name string) (Provider, error) {
 		}
 	}
 	if mode == "" {
-		return nil, fmt.Errorf("%w: the profile has no mode yet; `aliyun configure` sets it", ErrUnavailable)
+		if mode = profile.recognisedMode(); mode == "" {
+			if key := profile.credentialKey(); key != "" {
+				return nil, fmt.Errorf("the profile has no mode, and its keys, such as %s, do not tell which: add the key mode", key)
+			}
+			return nil, fmt.Errorf("%w: the profile has no mode yet; `aliyun configure` sets it", ErrUnavailable)
+		}
 	}
 	var provider Provider
 	c, err := b.config(name, mode, profile)
@@ -210,6 +244,15 @@ func (b cliBuild) provider(name string) (Provider, error) {
 		return nil, setUp{err}
 	}
 	return provider, nil
+}
+
+// cliHost is an endpoint as the aliyun CLI reads it. It is asked by https
+// whatever the scheme.
+func cliHost(endpoint string) string {
+	endpoint = strings.TrimSpace(endpoint)
+	endpoint = strings.TrimPrefix(endpoint, "https://")
+	endpoint = strings.TrimPrefix(endpoint, "http://")
+	return strings.TrimSuffix(endpoint, "/")
 }
 
 // config is the profile as the parameters of a credential type.
@@ -223,8 +266,11 @@ func (b cliBuild) config(name, word string, profile cliProfile) (Config, error) 
 			return c, err
 		}
 		sts := b.STSOptions
-		sts.Endpoint = cmp.Or(sts.Endpoint, b.Getenv(envSTSEndpoint))
-		c.complete(sts, b.Metadata, b.Getenv, b.sessionName)
+		sts.Endpoint = cmp.Or(sts.Endpoint, cliHost(b.Getenv(envSTSEndpoint)))
+		c.STSEndpoint = cliHost(c.STSEndpoint)
+		c.complete(sts, b.Metadata, cliEnvironment(b.Getenv), b.sessionName)
+		c.ExternalID = cmp.Or(c.ExternalID, c.Getenv(envExternalID))
+		c.BearerToken = cmp.Or(c.BearerToken, c.Getenv(envBearerToken))
 		var err error
 		if mode.more != nil {
 			err = mode.more(b, name, &c)

@@ -356,8 +356,8 @@ func TestCLIProfileChoice(t *testing.T) {
 		"home":                   {alicreds.CLIProfileOptions{}, []string{"HOME", home, "USERPROFILE", home}, "of home", false},
 		"home, no file":          {alicreds.CLIProfileOptions{}, []string{"HOME", none, "USERPROFILE", none}, filepath.Join(none, ".aliyun", "config.json"), true},
 		"no home":                {alicreds.CLIProfileOptions{}, nil, "no home directory", true},
-		"no file":                {alicreds.CLIProfileOptions{Path: none}, nil, none, true},
-		"no file, by a variable": {alicreds.CLIProfileOptions{}, []string{envConfigFile, none}, none, true},
+		"no file":                {alicreds.CLIProfileOptions{Path: none}, nil, none, false},
+		"no file, by a variable": {alicreds.CLIProfileOptions{}, []string{envConfigFile, none}, none, false},
 		"directory":              {alicreds.CLIProfileOptions{Path: home}, nil, "not a regular file", false},
 		"disabled":               {alicreds.CLIProfileOptions{Path: path}, []string{envNoCLI, "True"}, envNoCLI, true},
 		"not disabled":           {alicreds.CLIProfileOptions{Path: path}, []string{envNoCLI, "1"}, "of two", false},
@@ -419,8 +419,9 @@ func TestCLIProfileNoticesChanges(t *testing.T) {
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := p.Retrieve(t.Context()); !errors.Is(err, alicreds.ErrUnavailable) {
-		t.Errorf("got %v after the file was removed", err)
+	_, err := p.Retrieve(t.Context())
+	if wantError(t, err, "there is no file "+path); errors.Is(err, alicreds.ErrUnavailable) {
+		t.Errorf("got %v after the file that was named was removed", err)
 	}
 }
 

@@ -29,6 +29,10 @@ type CloudSSOOptions struct {
 	// be obtained.
 	Session Credentials
 
+	// Save is told about each session that was obtained, to keep it. When it
+	// fails, Retrieve does not.
+	Save func(ctx context.Context, session Credentials) error
+
 	HTTP *http.Client // default: connects within 5 s, answers within 10 s
 }
 
@@ -92,6 +96,9 @@ func (p CloudSSO) Retrieve(ctx context.Context) (Credentials, error) {
 	c, err := l.exchange(ctx)
 	switch {
 	case err == nil:
+		if l.Save != nil {
+			_ = l.Save(ctx, c) // the session is good all the same
+		}
 		return c, nil
 	case l.Session.validFor(0):
 		return l.Session, nil

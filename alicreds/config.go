@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"os"
 	"strings"
 	"time"
 
@@ -23,6 +22,10 @@ const (
 	envMetadataDisabled = "ALIBABA_CLOUD_ECS_METADATA_DISABLED"
 	envIMDSv1Disabled   = "ALIBABA_CLOUD_IMDSV1_DISABLED"
 	envCredentialsURI   = "ALIBABA_CLOUD_CREDENTIALS_URI"
+
+	// Of the aliyun CLI, for profiles of config.json.
+	envExternalID  = "ALIBABA_CLOUD_EXTERNAL_ID"
+	envBearerToken = "ALIBABA_CLOUD_BEARER_TOKEN"
 )
 
 // Config describes a provider by the name of its type, with the parameters
@@ -138,7 +141,7 @@ func (c Config) types() []configType {
 // that can be checked without a call. Wrap the provider in a Cache.
 func New(c Config) (Provider, error) {
 	if c.Getenv == nil {
-		c.Getenv = os.Getenv
+		c.Getenv = processEnvironment
 	}
 	var names []string
 	for _, known := range c.types() {
@@ -343,7 +346,16 @@ func (c Config) defaultChain() (Provider, error) {
 	if err != nil {
 		return nil, err
 	}
-	return Default(DefaultOptions{Getenv: c.Getenv, STSOptions: sts, Metadata: c.Metadata})
+	getenv := c.Getenv
+	if c.DisableIMDSv1 {
+		getenv = func(name string) string {
+			if name == envIMDSv1Disabled {
+				return "true"
+			}
+			return c.Getenv(name)
+		}
+	}
+	return Default(DefaultOptions{Getenv: getenv, STSOptions: sts, Metadata: c.Metadata})
 }
 
 // stsOptions are completed from the environment.

@@ -17,10 +17,6 @@ import (
 const (
 	typeExternal = "external"
 
-	// The modes that a command may print. Profiles have them, too.
-	modeAK       = "AK"
-	modeSTSToken = "StsToken"
-
 	defaultExternalTimeout = time.Minute
 	maxExternalOutput      = 64 << 10
 

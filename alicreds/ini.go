@@ -1,6 +1,7 @@
 package alicreds
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 	"unicode/utf8"
@@ -13,7 +14,7 @@ import (
 // White space around each part does not count, nor does a byte order mark;
 // lines end with LF or CRLF. Keys are lower-cased, section names are not.
 //
-// # and ; begin a comment at the start of a line and after white space. A
+// # and ; begin a comment wherever they stand, as in Alibaba Cloud's tools. A
 // value in single or double quotes keeps everything up to the next quote of
 // that kind, with no escapes, and only a comment may follow.
 //
@@ -22,6 +23,9 @@ import (
 //
 // Errors give the line's number and quote nothing.
 func parseINI(text []byte) (map[string]map[string]string, error) {
+	if bytes.HasPrefix(bytes.TrimSpace(withoutByteOrderMark(text)), []byte("{")) {
+		return nil, fmt.Errorf("it is a config.json: name it in %s", envConfigFile)
+	}
 	sections := map[string]map[string]string{}
 	var section map[string]string
 	for i, line := range strings.Split(string(withoutByteOrderMark(text)), "\n") {
@@ -92,23 +96,26 @@ func iniValue(text string) (value, err string) {
 		}
 		return value, ""
 	}
-	previous := '='
-	for i, r := range text {
-		if startsComment(text[i:]) && isINISpace(previous) {
-			text = text[:i]
-			break
-		}
-		previous = r
+	if at := strings.IndexAny(text, "#;"); at >= 0 {
+		text = text[:at]
 	}
 	return strings.TrimSpace(text), ""
 }
 
 func startsComment(s string) bool { return s[0] == '#' || s[0] == ';' }
 
-// blankOrComment wants white space before a comment, as everywhere.
 func blankOrComment(s string) bool {
-	trimmed := strings.TrimSpace(s)
-	return trimmed == "" || startsComment(trimmed) && len(trimmed) < len(s) && isINISpace(rune(s[0]))
+	s = strings.TrimSpace(s)
+	return s == "" || startsComment(s)
 }
 
-func isINISpace(r rune) bool { return strings.TrimSpace(string(r)) == "" }
+// looksLikeINI tells whether the text begins as an INI file does.
+func looksLikeINI(text []byte) bool {
+	sections, err := parseINI(text)
+	for _, section := range sections {
+		if err == nil && len(section) > 0 {
+			return true
+		}
+	}
+	return false
+}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // The functions of this file find their way through JSON text by position,
@@ -118,10 +119,11 @@ func jsonEnd(text []byte, at int) int {
 	return at
 }
 
-// jsonLast is the member of that name which readers see: of several the last.
+// jsonLast is the member of that name which readers see: of several the last,
+// in any letter case, as Go's decoder has it, which the aliyun CLI uses.
 func jsonLast(members []jsonMember, name string) (jsonMember, bool) {
 	for _, m := range slices.Backward(members) {
-		if m.name == name {
+		if strings.EqualFold(m.name, name) {
 			return m, true
 		}
 	}

@@ -23,6 +23,10 @@ import (
 // they expire, which is when a Cache asks for the next one.
 const storedSessionLead = earliestRefresh
 
+// A session of CloudSSO is kept as ending this much earlier, as by the aliyun
+// CLI, whose readers use a kept session to its last second.
+const storedSessionMargin = 5 * time.Second
+
 // loginHost reads where a login belongs to: scheme and host of an https URL, or
 // an http one on a loopback address.
 func loginHost(raw string) (string, error) {

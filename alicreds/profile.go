@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 )
 
@@ -37,9 +36,11 @@ type ProfileOptions struct {
 // the rules for comments and quotes.
 //
 // The file is read at each Retrieve, and the section set up anew when it has
-// changed. Where there is no file, where it lacks the section and no option asked for
-// it, and where the section says enable = false, the Profile is not set up.
-// A file that cannot be read or understood is an error; none quotes it.
+// changed. Where there is no file at a default path, where it lacks the section
+// default, and where the section says enable = false, the Profile is not set up;
+// where it lacks one that ALIBABA_CLOUD_PROFILE names, a Chain asks nobody else
+// but a CLIProfile. A file that was named and is not there, or that cannot be
+// read or understood, is an error; none quotes it.
 type Profile struct {
 	file sealed[*iniFile]
 }
@@ -48,6 +49,7 @@ type Profile struct {
 type iniFile struct {
 	ProfileOptions
 	clientGiven bool
+	elsewhere   bool   // config.json may have the Profile
 	sessionName string // of role sessions
 	built       builtProfile
 }
@@ -55,7 +57,7 @@ type iniFile struct {
 // NewProfile checks the options. It does not look for the file.
 func NewProfile(o ProfileOptions) (Profile, error) {
 	if o.Getenv == nil {
-		o.Getenv = os.Getenv
+		o.Getenv = processEnvironment
 	}
 	given := o.STSOptions.Client != nil
 	var err error
@@ -77,22 +79,26 @@ func (p Profile) Retrieve(ctx context.Context) (Credentials, error) {
 // current is the provider for what the file says now. where names section
 // and file for errors.
 func (f *iniFile) current() (provider Provider, where string, err error) {
-	path, text, err := f.read()
+	asked, err := profileAsked(f.Profile, f.Getenv)
 	if err != nil {
 		return nil, "", err
+	}
+	path, text, err := f.read()
+	if err != nil {
+		return nil, "", asked.notHere(err)
 	}
 	sections, err := parseINI(text)
 	if err != nil {
 		return nil, "", fmt.Errorf("%s: %w", path, err)
 	}
-	name := cmp.Or(f.Profile, f.Getenv(envProfile), defaultSection)
+	name := cmp.Or(asked.name, defaultSection)
 	where = "section " + shownName(name) + " of " + path
 	section, ok := sections[name]
 	switch {
-	case !ok && f.Profile != "":
+	case !ok && f.Profile != "" && !f.elsewhere:
 		return nil, "", fmt.Errorf("%s has no section %s", path, shownName(name))
 	case !ok:
-		return nil, "", fmt.Errorf("%w: %s has no section %s", ErrUnavailable, path, shownName(name))
+		return nil, "", asked.notHere(fmt.Errorf("%w: %s has no section %s", ErrUnavailable, path, shownName(name)))
 	}
 
 	provider, err = f.built.get(path, name, text, func() (Provider, error) { return f.build(section) })
@@ -113,7 +119,7 @@ func (f *iniFile) read() (path string, text []byte, err error) {
 		if path, err = homeFile(f.Getenv, ".alibabacloud", name); err != nil {
 			return "", nil, err
 		}
-		if text, err = readProfileFile(path); !errors.Is(err, ErrUnavailable) {
+		if text, err = readDefaultFile(path); !errors.Is(err, ErrUnavailable) {
 			return path, text, err
 		}
 		missing = append(missing, path)
@@ -121,13 +127,15 @@ func (f *iniFile) read() (path string, text []byte, err error) {
 	return "", nil, fmt.Errorf("%w: there is no file %s", ErrUnavailable, strings.Join(missing, " or "))
 }
 
+func (Profile) readsProfiles() {}
+
 // sectionTypes are the values of type, with the keys that must not be empty.
 // Keys of other sections or of the environment are not mixed in.
 var sectionTypes = map[string][]string{
 	typeAccessKey:      {"access_key_id", "access_key_secret"},
 	typeSTS:            {"access_key_id", "access_key_secret", "security_token"},
-	typeRAMRoleARN:     {"access_key_id", "access_key_secret", "role_arn"},
-	typeOIDCRoleARN:    nil, // completed from what ACK puts into the environment
+	typeRAMRoleARN:     {"access_key_id", "access_key_secret"}, // the role may come from the environment
+	typeOIDCRoleARN:    nil,                                    // completed from what ACK puts into the environment
 	typeECSRAMRole:     nil,
 	typeRSAKeyPair:     {"public_key_id", "private_key_file"},
 	typeCredentialsURI: {"credentials_uri"},
@@ -158,6 +166,11 @@ func (f *iniFile) build(section map[string]string) (Provider, error) {
 	for _, key := range needed {
 		if section[key] == "" {
 			return nil, fmt.Errorf("%s: it has no %s", kind, key)
+		}
+	}
+	if kind == typeCredentialsURI {
+		if err := allowURI(f.Getenv); err != nil {
+			return nil, err
 		}
 	}
 	c := Config{Type: kind}

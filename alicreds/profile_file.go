@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 )
@@ -19,21 +18,73 @@ const maxProfileFile = 1 << 20
 // envProfile chooses in both files.
 const envProfile = "ALIBABA_CLOUD_PROFILE"
 
-// readProfileFile reads a whole regular file of up to 1 MiB. It says
-// ErrUnavailable when there is none. Errors name the path and quote nothing.
+// readProfileFile reads a whole regular file of up to 1 MiB. Errors name the
+// path and quote nothing.
 func readProfileFile(path string) ([]byte, error) {
 	data, err := readRegularFile(path, maxProfileFile)
 	switch {
 	case errors.Is(err, errNotRegular):
 		return nil, err
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("%w: there is no file %s", ErrUnavailable, path)
+		return nil, fmt.Errorf("there is no file %s", path)
 	case err != nil:
 		return nil, fmt.Errorf("reading %s: %w", path, withoutPath(err))
 	case len(data) > maxProfileFile:
 		return nil, fmt.Errorf("%s is larger than 1 MiB", path)
 	}
 	return data, nil
+}
+
+// readDefaultFile reads a file that nobody named. It says ErrUnavailable when
+// there is none, and when this user may not even look, which is no more than
+// another user's home directory. A file that is there and cannot be read was
+// meant to be.
+func readDefaultFile(path string) ([]byte, error) {
+	_, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("%w: there is no file %s", ErrUnavailable, path)
+	case errors.Is(err, fs.ErrPermission):
+		return nil, fmt.Errorf("%w: this user may not look for a file %s", ErrUnavailable, path)
+	}
+	return readProfileFile(path)
+}
+
+// noSuchProfile is ErrUnavailable where somebody asked for a profile by its name,
+// and this file does not have it. Another file of profiles may; any other
+// identity would be one that nobody asked for.
+type noSuchProfile struct {
+	name, by string // by is the variable or option that asked
+	err      error
+}
+
+func (n noSuchProfile) Error() string { return n.err.Error() }
+func (n noSuchProfile) Unwrap() error { return n.err }
+
+// nowhere is the error once there is nobody left to ask.
+func (n noSuchProfile) nowhere() error {
+	return fmt.Errorf("%s asks for the profile %s, which no file has: correct the name, or take it away to go on without a profile", n.by, shownName(n.name))
+}
+
+// asked is a profile that somebody asked for by name; the zero value is the
+// usual one of the file.
+type asked struct{ name, by string }
+
+// profileAsked is the option, or what the environment asks for.
+func profileAsked(option string, getenv func(string) string) (a asked, err error) {
+	if option != "" {
+		return asked{option, "the option Profile"}, nil
+	}
+	a.name, a.by, err = profileVariable(getenv)
+	return a, err
+}
+
+// notHere makes a noSuchProfile of the failure to find the profile.
+func (a asked) notHere(err error) error {
+	if a.name == "" || !errors.Is(err, ErrUnavailable) {
+		return err
+	}
+	return noSuchProfile{a.name, a.by, err}
 }
 
 var errNotRegular = errors.New("is not a regular file")
@@ -68,13 +119,9 @@ func withoutPath(err error) error {
 // homeFile is a file below the home directory, which $HOME names, or
 // %USERPROFILE% on Windows.
 func homeFile(getenv func(string) string, elements ...string) (string, error) {
-	variable := "HOME"
-	if runtime.GOOS == "windows" {
-		variable = "USERPROFILE"
-	}
-	home := getenv(variable)
+	home := getenv(homeVariable())
 	if home == "" {
-		return "", fmt.Errorf("%w: there is no home directory to look in, because %s is not set", ErrUnavailable, variable)
+		return "", fmt.Errorf("%w: there is no home directory to look in, because %s is not set", ErrUnavailable, homeVariable())
 	}
 	return filepath.Join(append([]string{home}, elements...)...), nil
 }
