@@ -275,18 +275,18 @@ func TestProfileNoticesChanges(t *testing.T) {
 func TestProfileSyntax(t *testing.T) {
 	t.Parallel()
 	want := map[string]string{
-		"key_before_section":    "line 1: the key stands before the first [section]",
-		"no_separator":          "line 3: it is neither a comment, a [section] nor a key with a value",
-		"no_bracket":            "line 1: the section's name has no closing bracket",
-		"after_bracket":         "line 1: something follows the section's name",
-		"empty_section":         "line 1: the section's name is empty",
-		"empty_key":             "line 2: the key is empty",
-		"open_quote":            "line 3: the value's quote has no end",
-		"after_quote":           "line 2: something follows the quoted value",
-		"json":                  "it is a config.json: name it in ALIBABA_CLOUD_CONFIG_FILE",
-		"not_utf8":              "line 2: it is not UTF-8 text",
-		"utf16":                 "line 1: it is not UTF-8 text",
-		"zero_byte":             "line 2: it is not UTF-8 text",
+		"key_before_section": "line 1: the key stands before the first [section]",
+		"no_separator":       "line 3: it is neither a comment, a [section] nor a key with a value",
+		"no_bracket":         "line 1: the section's name has no closing bracket",
+		"after_bracket":      "line 1: something follows the section's name",
+		"empty_section":      "line 1: the section's name is empty",
+		"empty_key":          "line 2: the key is empty",
+		"open_quote":         "line 3: the value's quote has no end",
+		"after_quote":        "line 2: something follows the quoted value",
+		"json":               "it is a config.json: name it in ALIBABA_CLOUD_CONFIG_FILE",
+		"not_utf8":           "line 2: it is not UTF-8 text",
+		"utf16":              "line 1: it is not UTF-8 text",
+		"zero_byte":          "line 2: it is not UTF-8 text",
 	}
 	fixtures, err := filepath.Glob("testdata/ini/*.ini")
 	if err != nil || len(fixtures) != len(want) {
