@@ -19,6 +19,8 @@ func TestAttacks(t *testing.T) {
 		{"F4.3 answers without RequestId", attackIssueWithoutRequestID},
 
 		// F4.4: parameters of a read
+		{"F4.4 a read with parameters", attackReadWithParameters},
+		{"F4.4 a name beside a template", attackNameBesideATemplate},
 
 		// F4.5: a shared policy that somebody planted
 

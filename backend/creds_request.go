@@ -30,25 +30,24 @@ type credsRequest struct {
 }
 
 // read checks the parameters of the request against the role.
-func (c *credsRequest) read(data *framework.FieldData, mountMax time.Duration) error {
+func (c *credsRequest) read(data *framework.FieldData, mountMax time.Duration, system logical.SystemView) error {
 	c.maxTTL = mountMax
 	if c.role.MaxTTL > 0 {
 		c.maxTTL = min(c.maxTTL, c.role.MaxTTL)
 	}
 	c.ttl = min(c.role.TTL, c.maxTTL)
-	if v, ok := data.GetOk("ttl"); ok && v.(int) != 0 {
-		c.ttl = time.Duration(v.(int)) * time.Second
-		if c.ttl < 0 || c.ttl > c.maxTTL {
-			return fmt.Errorf("ttl must be 1 second to %s, the maximum of the role and the mount", c.maxTTL)
+	for _, p := range requestParameters() {
+		v, given := data.GetOk(p.name)
+		if !given || v == "" || v == 0 {
+			continue
 		}
-	}
-	for _, parameter := range []struct{ name, value, isFor string }{
-		{"role_session_name", c.roleSessionName, "sessions"},
-		{"role_arn", c.roleARN, "sessions of existing RAM roles"},
-		{"policy", c.policy, "sessions"},
-	} {
-		if parameter.value != "" && !slices.Contains(c.role.roleType.requests, parameter.name) {
-			return fmt.Errorf("%s is for %s, and the role %q is of type %s", parameter.name, parameter.isFor, c.name, c.role.roleType.name)
+		if err := c.role.checkParameter(c.name, p); err != nil {
+			return err
+		}
+		if p.name == "ttl" {
+			if err := c.readTTL(time.Duration(v.(int))*time.Second, system); err != nil {
+				return err
+			}
 		}
 	}
 	switch {
@@ -66,6 +65,25 @@ func (c *credsRequest) read(data *framework.FieldData, mountMax time.Duration) e
 	} else if err := policy.Check(c.policy, policy.MaxSession); err != nil {
 		return fmt.Errorf("policy %w", err)
 	}
+	return nil
+}
+
+// readTTL takes the ttl of the request. Without max_ttl it can only shorten.
+func (c *credsRequest) readTTL(ttl time.Duration, system logical.SystemView) error {
+	longest, of := c.maxTTL, "the maximum of the role and the mount"
+	if c.role.MaxTTL == 0 {
+		own := cmp.Or(c.role.TTL, system.DefaultLeaseTTL())
+		if c.role.TTL == 0 && c.role.roleType.session {
+			own = defaultSession
+		}
+		if own < longest {
+			longest, of = own, "what the role gives without one: max_ttl of the role lets requests have more"
+		}
+	}
+	if ttl < 0 || ttl > longest {
+		return fmt.Errorf("ttl must be 1 second to %s, %s", longest, of)
+	}
+	c.ttl = ttl
 	return nil
 }
 
@@ -90,12 +108,17 @@ func (c credsRequest) sessionRequest(system logical.SystemView) (ask sessionRequ
 	}, ttl, nil
 }
 
-// nameSession names the session after the reader, unless it has a name.
+// nameSession names the session after the reader, unless the request does, which
+// it may not where there is a template: that says who is who in ActionTrail.
 func (c credsRequest) nameSession(ask *sessionRequest, reader string) (err error) {
-	if ask.name != "" {
+	template := cmp.Or(c.role.RoleSessionNameTemplate, c.cloud.sessionTemplate)
+	switch {
+	case ask.name != "" && template != "":
+		return refuse("role_session_name: sessions of the role %q are named by a role_session_name_template, of the role or of config, which stands: leave it out", c.name)
+	case ask.name != "":
 		return nil
 	}
-	if ask.name, err = policy.SessionName(cmp.Or(c.role.RoleSessionNameTemplate, c.cloud.sessionTemplate), reader, c.name); err != nil {
+	if ask.name, err = policy.SessionName(template, reader, c.name); err != nil {
 		return refuse("role_session_name_template: %s", err)
 	}
 	return nil

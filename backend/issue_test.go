@@ -502,6 +502,7 @@ func TestOIDCSessionSendsWhatTheRoleSays(t *testing.T) {
 	m.must(logical.UpdateOperation, "role/pod", map[string]any{
 		"credential_type": "oidc_role_arn", "role_arn": alisim.DefaultPodRoleARN, "oidc_provider_arn": alisim.DefaultOIDCProviderARN,
 		"oidc_token_file_path": m.tokenFile(), "policy": allowOSS, "source_identity": "alice", "ttl": "20m",
+		"request_parameters": "role_session_name",
 	})
 	m.must(logical.UpdateOperation, "creds/pod", map[string]any{"role_session_name": "release-42"})
 	calls := m.sim.Journal()

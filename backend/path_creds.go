@@ -20,7 +20,7 @@ func (b *backend) pathCreds() *framework.Path {
 			"name": {Type: framework.TypeLowerCaseString, Description: "Name of the role."},
 			"ttl": {
 				Type:        framework.TypeDurationSecond,
-				Description: "Lifetime of this lease in seconds or as a duration, up to max_ttl of the role and of the mount. Default: ttl of the role.",
+				Description: "Lifetime of this lease in seconds or as a duration, up to max_ttl of the role and of the mount; without max_ttl up to ttl of the role, which is the default.",
 			},
 			"role_arn": {Type: framework.TypeString, Description: "Sessions: which of the role's RAM roles to assume. Default: its role_arn."},
 			"policy": {
@@ -29,7 +29,7 @@ func (b *backend) pathCreds() *framework.Path {
 			},
 			"role_session_name": {
 				Type:        framework.TypeString,
-				Description: "Sessions: the session name that ActionTrail shows, 2 to 64 letters, digits and . @ - _. Default: made of the display name, the role and random characters.",
+				Description: "Sessions: the session name that ActionTrail shows, 2 to 64 letters, digits and . @ - _, where request_parameters of the role lists it and there is no template. Default: made of the display name, the role and random characters.",
 			},
 		},
 		Operations: map[logical.Operation]framework.OperationHandler{
@@ -75,7 +75,7 @@ func (b *backend) issue(ctx context.Context, req *logical.Request, data *framewo
 	if mountMax <= 0 {
 		return nil, errNoMaximum
 	}
-	if err := c.read(data, mountMax); err != nil {
+	if err := c.read(data, mountMax, b.System()); err != nil {
 		return logical.ErrorResponse(err.Error()), nil
 	}
 	if r.roleType.creates != "" {
@@ -118,7 +118,9 @@ and expiration. The lease says how long they are good for:
   oidc_role_arn  As ram_role_arn. The other types answer what their source has:
                  nothing is renewed, and revoking does not end it.
 
-A shorter or longer lease than the role's, within its max_ttl:
+A shorter lease than the role's, or a longer one within its max_ttl:
 
-    vault write alicloud/creds/deploy ttl=30m
+    vault read alicloud/creds/deploy ttl=30m
+
+Which parameters a request may set is in request_parameters of the role.
 `

@@ -273,6 +273,7 @@ func TestIssueSessionSendsWhatTheRoleSays(t *testing.T) {
 	m := newMount(t)
 	m.must(logical.UpdateOperation, "role/deploy", map[string]any{
 		"role_arn": roleARN, "policy": " " + allowOSS + "\n", "external_id": "partner-7", "source_identity": "alice",
+		"request_parameters": "role_session_name",
 	})
 	m.must(logical.UpdateOperation, "creds/deploy", map[string]any{"role_session_name": "release-42"})
 	calls := m.sim.Journal()
@@ -294,7 +295,7 @@ func TestCredsAnswers(t *testing.T) {
 	if resp := m.must(logical.ReadOperation, "creds/none", nil); resp != nil {
 		t.Errorf("an unknown role answers %v, want nothing (404)", resp)
 	}
-	m.must(logical.UpdateOperation, "role/deploy", map[string]any{"role_arn": roleARN, "max_ttl": "1h"})
+	m.must(logical.UpdateOperation, "role/deploy", map[string]any{"role_arn": roleARN, "max_ttl": "1h", "request_parameters": "ttl,role_session_name"})
 	m.refused(logical.ReadOperation, "creds/deploy", nil, "write access_key and secret_key to the config path")
 	m.must(logical.UpdateOperation, "config", m.simConfig())
 	m.refused(logical.UpdateOperation, "creds/deploy", map[string]any{"ttl": "2h"}, "ttl must be 1 second to 1h0m0s")

@@ -41,6 +41,7 @@ type role struct {
 	ExpireWithLease         bool          `json:"expire_with_lease,omitempty"`
 	ReuseTTL                time.Duration `json:"reuse_ttl,omitempty"`
 	NoLease                 bool          `json:"no_lease,omitempty"`
+	RequestParameters       []string      `json:"request_parameters,omitzero"` // nil: never written
 
 	roleType roleType // what the fields make it; see resolve
 }
@@ -142,7 +143,8 @@ func roleFields() fields[role] {
 			`Lifetime of a lease in seconds or as a duration such as "1h". 0: the default of the mount for RAM `+
 				`users, 3600 seconds for sessions. A session lives from 900 to 43200 seconds, as its RAM role allows.`),
 		duration("max_ttl", func(r *role) *time.Duration { return &r.MaxTTL },
-			"Longest lifetime of a lease, renewals included, in seconds or as a duration. 0: the maximum of the mount."),
+			"Longest lifetime of a lease, renewals included, in seconds or as a duration. 0: the maximum of the mount, for requests ttl."),
+		requestParametersField(),
 	)
 }
 
@@ -157,8 +159,8 @@ func duration(name string, at func(*role) *time.Duration, description string) fi
 }
 
 // ofAllRoles are the fields that each role answers: those of the built-in engine,
-// which the Terraform provider reads, and the type.
-var ofAllRoles = []string{"credential_type", "role_arn", "remote_policies", "inline_policies", "ttl", "max_ttl"}
+// which the Terraform provider reads, the type, and what requests may set.
+var ofAllRoles = []string{"credential_type", "role_arn", "remote_policies", "inline_policies", "ttl", "max_ttl", "request_parameters"}
 
 // read answers the fields that the type uses, and what else is stored: it waits
 // until the role changes its type.
@@ -182,6 +184,9 @@ func (r *role) update(data *framework.FieldData) error {
 		return err
 	}
 	if err := r.validate(); err != nil {
+		return err
+	}
+	if err := r.refuseUnusableParameters(data); err != nil {
 		return err
 	}
 	return r.refuseUnused(data)

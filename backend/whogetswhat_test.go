@@ -307,7 +307,7 @@ func TestTTLAtItsMaximum(t *testing.T) {
 	t.Parallel()
 	m := newMount(t)
 	for role, fields := range map[string]map[string]any{
-		"of-the-role": {"ram_groups": "readers", "max_ttl": "1h"}, "of-the-mount": {"ram_groups": "readers"},
+		"of-the-role": {"ram_groups": "readers", "max_ttl": "1h"}, "of-the-mount": {"ram_groups": "readers", "max_ttl": "48h"},
 	} {
 		m.must(logical.UpdateOperation, "role/"+role, fields)
 		most := 3600
@@ -325,7 +325,9 @@ func TestTTLAtItsMaximum(t *testing.T) {
 func TestRequestParametersOfRAMRole(t *testing.T) {
 	t.Parallel()
 	m := newMount(t)
-	m.must(logical.UpdateOperation, "role/batch", map[string]any{"credential_type": "ram_role", "remote_policies": "name:AliyunOSSReadOnlyAccess,type:System"})
+	m.must(logical.UpdateOperation, "role/batch", map[string]any{
+		"credential_type": "ram_role", "remote_policies": "name:AliyunOSSReadOnlyAccess,type:System", "request_parameters": "ttl,policy,role_session_name",
+	})
 	m.must(logical.UpdateOperation, "creds/batch", map[string]any{"role_session_name": "release-42", "policy": allowOSS, "ttl": "20m"})
 	calls := m.sim.Journal()
 	last := calls[len(calls)-1]
