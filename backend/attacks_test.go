@@ -41,8 +41,14 @@ func TestAttacks(t *testing.T) {
 		// F4.12: the mount's own role is made anew
 
 		// F4.13: a key made by hand during an outage
+		{"F4.13 hours after the lost call", attackKeyMadeDuringAnOutage},
+		{"F4.13 before a clean-up", attackKeyMadeBeforeTheCleanUp},
+		{"F4.13 with the lost one", attackKeyMadeWithTheLostOne},
 
 		// F4.14: clocks that were wrong
+		{"F4.14 times of 2099", attackClockOfAnotherCentury},
+		{"F4.14 a node that is a little ahead", attackNodeThatIsAhead},
+		{"F4.14 a lease from the future", attackLeaseFromTheFuture},
 
 		// F4.15: a rotation that is refused
 

@@ -56,7 +56,7 @@ func failureKinds() []failureKind {
 			quiet: 5 * time.Minute,
 		},
 		{
-			name: failedRotation, what: "Rotations fail, of the keys that are named: config, or static-role/<name>",
+			name: failedRotation, what: "Rotations fail, of the keys that are named: config, static-role/<name>, or a key that was in config before and is to be cleaned up",
 			failing: "a rotation failed and will be repeated", well: "rotations do not fail any longer",
 			quiet: 3 * time.Hour,
 		},

@@ -129,7 +129,7 @@ func (b *backend) renew(ctx context.Context, req *logical.Request, _ *framework.
 		err = cloud.Exists(check, l.entity())
 	}
 	switch {
-	case ram.HasCode(err, "EntityNotExist.User") && time.Since(l.CreatedAt) >= ram.VisibleWithin:
+	case ram.HasCode(err, "EntityNotExist.User") && !ram.Unseen(l.CreatedAt):
 		return nil, fmt.Errorf("the RAM user %s of this lease no longer exists: read creds/ again for a new one", l.UserName)
 	case ram.HasCode(err, "EntityNotExist.User"): // made a moment ago, and not to be seen everywhere
 	case err != nil || cloud == nil:

@@ -33,17 +33,18 @@ func (k rootKey) Load(ctx context.Context) (*rotation.Rotation, error) {
 }
 
 // due is when there is something to rotate or to clean up; zero: never.
-func (k rootKey) due(ctx context.Context) (time.Time, error) {
+func (k rootKey) due(ctx context.Context) (at time.Time, err error) {
 	c, err := load[config](ctx, k.s, configKey)
-	switch {
-	case err != nil || c == nil:
+	if err != nil || c == nil {
 		return time.Time{}, err
-	case len(c.Superseded) > 0:
-		return time.Now(), nil
-	case c.rotatable() != nil:
-		return time.Time{}, nil
 	}
-	return c.asRotation().Due(), nil
+	for _, old := range c.Superseded {
+		at = rotation.Earliest(at, old.due(time.Now()))
+	}
+	if c.rotatable() == nil {
+		at = rotation.Earliest(at, c.asRotation().Due())
+	}
+	return at, nil
 }
 
 func (k rootKey) Change(ctx context.Context, current string, f func(*rotation.Rotation)) error {

@@ -86,6 +86,9 @@ func (b *backend) loadStaticRoles(ctx context.Context, s logical.Storage) error 
 	}
 	b.staticWrite.Lock()
 	defer b.staticWrite.Unlock()
+	u.mu.Lock()
+	writes := u.writes
+	u.mu.Unlock()
 	names, err := s.List(ctx, staticRolePrefix)
 	if err != nil {
 		return err
@@ -105,6 +108,6 @@ func (b *backend) loadStaticRoles(ctx context.Context, s logical.Storage) error 
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.roles, u.loaded = roles, true
+	u.roles, u.loaded = roles, u.writes == writes // else another node has written meanwhile
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 type staticUsers struct {
 	mu     sync.Mutex
 	loaded bool
+	writes int               // by other nodes, that are known
 	roles  map[string]string // names by RAM user, in lower case
 }
 
@@ -38,4 +39,5 @@ func (u *staticUsers) reload() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.loaded = false
+	u.writes++
 }

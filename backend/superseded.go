@@ -31,6 +31,14 @@ func (old superseded) asRotation(c *config) *rotation.Rotation {
 	return &rotation.Rotation{Current: ram.AccessKey{ID: c.AccessKey}, State: old.State}
 }
 
+// due is when the clean-up goes on.
+func (old superseded) due(now time.Time) time.Time {
+	if old.Failure == nil {
+		return now
+	}
+	return old.Failure.Due()
+}
+
 // supersede ends a rotation whose key a write has replaced.
 func (c *config) supersede(before *config, now time.Time) (warnings []string) {
 	if before.Rotation == nil {
@@ -67,24 +75,37 @@ func (k rootKey) CleanUp(ctx context.Context) (again time.Time, err error) {
 	}
 	var failures []error
 	for _, old := range c.Superseded {
-		keys, err := k.b.ownKeys(ctx, k.s, old.Key, old.State)
-		if err != nil {
-			return time.Time{}, err
-		}
-		wait, err := rotation.Undo(ctx, keys, old.asRotation(c))
-		switch {
-		case err != nil && time.Since(old.At) > supersededFor:
-			k.b.Logger().Error("giving up the clean-up after a rotation that a write of config ended: look at the AccessKeys of the user",
-				"username", old.UserName, "account", old.AccountID, "error", err)
-		case err != nil || !wait.IsZero():
-			failures, again = append(failures, err), wait
-			continue
-		}
-		if err := k.forgetSuperseded(ctx, old); err != nil {
-			return time.Time{}, err
-		}
+		next, err := k.cleanUp(ctx, c, old)
+		again, failures = rotation.Earliest(again, next), append(failures, err)
 	}
 	return again, errors.Join(failures...)
+}
+
+// cleanUp cleans up after one of them, unless a failure of the last attempt says
+// to wait.
+func (k rootKey) cleanUp(ctx context.Context, c *config, old superseded) (again time.Time, err error) {
+	now := time.Now()
+	if due := old.due(now); due.After(now) {
+		return due, nil
+	}
+	keys, err := k.b.ownKeys(ctx, k.s, old.Key, old.State)
+	if err == nil {
+		again, err = rotation.Undo(ctx, keys, old.asRotation(c))
+	}
+	object := configKey + " before, " + old.Key.ID
+	switch {
+	case err != nil && now.Sub(old.At) > supersededFor:
+		k.b.Logger().Error("giving up the clean-up after a rotation that a write of config ended: look at the AccessKeys of the user",
+			"username", old.UserName, "account", old.AccountID, "error", err)
+	case err != nil:
+		failed := old.Failure.Again(rotationFailure(err), now)
+		k.b.failures.failed(failedRotation, object, err, failed.RetryAt)
+		return failed.RetryAt, k.changeSuperseded(ctx, old, func(s *superseded) { s.Failure = failed })
+	case !again.IsZero():
+		return again, nil
+	}
+	k.b.failures.succeeded(failedRotation, object)
+	return time.Time{}, k.changeSuperseded(ctx, old, nil)
 }
 
 // undoAll removes what rotations have left in the cloud, as far as it can at
@@ -113,14 +134,20 @@ func (k rootKey) undoAll(ctx context.Context) (warnings []string) {
 	return warnings
 }
 
-func (k rootKey) forgetSuperseded(ctx context.Context, old superseded) error {
+// changeSuperseded applies f to what is stored of it, or forgets it where f is nil.
+func (k rootKey) changeSuperseded(ctx context.Context, old superseded, f func(*superseded)) error {
 	k.b.configWrite.Lock()
 	defer k.b.configWrite.Unlock()
 	c, err := load[config](ctx, k.s, configKey)
 	if err != nil || c == nil {
 		return err
 	}
-	c.Superseded = slices.DeleteFunc(c.Superseded, func(s superseded) bool { return s.At.Equal(old.At) && s.Key.ID == old.Key.ID })
+	is := func(s superseded) bool { return s.At.Equal(old.At) && s.Key.ID == old.Key.ID }
+	if n := slices.IndexFunc(c.Superseded, is); f != nil && n >= 0 {
+		f(&c.Superseded[n])
+	} else {
+		c.Superseded = slices.DeleteFunc(c.Superseded, is)
+	}
 	if len(c.Superseded) == 0 {
 		c.Superseded = nil
 	}

@@ -29,6 +29,11 @@ func code(err error) string {
 // Alibaba Cloud says "a while"; tools in the field retry for seconds.
 const VisibleWithin = 30 * time.Second
 
+// Unseen tells whether what was created then may not be visible everywhere yet. A
+// time that lies further ahead than that comes from a clock that was wrong, and
+// says nothing: what it belongs to has been there for a while.
+func Unseen(created time.Time) bool { return time.Since(created).Abs() < VisibleWithin }
+
 // HasCode tells whether err is the service's refusal with exactly that code.
 func HasCode(err error, want string) bool { return code(err) == want }
 

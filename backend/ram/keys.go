@@ -5,15 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
 )
 
 // AccessKey is the key of a user. It does not print its secret.
 type AccessKey struct {
-	ID     string `json:"access_key"`
-	Secret string `json:"secret_key"` // RAM tells it once, at the creation
-	Status string `json:"-"`          // in lists: Active or Inactive
+	ID      string    `json:"access_key"`
+	Secret  string    `json:"secret_key"` // RAM tells it once, at the creation
+	Status  string    `json:"-"`          // in lists: Active or Inactive
+	Created time.Time `json:"-"`          // in lists, by RAM's clock; zero: not told
 }
 
 // Format leaves the secret out.
@@ -43,9 +45,15 @@ func (k Keys) params(id string) map[string]string {
 
 // wireKey is an AccessKey in an answer of RAM.
 type wireKey struct {
-	ID     string `json:"AccessKeyId"`
-	Secret string `json:"AccessKeySecret"`
-	Status string
+	ID         string `json:"AccessKeyId"`
+	Secret     string `json:"AccessKeySecret"`
+	Status     string
+	CreateDate string
+}
+
+func (w wireKey) accessKey() AccessKey {
+	created, _ := time.Parse(time.RFC3339, w.CreateDate) // zero where it is no time
+	return AccessKey{ID: w.ID, Secret: w.Secret, Status: w.Status, Created: created}
 }
 
 // List lists the keys, without their secrets.
@@ -56,7 +64,7 @@ func (k Keys) List(ctx context.Context) ([]AccessKey, error) {
 	err := k.Call(ctx, true, "ListAccessKeys", k.params(""), &out)
 	var keys []AccessKey
 	for _, w := range out.AccessKeys.AccessKey {
-		keys = append(keys, AccessKey(w))
+		keys = append(keys, w.accessKey())
 	}
 	return keys, err
 }
@@ -74,7 +82,7 @@ func (k Keys) Create(ctx context.Context) (AccessKey, error) {
 	if out.AccessKey.ID == "" || out.AccessKey.Secret == "" {
 		return AccessKey{}, fmt.Errorf("CreateAccessKey: the answer lacks the AccessKeyId or the AccessKeySecret (RequestId %.64q)", out.RequestID)
 	}
-	return AccessKey(out.AccessKey), nil
+	return AccessKey{ID: out.AccessKey.ID, Secret: out.AccessKey.Secret}, nil
 }
 
 // Disable makes the key inactive. A key that is not there counts as disabled.

@@ -239,7 +239,7 @@ func (c *Client) remove(ctx context.Context, o Origin, r removal) error {
 // not right after the creation, which may not be visible yet, and not when the
 // mount has since been pointed at another account.
 func (c *Client) believeGone(ctx context.Context, o Origin, what string) error {
-	if age := time.Since(o.At); age < VisibleWithin {
+	if age := time.Since(o.At); Unseen(o.At) {
 		return fmt.Errorf("the %s was created %s ago and may not be visible yet: clean-up is to be repeated", what, age.Round(time.Second))
 	}
 	if o.AccountID == "" {

@@ -17,6 +17,10 @@ const (
 	// costs nothing here, and a key believed gone would stay for good.
 	settleAfter = time.Minute
 
+	// madeWithin is how far from the intent, by RAM's clock, the key of such a call
+	// can have been made: the call itself takes a minute at most, and clocks differ.
+	madeWithin = 5 * time.Minute
+
 	// probeFor is how long a new key may take to work before it is given up.
 	probeFor = time.Hour
 
@@ -63,7 +67,10 @@ func advance(ctx context.Context, key Key, want Demand) (next time.Time, switche
 // before another rotation begins.
 func (a *attempt) step(now time.Time) func(context.Context) error {
 	old, asked, due := a.Retiring, a.want.Now, a.rotationDue(now)
+	as := *a.Rotation
 	switch {
+	case as.correct(now):
+		return a.correctTimes
 	case a.Intent != nil:
 		return a.settle
 	case a.Pending != nil:
@@ -85,6 +92,12 @@ func (a *attempt) step(now time.Time) func(context.Context) error {
 // change applies f to what is stored.
 func (a *attempt) change(ctx context.Context, f func(*Rotation)) error {
 	return a.key.Change(ctx, a.Current.ID, f)
+}
+
+// correctTimes takes out of storage what a clock that was wrong has put there.
+func (a *attempt) correctTimes(ctx context.Context) error {
+	now := time.Now().UTC()
+	return a.change(ctx, func(r *Rotation) { r.correct(now) })
 }
 
 // skip waits for the next time of the schedule.
@@ -197,24 +210,22 @@ func (a *attempt) settle(ctx context.Context) error {
 	})
 }
 
-// settled deletes the keys that the intent did not know and nobody stored. It
-// returns when to look again, zero where it found one or none can come any more.
+// settled deletes the key that the lost call has made. It returns when to look
+// again, zero where it found the key or none can come any more. What somebody else
+// made stays: it was made at another time. Of two that were made at the time one
+// is somebody's, and neither is touched. Whoever next needs the place is told.
 func settled(ctx context.Context, keys Keys, r *Rotation) (again time.Time, err error) {
 	listed, err := keys.List(ctx)
 	if err != nil {
 		return time.Time{}, err
 	}
-	found := false
-	for _, k := range listed {
-		if slices.Contains(r.Intent.Known, k.ID) || k.ID == r.Current.ID {
-			continue
-		}
-		if err := keys.Delete(ctx, k.ID); err != nil {
-			return time.Time{}, err
-		}
-		found = true
-	}
-	if !found && time.Since(r.Intent.At) < settleAfter {
+	strays := slices.DeleteFunc(listed, func(k ram.AccessKey) bool {
+		return slices.Contains(r.Intent.Known, k.ID) || k.ID == r.Current.ID || k.Created.Sub(r.Intent.At).Abs() > madeWithin
+	})
+	switch {
+	case len(strays) == 1:
+		return time.Time{}, keys.Delete(ctx, strays[0].ID)
+	case len(strays) == 0 && passed(r.Intent.At) < settleAfter:
 		return soon(r.Intent.At), nil
 	}
 	return time.Time{}, nil
@@ -232,7 +243,7 @@ func (a *attempt) probe(ctx context.Context) error {
 		return a.publish(ctx)
 	case ctx.Err() != nil:
 		return err
-	case time.Since(a.Pending.MadeAt) < probeFor:
+	case passed(a.Pending.MadeAt) < probeFor:
 		a.again = soon(a.Pending.MadeAt)
 		return nil
 	}

@@ -27,7 +27,8 @@ type Key interface {
 	Keys(ctx context.Context, r *Rotation) (Keys, error)
 
 	// CleanUp goes on with removing what earlier rotations have left that are no
-	// longer in the State. It returns when to go on, zero when all is removed.
+	// longer in the State. It returns when to go on, zero when all is removed. What
+	// fails is tried again then: it is no failure of the key, whose rotation goes on.
 	CleanUp(ctx context.Context) (again time.Time, err error)
 }
 

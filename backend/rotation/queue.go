@@ -95,9 +95,9 @@ func (q *Queue) takeDue() (name string, release func(), again time.Time) {
 		switch {
 		case at.IsZero():
 		case at.After(now):
-			again = earliest(again, at)
+			again = Earliest(again, at)
 		case q.held[other] != nil:
-			again = earliest(again, now.Add(firstPause))
+			again = Earliest(again, now.Add(firstPause))
 		case name == "" || at.Before(q.due[name]):
 			name = other
 		}

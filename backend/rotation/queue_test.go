@@ -52,7 +52,7 @@ func (a *account) Change(_ context.Context, current string, f func(*rotation.Rot
 
 func (a *account) List(context.Context) (listed []ram.AccessKey, err error) {
 	for _, id := range a.keys {
-		listed = append(listed, ram.AccessKey{ID: id, Status: "Active"})
+		listed = append(listed, ram.AccessKey{ID: id, Status: "Active", Created: time.Now()})
 	}
 	return listed, nil
 }

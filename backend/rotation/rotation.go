@@ -46,12 +46,19 @@ type Rotation struct {
 
 // Due is when something is to be done; zero: nothing is.
 func (r *Rotation) Due() time.Time {
+	now, as := time.Now(), *r
+	if as.correct(now) {
+		return now
+	}
 	at := r.begun()
+	if at.After(now.Add(clockError)) {
+		return now
+	}
 	if at.IsZero() {
 		at = r.planned()
 	}
-	if r.Failure != nil && !at.IsZero() && at.Before(r.Failure.RetryAt) {
-		return r.Failure.RetryAt
+	if retry := r.Failure.Due(); !at.IsZero() && at.Before(retry) {
+		return retry
 	}
 	return at
 }
@@ -71,20 +78,20 @@ func (r *Rotation) begun() time.Time {
 func (r *Rotation) planned() time.Time {
 	rotate := r.RequestedAt
 	if !r.Paused && r.Schedule.Automatic() {
-		rotate = earliest(rotate, r.NextRotation)
+		rotate = Earliest(rotate, r.NextRotation)
 	}
 	switch old := r.Retiring; {
 	case old == nil:
 		return rotate
 	case old.Disabled:
-		return earliest(rotate, old.DeleteAt) // the next rotation needs the place
+		return Earliest(rotate, old.DeleteAt) // the next rotation needs the place
 	default:
 		return old.DisableAt // no third key: the next rotation waits for the overlap to end
 	}
 }
 
-// earliest is the earlier of two times, of which zero is never.
-func earliest(a, b time.Time) time.Time {
+// Earliest is the earlier of two times, of which zero is never.
+func Earliest(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {
 		return b
 	}

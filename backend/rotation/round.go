@@ -84,52 +84,50 @@ func (q *Queue) turn(ctx context.Context, k Key) time.Time {
 	limited, cancel := context.WithTimeout(ctx, turnTime)
 	defer cancel()
 	next, switched, err := advance(limited, k, Demand{})
-	if err == nil {
-		var again time.Time
-		again, err = k.CleanUp(limited)
-		next = earliest(next, again)
-	}
 	if switched {
 		q.notThrottled()
 		q.Announce(ctx, k.Name(), nil)
 	}
-	refused, answered := errors.AsType[*openapi.Error](err)
+	var unclean error
+	if err == nil {
+		var again time.Time
+		again, unclean = k.CleanUp(limited)
+		next = Earliest(next, again)
+	}
+	failure := errors.Join(err, unclean) // one of the two
+	refused, answered := errors.AsType[*openapi.Error](failure)
 	switch {
-	case err == nil:
-		q.Ended(k.Name(), nil, next)
-		return next
-	case ctx.Err() != nil || errors.Is(err, ErrKeyGone):
+	case failure == nil:
+	case ctx.Err() != nil || errors.Is(failure, ErrKeyGone):
 		return time.Now().Add(time.Second)
 	case answered && refused.Throttled():
 		next = q.throttled()
-		q.Ended(k.Name(), err, next)
-		return next
+	case err != nil:
+		return q.failed(ctx, k, err)
 	}
-	return q.failed(ctx, k, err)
+	q.Ended(k.Name(), failure, next)
+	return next
 }
 
 // failed stores why, and returns when to try again.
 func (q *Queue) failed(ctx context.Context, k Key, err error) (retry time.Time) {
-	now := time.Now().UTC()
+	now := time.Now()
 	r, unread := k.Load(ctx)
 	if unread != nil || r == nil {
 		q.Ended(k.Name(), err, now.Add(firstRetry))
 		return now.Add(firstRetry)
 	}
-	f := Failure{Reason: q.Explain(err), At: now, Attempts: 1}
-	if r.Failure != nil {
-		f.Attempts = r.Failure.Attempts + 1
-	}
-	f.RetryAt = now.Add(min(firstRetry<<min(f.Attempts-1, 10), longestRetry))
-	q.Ended(k.Name(), err, f.RetryAt)
+	f := r.Failure.Again(q.Explain(err), now)
+	retry = now.Add(f.pause()) // by the monotonic clock, for as long as this process lives
+	q.Ended(k.Name(), err, retry)
 	q.Announce(ctx, k.Name(), err)
 	final := errors.As(err, new(*Refusal)) // a request was told, or would be
 	if k.Change(ctx, r.Current.ID, func(r *Rotation) {
-		if r.Failure = &f; final {
+		if r.Failure = f; final {
 			r.RequestedAt = time.Time{}
 		}
 	}) != nil {
 		return now.Add(firstRetry)
 	}
-	return f.RetryAt
+	return retry
 }

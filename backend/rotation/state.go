@@ -54,6 +54,32 @@ type Failure struct {
 	RetryAt  time.Time `json:"retry_at"`
 }
 
+// Again is the failure of one more attempt, after f, which may be nil.
+func (f *Failure) Again(reason string, now time.Time) *Failure {
+	again := &Failure{Reason: reason, At: now.UTC(), Attempts: 1}
+	if f != nil {
+		again.Attempts = f.Attempts + 1
+	}
+	again.RetryAt = again.At.Add(again.pause())
+	return again
+}
+
+// pause is how long the next attempt waits.
+func (f *Failure) pause() time.Duration {
+	return min(firstRetry<<min(f.Attempts-1, 10), longestRetry)
+}
+
+// Due is when the next attempt is to be made; zero: f is nil, and nothing waits.
+func (f *Failure) Due() time.Time {
+	switch now := time.Now(); {
+	case f == nil:
+		return time.Time{}
+	case f.RetryAt.After(now.Add(longestRetry + clockError)):
+		return now // a clock that was wrong said so
+	}
+	return f.RetryAt
+}
+
 // Unfinished tells whether the cloud may hold a key that must yet go or settle.
 func (s *State) Unfinished() bool {
 	return s.Intent != nil || s.Pending != nil || s.Retiring != nil

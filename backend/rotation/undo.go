@@ -19,7 +19,7 @@ func Undo(ctx context.Context, keys Keys, r *Rotation) (again time.Time, err err
 		r.Intent = nil
 	}
 	if p := r.Pending; p != nil && p.ID != r.Current.ID {
-		if time.Since(p.MadeAt) < settleAfter { // "does not exist" is not to be believed yet
+		if passed(p.MadeAt) < settleAfter { // "does not exist" is not to be believed yet
 			listed, err := keys.List(ctx)
 			if err != nil {
 				return time.Time{}, err
