@@ -25,6 +25,8 @@ func TestAttacks(t *testing.T) {
 		// F4.5: a shared policy that somebody planted
 
 		// F4.6: names in another letter case
+		{"F4.6 a denied role in upper case", attackUpperCaseOfARole},
+		{"F4.6 a denied static role in upper case", attackUpperCaseOfAStaticRole},
 
 		// F4.7: requests of a megabyte
 		{"F4.7 policies of a megabyte", attackMegabytes},

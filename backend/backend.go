@@ -139,13 +139,19 @@ func (b *backend) HandleRequest(ctx context.Context, req *logical.Request) (*log
 		b.path.Store(&req.MountPoint)
 	}
 	path := b.Route(req.Path[:min(len(req.Path), maxPath)])
-	if own := req.Operation == logical.RenewOperation || req.Operation == logical.RevokeOperation; !own { // which Vault fills with the lease
+	lease := req.Operation == logical.RenewOperation || req.Operation == logical.RevokeOperation // what Vault says of one
+	if !lease {
 		if large := outOfBounds(path, req); large != "" {
 			return logical.ErrorResponse(large), nil
 		}
 	}
 	if err := b.unsupported(path, req); err != nil {
 		return nil, err
+	}
+	if path != nil && !lease && req.Operation != logical.HelpOperation {
+		if wrong, err := upperCase(ctx, req); err != nil || wrong != "" {
+			return logical.ErrorResponse(wrong), err
+		}
 	}
 	if path != nil {
 		if wrong := wrongType(path, req.Data); wrong != "" {

@@ -55,6 +55,8 @@ type config struct {
 	RoleSessionNameTemplate string `json:"role_session_name_template,omitempty"`
 	PolicyNameTemplate      string `json:"policy_name_template,omitempty"`
 
+	StrictNames bool `json:"strict_names,omitempty"`
+
 	rootRotation
 }
 
@@ -142,6 +144,9 @@ func configFields() fields[config] {
 			"Default of the roles: Go template of session names, with .DisplayName and .RoleName."),
 		nameTemplate("policy_name_template", func(c *config) *string { return &c.PolicyNameTemplate },
 			"Go template of what the names of shared inline policies begin with, with .RoleName; default vault. A tag of the mount and a hash of the document are appended."),
+		boolean("strict_names", func(c *config) *bool { return &c.StrictNames },
+			"Refuse upper case in the names of role/ and creds/, which is otherwise made lower case. Vault's policies compare paths as they are written: "+
+				"a deny of creds/admin does not stop creds/ADMIN. Default false."),
 		parameter[config]("verify", framework.TypeBool, "Ask GetCallerIdentity first and store nothing when it is refused. Not stored itself; default false."),
 		parameter[config]("force", framework.TypeBool,
 			"Take an access_key that a rotation has replaced, which is otherwise answered with a warning and not taken. Not stored itself; default false."),

@@ -22,7 +22,7 @@ func TestStaticRole(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		m := newTimedMount(t, slow(), seedWith(alisim.User{Name: "app"}))
-		if resp := m.must(logical.UpdateOperation, "static-role/App", map[string]any{"username": "app", "rotation_period": "24h", "grace_period": "2h"}); resp != nil {
+		if resp := m.must(logical.UpdateOperation, "static-role/app", map[string]any{"username": "app", "rotation_period": "24h", "grace_period": "2h"}); resp != nil {
 			t.Errorf("answer %v", resp)
 		}
 		first := m.staticCred("app")

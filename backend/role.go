@@ -53,7 +53,7 @@ func roleFields() fields[role] {
 		fmt.Fprintf(&types, "%q: %s. ", t.name, t.issues)
 	}
 	table := fields[role]{
-		parameter[role]("name", framework.TypeLowerCaseString, "Name of the role. Upper case is made lower case."),
+		parameter[role]("name", framework.TypeLowerCaseString, "Name of the role. Upper case is made lower case, or refused with strict_names in config."),
 		text("credential_type", func(r *role) *string { return &r.CredentialType },
 			"What a read of creds/<name> issues. "+types.String()+"Derived when absent: ram_role_arn with role_arn, else ram_user.").
 			answers(func(r *role) any { return r.roleType.name }).from(roleTypeNames()...),

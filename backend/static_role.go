@@ -42,7 +42,7 @@ type staticRole struct {
 // staticRoleFields is the table of static roles.
 func staticRoleFields() fields[staticRole] {
 	table := fields[staticRole]{
-		parameter[staticRole]("name", framework.TypeLowerCaseString, "Name of the static role. Upper case is made lower case."),
+		parameter[staticRole]("name", framework.TypeLowerCaseString, "Name of the static role, in small letters."),
 		field[staticRole]{
 			name: "username",
 			schema: framework.FieldSchema{
