@@ -1,6 +1,9 @@
 package alicreds
 
-import "context"
+import (
+	"context"
+	"strings"
+)
 
 const typeBearer = "bearer"
 
@@ -10,10 +13,13 @@ type Bearer struct {
 	token sealed[string]
 }
 
-// NewBearer needs a token.
+// NewBearer needs a token. Line breaks in it and white space around it do not
+// count, as to the aliyun CLI; another control character is an error, because
+// no header may hold it.
 func NewBearer(token string) (Bearer, error) {
-	if token == "" {
-		return Bearer{}, failed(typeBearer, "the bearer token is empty")
+	token, err := trimmed("bearer token", strings.NewReplacer("\r", "", "\n", "").Replace(token))
+	if err != nil {
+		return Bearer{}, &Error{Source: typeBearer, Err: err}
 	}
 	return Bearer{token: seal(token)}, nil
 }

@@ -30,3 +30,23 @@ func TestBearer(t *testing.T) {
 		t.Errorf("through a cache: %s, %v", got, err)
 	}
 }
+
+// TestBearerLineBreaks: a token that was wrapped on its way is the token; what
+// no header may hold is an error.
+func TestBearerLineBreaks(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{"fake-bearer\n", " fake-\r\nbearer ", "\nfake-bearer\r\n"} {
+		p, err := alicreds.NewBearer(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := get(t, p); got.BearerToken != "fake-bearer" {
+			t.Errorf("got %q", got.BearerToken)
+		}
+	}
+	for _, text := range []string{"\n", "a\x00b", "a\tb"} {
+		if _, err := alicreds.NewBearer(text); err == nil {
+			t.Errorf("%q was accepted", text)
+		}
+	}
+}

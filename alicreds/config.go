@@ -4,8 +4,12 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -30,8 +34,7 @@ const (
 
 // Config describes a provider by the name of its type, with the parameters
 // of Alibaba Cloud's Credentials tools; New builds it. The JSON names are
-// those of the tools. Parameters that a type does not have are ignored, as
-// are unknown members of a JSON object.
+// those of the tools. Parameters that a type does not have are ignored.
 //
 // Where a variable of the environment is named, it is what an empty field
 // means. Config prints no secrets.
@@ -79,7 +82,7 @@ type Config struct {
 
 	// rsa_key_pair
 	PublicKeyID    string `json:"public_key_id"`
-	PrivateKeyFile string `json:"private_key_file"` // read by New
+	PrivateKeyFile string `json:"private_key_file"` // read by New, and again at each Retrieve
 
 	CredentialsURI string `json:"credentials_uri"` // ALIBABA_CLOUD_CREDENTIALS_URI
 	BearerToken    string `json:"bearer_token"`
@@ -111,6 +114,60 @@ func (c Config) MarshalJSON() ([]byte, error) { return json.Marshal(c.String()) 
 
 // LogValue logs String.
 func (c Config) LogValue() slog.Value { return slog.StringValue(c.String()) }
+
+// UnmarshalJSON decodes an object with the JSON names. It takes the spellings of
+// Alibaba Cloud's tools as well: camel case (Python's to_map, Node.js, C#), Go's
+// url for credentials_uri, and duration_seconds. What only switches on what is
+// always on here is accepted (enable_imds_v2, metadata_token_duration,
+// asyncCredentialUpdateEnabled, inAdvanceScale). Any other member is an error:
+// what it was meant to say would be lost.
+func (c *Config) UnmarshalJSON(text []byte) error {
+	var members map[string]json.RawMessage
+	if json.Unmarshal(text, &members) != nil {
+		return errors.New("the configuration of the credentials is not a JSON object")
+	}
+	fields := configFields()
+	read := map[string]bool{}
+	for _, name := range slices.Sorted(maps.Keys(members)) {
+		field, known := fields[foldedName(name)]
+		switch {
+		case !known:
+			return fmt.Errorf("the configuration of the credentials has no member %s", shownName(name))
+		case field == "":
+			continue
+		case read[field]:
+			return fmt.Errorf("the configuration of the credentials has the member %s twice, in two spellings", shownName(name))
+		}
+		read[field] = true
+		into := reflect.ValueOf(c).Elem().FieldByName(field)
+		if json.Unmarshal(members[name], into.Addr().Interface()) != nil {
+			return fmt.Errorf("the member %s of the configuration of the credentials is not of the type %s", shownName(name), into.Type())
+		}
+	}
+	return nil
+}
+
+// configFields are the fields of a Config by the folded names of their members;
+// "" stands for one that says nothing new.
+func configFields() map[string]string {
+	fields := map[string]string{
+		"url":                          "CredentialsURI",
+		"durationseconds":              "RoleSessionExpiration",
+		"enableimdsv2":                 "",
+		"metadatatokenduration":        "",
+		"asynccredentialupdateenabled": "",
+		"inadvancescale":               "",
+	}
+	for _, field := range reflect.VisibleFields(reflect.TypeFor[Config]()) {
+		if name := field.Tag.Get("json"); name != "" && name != "-" {
+			fields[foldedName(name)] = field.Name
+		}
+	}
+	return fields
+}
+
+// foldedName is what the spellings of a member have in common.
+func foldedName(name string) string { return strings.ToLower(strings.ReplaceAll(name, "_", "")) }
 
 // configType is a value of Config.Type, and the constructor of its provider.
 type configType struct {
@@ -293,7 +350,7 @@ func (c Config) ecsRAMRole() (Provider, error) {
 }
 
 func (c Config) rsaKeyPair() (Provider, error) {
-	key, err := c.privateKey()
+	key, path, err := c.privateKey()
 	if err != nil {
 		return nil, err
 	}
@@ -301,30 +358,35 @@ func (c Config) rsaKeyPair() (Provider, error) {
 	if o.STSOptions, err = c.stsOptions(cmp.Or(c.Host, c.STSEndpoint)); err != nil {
 		return nil, err
 	}
-	return NewRSAKeyPair(c.PublicKeyID, key, o)
+	p, err := NewRSAKeyPair(c.PublicKeyID, key, o)
+	if err != nil {
+		return nil, err
+	}
+	return p.of(path), nil
 }
 
-const maxKeyFile = 64 << 10
-
-// privateKey is the text of the key. A config.json holds it; any other Config
-// names its file.
-func (c Config) privateKey() (string, error) {
+// privateKey is the text of the key, and its file if it is in one. A
+// config.json holds either; any other Config names the file.
+func (c Config) privateKey() (text, path string, err error) {
 	switch {
 	case c.cli != nil:
-		return c.cli.privateKey, nil
+		if text = c.cli.privateKey; c.PublicKeyID == "" || !isKeyPath(text) {
+			return text, "", nil
+		}
+		path = text
+		if text, err = readKeyFile(path); err != nil { // which may be a key with a typo, and is not quoted
+			return "", "", failed(c.Type, "private_key is neither a private key nor the path of a file with one: %w", withoutPath(err))
+		}
+		return text, path, nil
 	case c.PublicKeyID == "":
-		return "", failed(c.Type, "public_key_id is empty")
+		return "", "", failed(c.Type, "public_key_id is empty")
 	case c.PrivateKeyFile == "":
-		return "", failed(c.Type, "private_key_file is empty")
+		return "", "", failed(c.Type, "private_key_file is empty")
 	}
-	text, err := readRegularFile(c.PrivateKeyFile, maxKeyFile)
-	switch {
-	case err != nil:
-		return "", &Error{Source: c.Type, Err: err}
-	case len(text) > maxKeyFile:
-		return "", failed(c.Type, "%s is larger than 64 KiB", c.PrivateKeyFile)
+	if text, err = readKeyFile(c.PrivateKeyFile); err != nil {
+		return "", "", &Error{Source: c.Type, Err: fmt.Errorf("%s: %w", c.PrivateKeyFile, withoutPath(err))}
 	}
-	return string(text), nil
+	return text, c.PrivateKeyFile, nil
 }
 
 func (c Config) credentialsURI() (Provider, error) {

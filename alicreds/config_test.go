@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -187,6 +188,98 @@ func TestConfigNeverPrints(t *testing.T) {
 		text := fmt.Sprintf(format+format+format, c, &c, struct{ C alicreds.Config }{c}) + string(encoded) + c.LogValue().String()
 		if strings.Contains(text, "fake") || strings.Contains(text, "FAKE") {
 			t.Errorf("%s prints %s", format, text)
+		}
+	}
+}
+
+// TestConfigFromJSON: the spellings of other tools mean the same, and nothing
+// that somebody wrote is lost without a word.
+func TestConfigFromJSON(t *testing.T) {
+	t.Parallel()
+	want := alicreds.Config{Type: "ram_role_arn", AccessKeyID: "i", AccessKeySecret: "s", RoleARN: roleARN, RoleSessionExpiration: 900, ExternalID: "x", EnableVPC: true}
+	for name, text := range map[string]string{
+		"ours":    `{"type":"ram_role_arn","access_key_id":"i","access_key_secret":"s","role_arn":"` + roleARN + `","role_session_expiration":900,"external_id":"x","enable_vpc":true}`,
+		"camel":   `{"type":"ram_role_arn","accessKeyId":"i","accessKeySecret":"s","roleArn":"` + roleARN + `","roleSessionExpiration":900,"externalId":"x","enableVpc":true}`,
+		"Pascal":  `{"Type":"ram_role_arn","AccessKeyId":"i","AccessKeySecret":"s","RoleArn":"` + roleARN + `","durationSeconds":900,"ExternalId":"x","EnableVpc":true,"enableIMDSv2":true,"policy":null}`,
+		"seconds": `{"type":"ram_role_arn","access_key_id":"i","access_key_secret":"s","role_arn":"` + roleARN + `","duration_seconds":900,"externalId":"x","enable_vpc":true,"inAdvanceScale":0.9}`,
+	} {
+		var got alicreds.Config
+		if err := json.Unmarshal([]byte(text), &got); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	var uri alicreds.Config
+	if err := json.Unmarshal([]byte(`{"type":"credentials_uri","url":"http://127.0.0.1/"}`), &uri); err != nil || uri.CredentialsURI != "http://127.0.0.1/" {
+		t.Errorf("url: %v", err)
+	}
+	for text, want := range map[string]string{
+		`{"role":"x"}`:                             `no member "role"`,
+		`{"oidc_token":"fake-token"}`:              `no member "oidc_token"`, // Go means a path, and others the token
+		`{"role_arn":"a","roleArn":"b"}`:           "twice",
+		`{"role_session_expiration":"fake-value"}`: "role_session_expiration",
+		`{"timeout":1.5}`:                          "timeout",
+		`["fake-value"]`:                           "not a JSON object",
+		`{"fake\nvalue":1}`:                        "odd name",
+	} {
+		var c alicreds.Config
+		err := json.Unmarshal([]byte(text), &c)
+		if wantError(t, err, want); strings.Contains(err.Error(), "fake") {
+			t.Errorf("%s is quoted: %v", text, err)
+		}
+	}
+}
+
+// TestConfigDefaultIMDSv2: the chain heeds the field as ecs_ram_role does.
+func TestConfigDefaultIMDSv2(t *testing.T) {
+	t.Parallel()
+	for _, only := range []bool{false, true} {
+		i := newInstance(t)
+		metadata, err := alicreds.NewMetadata(alicreds.MetadataOptions{Endpoint: i.URL})
+		if err != nil {
+			t.Fatal(err)
+		}
+		i.noTokens = 404 // it knows version 1 only
+		p := mustBuild(t, alicreds.Config{Type: "default", DisableIMDSv1: only, Metadata: metadata})
+		if _, err := p.Retrieve(t.Context()); (err != nil) != only {
+			t.Errorf("DisableIMDSv1 %t: %v", only, err)
+		}
+	}
+}
+
+// TestKeysWithWhiteSpace: a line feed behind a key comes from its file, and one
+// in it is named. None of it reaches a signature.
+func TestKeysWithWhiteSpace(t *testing.T) {
+	t.Parallel()
+	for name, p := range map[string]func(id, secret, token string) (alicreds.Provider, error){
+		"config": func(id, secret, token string) (alicreds.Provider, error) {
+			return build(alicreds.Config{Type: "sts", AccessKeyID: id, AccessKeySecret: secret, SecurityToken: token})
+		},
+		"env": func(id, secret, token string) (alicreds.Provider, error) {
+			return alicreds.NewEnvironment(environment(envID, id, envSecret, secret, envToken, token)), nil
+		},
+		"config.json": func(id, secret, token string) (alicreds.Provider, error) {
+			return cliProfile(t, alicreds.CLIProfileOptions{Path: file(t, `{"profiles":[{"name":"default","mode":"StsToken","access_key_id":`+quoted(t, id)+
+				`,"access_key_secret":`+quoted(t, secret)+`,"sts_token":`+quoted(t, token)+`}]}`)}), nil
+		},
+		"command": func(id, secret, token string) (alicreds.Provider, error) {
+			return external(t, alicreds.ExternalOptions{}, "print", `{"mode":"StsToken","access_key_id":`+quoted(t, id)+
+				`,"access_key_secret":`+quoted(t, secret)+`,"sts_token":`+quoted(t, token)+`}`), nil
+		},
+	} {
+		retrieve := func(id, secret, token string) (alicreds.Credentials, error) {
+			provider, err := p(id, secret, token)
+			if err != nil {
+				return alicreds.Credentials{}, err
+			}
+			return provider.Retrieve(t.Context())
+		}
+		got, err := retrieve("id\n", " fake-secret\r\n", "\tfake-token\n")
+		if err != nil || got.AccessKeyID != "id" || got.AccessKeySecret != "fake-secret" || got.SecurityToken != "fake-token" {
+			t.Errorf("%s: got %s, %v", name, got, err)
+		}
+		_, err = retrieve("id", "fake-\nsecret", "fake-token")
+		if wantError(t, err, "the AccessKey secret has a control character in it (U+000A)"); strings.Contains(err.Error(), "fake") {
+			t.Errorf("%s quotes: %v", name, err)
 		}
 	}
 }

@@ -40,8 +40,8 @@ type CredentialsURIOptions struct {
 //	{"Code": "Success", "AccessKeyId": "...", "AccessKeySecret": "...",
 //	 "SecurityToken": "...", "Expiration": "2006-01-02T15:04:05Z"}
 //
-// with status 200, of up to 64 KiB; Code may be left out, other members are
-// ignored, and redirects are not followed.
+// with status 200, of up to 64 KiB; Code may be left out, and Expiration where
+// nobody knows it; other members are ignored, and redirects are not followed.
 type CredentialsURI struct {
 	uri  sealed[url.URL] // path and query may be a secret
 	http *http.Client

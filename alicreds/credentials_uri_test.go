@@ -49,6 +49,13 @@ func TestCredentialsURI(t *testing.T) {
 func TestCredentialsURIMalformedReplies(t *testing.T) {
 	t.Parallel()
 	bad := malformed(t, codedJSON(), "AccessKeyId", "AccessKeySecret", "SecurityToken", "Expiration")
+	for _, unknown := range []string{"Expiration null", "Expiration missing", "Expiration empty"} {
+		d := newDesk(t, answers(200, bad[unknown]))
+		if got := get(t, credentialsURI(t, d.URL, alicreds.CredentialsURIOptions{})); !got.Expiration.IsZero() || got.SecurityToken == "" {
+			t.Errorf("%s: got %s", unknown, got)
+		}
+		delete(bad, unknown)
+	}
 	bad["null"], bad["not JSON"], bad["nothing"], bad["array"], bad["empty"] = "null", "<html>", "{}", "[]", ""
 	bad["Code Fail"] = strings.Replace(codedJSON(), "Success", "Fail", 1)
 	bad["Code empty"] = strings.Replace(codedJSON(), "Success", "", 1)

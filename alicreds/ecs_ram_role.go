@@ -100,7 +100,7 @@ func (p ECSRAMRole) explain(ctx context.Context, err error, missing string) erro
 
 // readCoded reads temporary keys that come with a Code, as the metadata
 // service and credentials URIs send them. Code must be Success; credentials
-// URIs may leave it out.
+// URIs may leave out that and the Expiration.
 func readCoded(body []byte, required bool) (Credentials, error) {
 	var reply *struct {
 		Code *string
@@ -120,6 +120,9 @@ func readCoded(body []byte, required bool) (Credentials, error) {
 		return Credentials{}, fmt.Errorf("the reply has no Code")
 	case reply.Code != nil && *reply.Code != "Success":
 		return Credentials{}, fmt.Errorf("the reply's Code is not Success")
+	}
+	if !required {
+		return reply.temporaryKeys.unlimited()
 	}
 	return reply.temporaryKeys.credentials()
 }

@@ -108,10 +108,13 @@ func (p Environment) Retrieve(context.Context) (Credentials, error) {
 	case secret == "":
 		return Credentials{}, failed(typeEnvironment, "%s is empty, although %s is not", envAccessKeySecret, envAccessKeyID)
 	}
-	return Credentials{
-		AccessKeyID:     id,
-		AccessKeySecret: secret,
-		SecurityToken:   getenv(envSecurityToken),
-		Source:          typeEnvironment,
-	}, nil
+	var given *string
+	if token := getenv(envSecurityToken); token != "" {
+		given = &token
+	}
+	keys, err := givenKeys(id, secret, given)
+	if err != nil {
+		return Credentials{}, &Error{Source: typeEnvironment, Err: err}
+	}
+	return fixedKeys(seal(keys), typeEnvironment)
 }

@@ -157,7 +157,7 @@ func readExternal(output []byte) (Credentials, error) {
 	if err := json.Unmarshal(output, &printed); err != nil {
 		var wrong *json.UnmarshalTypeError
 		if errors.As(err, &wrong) && wrong.Field != "" {
-			return Credentials{}, fmt.Errorf("a field of what the command printed is not a string")
+			return Credentials{}, fmt.Errorf("the field %s of what the command printed is not a string", wrong.Field)
 		}
 		return Credentials{}, fmt.Errorf("the command did not print one JSON object")
 	}
@@ -174,14 +174,17 @@ func readExternal(output []byte) (Credentials, error) {
 		}
 	case printed.Mode != "" && !strings.EqualFold(printed.Mode, modeAK):
 		// Keys meant to assume a role, say, are another identity than that role.
-		return Credentials{}, fmt.Errorf("the command printed a mode that is neither AK nor StsToken")
+		return Credentials{}, fmt.Errorf("the command printed a mode that is neither AK nor StsToken, the two that hand out keys")
 	}
-	c := Credentials{
-		AccessKeyID:     printed.AccessKeyID,
-		AccessKeySecret: printed.AccessKeySecret,
-		SecurityToken:   printed.STSToken,
-		Source:          typeExternal,
+	var token *string
+	if printed.STSToken != "" {
+		token = &printed.STSToken
 	}
+	keys, err := givenKeys(printed.AccessKeyID, printed.AccessKeySecret, token)
+	if err != nil {
+		return Credentials{}, fmt.Errorf("what the command printed: %w", err)
+	}
+	c, _ := fixedKeys(seal(keys), typeExternal)
 	if printed.Expiration != "" {
 		expiration, err := parseExpiration(printed.Expiration)
 		if err != nil {

@@ -12,8 +12,6 @@ import (
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alisim"
 )
 
-const envOIDCFile = "ALIBABA_CLOUD_OIDC_TOKEN_FILE"
-
 // TestOwnIdentity sets each member of the default chain up wrongly, in each
 // way, on a machine that has a role. What somebody set up and got wrong is an
 // error that says what is wrong, and never the machine's identity.
@@ -35,12 +33,12 @@ func TestOwnIdentity(t *testing.T) {
 		"env: id only":     {"", "", []string{envID, "i"}, envSecret},
 		"env: secret only": {"", "", []string{envSecret, "s"}, envID},
 
-		"oidc: no token file":         {"", "", append(rrsa, envOIDCFile, none), "oidc_role_arn"},
-		"oidc: a directory":           {"", "", append(rrsa, envOIDCFile, filepath.Dir(none)), "not a regular file"},
-		"oidc: empty file":            {"", "", append(rrsa, envOIDCFile, file(t, "")), "oidc_role_arn"},
-		"oidc: not a token":           {"", "", append(rrsa, envOIDCFile, file(t, "x")), "not a JWT"},
-		"oidc: provider only":         {"", "", []string{"ALIBABA_CLOUD_OIDC_PROVIDER_ARN", "x"}, envOIDCFile},
-		"oidc: role missing":          {"", "", []string{envOIDCFile, token, "ALIBABA_CLOUD_OIDC_PROVIDER_ARN", "x"}, "role_arn"},
+		"oidc: no token file":         {"", "", append(rrsa, envFile, none), "oidc_role_arn"},
+		"oidc: a directory":           {"", "", append(rrsa, envFile, filepath.Dir(none)), "not a regular file"},
+		"oidc: empty file":            {"", "", append(rrsa, envFile, file(t, "")), "oidc_role_arn"},
+		"oidc: not a token":           {"", "", append(rrsa, envFile, file(t, "x")), "not a JWT"},
+		"oidc: provider only":         {"", "", []string{"ALIBABA_CLOUD_OIDC_PROVIDER_ARN", "x"}, envFile},
+		"oidc: role missing":          {"", "", []string{envFile, token, "ALIBABA_CLOUD_OIDC_PROVIDER_ARN", "x"}, "role_arn"},
 		"profile that no file has":    {goodConfig, goodINI, []string{envProfile, "defualt"}, `ALIBABA_CLOUD_PROFILE asks for the profile "defualt", which no file has`},
 		"profile, config.json only":   {goodConfig, "", []string{envProfile, "defualt"}, "which no file has"},
 		"profile, INI file only":      {"", goodINI, []string{envProfile, "defualt"}, "which no file has"},
@@ -119,7 +117,7 @@ func TestOwnIdentityExpiredToken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	env := []string{"ALIBABA_CLOUD_ROLE_ARN", alisim.DefaultPodRoleARN, "ALIBABA_CLOUD_OIDC_PROVIDER_ARN", alisim.DefaultOIDCProviderARN, envOIDCFile, file(t, token)}
+	env := []string{"ALIBABA_CLOUD_ROLE_ARN", alisim.DefaultPodRoleARN, "ALIBABA_CLOUD_OIDC_PROVIDER_ARN", alisim.DefaultOIDCProviderARN, envFile, file(t, token)}
 	chain, err := alicreds.Default(alicreds.DefaultOptions{Getenv: environment(env...), STSOptions: c.sts, Metadata: metadata})
 	if err != nil {
 		t.Fatal(err)

@@ -1,6 +1,7 @@
 package alicreds
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -73,7 +74,8 @@ type OAuthOptions struct {
 
 // OAuth exchanges the tokens of a login in the browser for a session. It is
 // the mode OAuth of the aliyun CLI, which logs in. An access token in its last
-// 20 minutes is renewed with the refresh token, which is replaced as well.
+// 20 minutes is renewed with the refresh token, which is replaced as well if the
+// answer has another.
 type OAuth struct {
 	login sealed[*oauthLogin]
 }
@@ -232,8 +234,6 @@ func (l *oauthLogin) refresh(ctx context.Context, token string) (OAuthTokens, er
 		return OAuthTokens{}, err
 	case reply.AccessToken == "":
 		return OAuthTokens{}, errors.New(oauthRefreshAction + ": the reply has no access_token")
-	case reply.RefreshToken == "":
-		return OAuthTokens{}, errors.New(oauthRefreshAction + ": the reply has no refresh_token")
 	case reply.ExpiresIn != nil && (*reply.ExpiresIn <= 0 || *reply.ExpiresIn > int64(maxTokenLife/time.Second)):
 		return OAuthTokens{}, errors.New(oauthRefreshAction + ": the reply's expires_in is not a number of seconds from now")
 	}
@@ -241,7 +241,8 @@ func (l *oauthLogin) refresh(ctx context.Context, token string) (OAuthTokens, er
 	if reply.ExpiresIn != nil {
 		life = time.Duration(*reply.ExpiresIn) * time.Second
 	}
-	return OAuthTokens{RefreshToken: reply.RefreshToken, AccessToken: reply.AccessToken, Expiration: asked.Add(life)}, nil
+	// RFC 6749 lets the refresh token be left out: the old one goes on.
+	return OAuthTokens{RefreshToken: cmp.Or(reply.RefreshToken, token), AccessToken: reply.AccessToken, Expiration: asked.Add(life)}, nil
 }
 
 const maxTokenLife = 10 * 365 * 24 * time.Hour

@@ -100,6 +100,28 @@ func (d *desk) oauth() alicreds.OAuthOptions {
 	return alicreds.OAuthOptions{URL: d.URL, ClientID: "42"}
 }
 
+// TestOAuthKeepsRefreshToken: RFC 6749 lets a refresh answer leave the refresh
+// token out, which then stays good.
+func TestOAuthKeepsRefreshToken(t *testing.T) {
+	t.Parallel()
+	for name, body := range malformed(t, oauthTokenJSON, "refresh_token") {
+		if strings.HasSuffix(name, "of the wrong type") {
+			continue
+		}
+		d := authority(t, answers(200, body), answers(200, oauthSessionJSON))
+		o := d.oauth()
+		var saved alicreds.OAuthTokens
+		o.Save = func(_ context.Context, tokens alicreds.OAuthTokens, _ alicreds.Credentials) error {
+			saved = tokens
+			return nil
+		}
+		get(t, oauth(t, alicreds.OAuthTokens{RefreshToken: fakeRefreshToken}, o))
+		if saved.RefreshToken != fakeRefreshToken || saved.AccessToken != "fake-access-2" {
+			t.Errorf("%s: kept neither or one", name)
+		}
+	}
+}
+
 func TestOAuthRequests(t *testing.T) {
 	t.Parallel()
 	d := authority(t, answers(200, oauthTokenJSON), answers(200, oauthSessionJSON))
@@ -240,6 +262,9 @@ func TestOAuthRefreshRefuses(t *testing.T) {
 		"expires_in huge":     answers(200, strings.Replace(oauthTokenJSON, "3600", "9223372036854775807", 1)),
 	}
 	for name, body := range malformed(t, oauthTokenJSON, "access_token", "refresh_token") {
+		if strings.HasPrefix(name, "refresh_token ") && !strings.HasSuffix(name, "of the wrong type") {
+			continue // TestOAuthKeepsRefreshToken
+		}
 		bad[name] = answers(200, body)
 	}
 	refuses(t, bad, func(url string) error {

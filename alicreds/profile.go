@@ -164,7 +164,7 @@ func (f *iniFile) build(section map[string]string) (Provider, error) {
 		return nil, errors.New("the type is not supported")
 	}
 	for _, key := range needed {
-		if section[key] == "" {
+		if section[key] == "" && !(key == "security_token" && section["sts_token"] != "") { // as ack-ram-tool spells it
 			return nil, fmt.Errorf("%s: it has no %s", kind, key)
 		}
 	}

@@ -29,7 +29,7 @@ func (c *Config) profileKeys() []profileKey {
 	keys := []profileKey{
 		{&c.AccessKeyID, "access_key_id", "access_key_id"},
 		{&c.AccessKeySecret, "access_key_secret", "access_key_secret"},
-		{&c.SecurityToken, "sts_token", "security_token"},
+		{&c.SecurityToken, "sts_token", "security_token sts_token"},
 		{&c.RoleARN, "ram_role_arn", "role_arn"},
 		{&c.RoleSessionName, "ram_session_name", "role_session_name"},
 		{&c.Policy, "policy", "policy"},

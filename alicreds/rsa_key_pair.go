@@ -6,7 +6,6 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/base64"
-	"encoding/pem"
 	"errors"
 	"strings"
 	"time"
@@ -42,12 +41,15 @@ type RSAKeyPair struct {
 }
 
 type rsaOptions struct {
-	key *rsa.PrivateKey
+	key  *rsa.PrivateKey
+	file string // where it is, if it is in one
 	RSAKeyPairOptions
 }
 
 // NewRSAKeyPair wants the id of the public key and the private key: PEM in
-// PKCS #8 or PKCS #1, or its base64 without the frame.
+// PKCS #8 or PKCS #1, or its base64 without the frame. What happens to a key on
+// its way through JSON, YAML and editors does no harm: a byte order mark,
+// indentation, \n in place of line feeds, a lost last line.
 func NewRSAKeyPair(publicKeyID, privateKey string, o RSAKeyPairOptions) (RSAKeyPair, error) {
 	if publicKeyID == "" {
 		return RSAKeyPair{}, failed(typeRSAKeyPair, "the public key id is empty")
@@ -65,24 +67,55 @@ func NewRSAKeyPair(publicKeyID, privateKey string, o RSAKeyPairOptions) (RSAKeyP
 	if o.STSOptions, err = o.STSOptions.ready(); err != nil {
 		return RSAKeyPair{}, &Error{Source: typeRSAKeyPair, Err: err}
 	}
-	return RSAKeyPair{publicKeyID: publicKeyID, options: seal(rsaOptions{key, o})}, nil
+	return RSAKeyPair{publicKeyID: publicKeyID, options: seal(rsaOptions{key, "", o})}, nil
+}
+
+// of is the same with a key that is read anew from the file at each Retrieve.
+func (p RSAKeyPair) of(file string) RSAKeyPair {
+	o := p.options()
+	o.file = file
+	p.options = seal(o)
+	return p
+}
+
+const maxKeyFile = 64 << 10
+
+func readKeyFile(path string) (string, error) {
+	text, err := readRegularFile(path, maxKeyFile)
+	switch {
+	case errors.Is(err, errNotRegular):
+		return "", errNotRegular
+	case err != nil:
+		return "", err
+	case len(text) > maxKeyFile:
+		return "", errors.New("it is larger than 64 KiB")
+	}
+	return string(text), nil
+}
+
+// isKeyPath tells whether what stands for a key may be the path of its file.
+func isKeyPath(s string) bool {
+	if _, err := parseRSAKey(s); err == nil {
+		return false
+	}
+	return s != "" && len(s) < 4096 && !strings.Contains(s, "-----") && !strings.ContainsAny(s, "\r\n\x00")
 }
 
 func parseRSAKey(text string) (*rsa.PrivateKey, error) {
 	if strings.TrimSpace(text) == "" {
 		return nil, errors.New("the private key is empty")
 	}
-	der, framed := []byte(nil), ""
-	if block, _ := pem.Decode([]byte(text)); block != nil {
-		der, framed = block.Bytes, block.Type
-	} else {
-		var err error
-		if der, err = base64.StdEncoding.DecodeString(strings.Join(strings.Fields(text), "")); err != nil {
-			return nil, errors.New("the private key is not PEM")
+	text = strings.NewReplacer(string(byteOrderMark), "", `\r`, "", `\n`, "\n").Replace(text)
+	if _, framed, ok := strings.Cut(text, "-----BEGIN "); ok {
+		kind, body, _ := strings.Cut(framed, "-----")
+		text, _, _ = strings.Cut(body, "-----END ")
+		if strings.HasPrefix(kind, "ENCRYPTED") || strings.Contains(text, "ENCRYPTED") {
+			return nil, errors.New("the private key is encrypted; it must not be")
 		}
 	}
-	if framed == "ENCRYPTED PRIVATE KEY" {
-		return nil, errors.New("the private key is encrypted; it must not be")
+	der, err := base64.StdEncoding.DecodeString(strings.Join(strings.Fields(text), ""))
+	if err != nil {
+		return nil, errors.New("the private key is not PEM")
 	}
 	if key, err := x509.ParsePKCS1PrivateKey(der); err == nil {
 		return key, nil
@@ -104,6 +137,15 @@ func (p RSAKeyPair) Retrieve(ctx context.Context) (Credentials, error) {
 		return Credentials{}, failed(typeRSAKeyPair, "%w: it has no key", ErrUnavailable)
 	}
 	o := p.options()
+	if o.file != "" {
+		text, err := readKeyFile(o.file)
+		if err == nil {
+			o.key, err = parseRSAKey(text)
+		}
+		if err != nil {
+			return Credentials{}, failed(typeRSAKeyPair, "%s: %w", o.file, withoutPath(err))
+		}
+	}
 	var reply struct{ SessionAccessKey *sessionAccessKey }
 	err := o.call(ctx, openapi.Request{
 		Action:     "GenerateSessionAccessKey",

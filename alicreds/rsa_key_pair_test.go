@@ -15,6 +15,8 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -197,5 +199,91 @@ func TestRSAKeyPairMalformedReplies(t *testing.T) {
 	}
 	if _, err := p.Retrieve(t.Context()); err == nil || !strings.Contains(err.Error(), "SignatureDoesNotMatch") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestRSAKeyForms: what JSON, YAML, editors and copying do to a key, and does
+// no harm.
+func TestRSAKeyForms(t *testing.T) {
+	t.Parallel()
+	key := pkcs8(rsaKey())
+	for name, text := range map[string]string{
+		"byte order mark":      "\xef\xbb\xbf" + key,
+		"indented":             "    " + strings.ReplaceAll(key, "\n", "\n    "),
+		"escaped line feeds":   strings.ReplaceAll(key, "\n", `\n`),
+		"escaped, Windows":     strings.ReplaceAll(key, "\n", `\r\n`),
+		"one line":             strings.ReplaceAll(key, "\n", " "),
+		"no last line":         key[:strings.Index(key, "-----END")],
+		"text in front of it":  "Bag Attributes\n" + key,
+		"quotation in YAML":    "|\n" + key,
+		"base64 alone":         strings.Join(strings.Split(strings.TrimSpace(key), "\n")[1:strings.Count(key, "\n")-1], "\n"),
+		"PKCS #1, no last row": strings.Split(pkcs1(rsaKey()), "-----END")[0],
+	} {
+		if _, err := alicreds.NewRSAKeyPair("pk-1", text, alicreds.RSAKeyPairOptions{}); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for _, text := range []string{
+		"-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----",
+		"-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\nAAAA\n-----END RSA PRIVATE KEY-----",
+	} {
+		_, err := alicreds.NewRSAKeyPair("pk-1", text, alicreds.RSAKeyPairOptions{})
+		wantError(t, err, "is encrypted")
+	}
+}
+
+func pkcs1(key *rsa.PrivateKey) string {
+	return string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)}))
+}
+
+// TestRSAKeyFile: a key in a file is read anew, and config.json may name the
+// file in place of the key. What is neither is not quoted.
+func TestRSAKeyFile(t *testing.T) {
+	t.Parallel()
+	path := file(t, pkcs8(rsaKey()))
+	sts := newDesk(t, answers(200, sessionAccessKeyJSON()))
+	config := func(private string) alicreds.CLIProfileOptions {
+		return alicreds.CLIProfileOptions{STSOptions: sts.sts(t), Path: file(t,
+			`{"profiles": [{"name": "default", "mode": "RsaKeyPair", "key_pair_name": "pk-1", "private_key": `+quoted(t, private)+`}]}`)}
+	}
+	fromConfig, err := build(alicreds.Config{Type: "rsa_key_pair", PublicKeyID: "pk-1", PrivateKeyFile: path, STSEndpoint: sts.URL, Client: sts.sts(t).Client})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, p := range map[string]alicreds.Provider{"config.json": cliProfile(t, config(path)), "Config": fromConfig} {
+		get(t, p)
+		next, err := rsa.GenerateKey(rand.Reader, 2048)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, step := range []struct {
+			text string
+			key  *rsa.PrivateKey
+		}{{pkcs8(next), next}, {"half a k", nil}, {pkcs8(rsaKey()), rsaKey()}} {
+			if err := os.WriteFile(path, []byte(step.text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			_, err := p.Retrieve(t.Context())
+			if step.key == nil {
+				wantError(t, err, path, "the private key is")
+				continue
+			}
+			if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			if err := verifyRSA(sts.requests[len(sts.requests)-1], &step.key.PublicKey); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	}
+	for private, want := range map[string]string{
+		"fake-secret-value":  "neither a private key nor the path of a file with one: no such file",
+		filepath.Dir(path):   "neither a private key nor the path of a file with one: is not a regular file",
+		file(t, "not a key"): "the private key is not PEM",
+	} {
+		_, err := cliProfile(t, config(private)).Retrieve(t.Context())
+		if wantError(t, err, want); strings.Contains(err.Error(), "fake") {
+			t.Errorf("quoted: %v", err)
+		}
 	}
 }

@@ -74,6 +74,15 @@ type temporaryKeys struct {
 // credentials refuses a session of which any part is missing, and one that
 // is over before it begins.
 func (k *temporaryKeys) credentials() (Credentials, error) {
+	if k != nil && k.Expiration == "" {
+		_, err := k.unlimited()
+		return Credentials{}, cmp.Or(err, present("Expiration", ""))
+	}
+	return k.unlimited()
+}
+
+// unlimited are credentials that may leave out when they end.
+func (k *temporaryKeys) unlimited() (Credentials, error) {
 	if k == nil {
 		return Credentials{}, fmt.Errorf("the reply has no Credentials")
 	}
@@ -81,20 +90,18 @@ func (k *temporaryKeys) credentials() (Credentials, error) {
 		present("AccessKeyId", k.AccessKeyId),
 		present("AccessKeySecret", k.AccessKeySecret),
 		present("SecurityToken", k.SecurityToken),
-		present("Expiration", k.Expiration),
 	); err != nil {
 		return Credentials{}, err
 	}
-	expiration, err := parseExpiration(k.Expiration)
+	c := Credentials{AccessKeyID: k.AccessKeyId, AccessKeySecret: k.AccessKeySecret, SecurityToken: k.SecurityToken}
+	var err error
+	if k.Expiration != "" {
+		c.Expiration, err = parseExpiration(k.Expiration)
+	}
 	if err != nil {
 		return Credentials{}, err
 	}
-	return Credentials{
-		AccessKeyID:     k.AccessKeyId,
-		AccessKeySecret: k.AccessKeySecret,
-		SecurityToken:   k.SecurityToken,
-		Expiration:      expiration,
-	}, nil
+	return c, nil
 }
 
 // present refuses a reply that lacks a field.

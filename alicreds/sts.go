@@ -14,17 +14,14 @@ type STS struct {
 	keys sealed[openapi.Keys]
 }
 
-// NewSTS needs all three parts of temporary keys.
+// NewSTS needs all three parts of temporary keys. White space around them does
+// not count; a control character in them is an error.
 func NewSTS(id, secret, securityToken string) (STS, error) {
-	switch {
-	case id == "":
-		return STS{}, failed(typeSTS, "the AccessKey id is empty")
-	case secret == "":
-		return STS{}, failed(typeSTS, "the AccessKey secret is empty")
-	case securityToken == "":
-		return STS{}, failed(typeSTS, "the security token is empty")
+	keys, err := givenKeys(id, secret, &securityToken)
+	if err != nil {
+		return STS{}, &Error{Source: typeSTS, Err: err}
 	}
-	return STS{keys: seal(openapi.Keys{AccessKeyID: id, AccessKeySecret: secret, SecurityToken: securityToken})}, nil
+	return STS{keys: seal(keys)}, nil
 }
 
 // Retrieve returns the keys.

@@ -236,7 +236,7 @@ var setups = []setup{
 	{name: "credentials_uri: reply that failed", config: uri, faults: spoilt("CredentialsURI.Get", `set:Code="Fail"`), want: "error"},
 	{name: "credentials_uri: reply without Code", config: uri, faults: spoilt("CredentialsURI.Get", "remove:Code"), want: fetched},
 	{name: "credentials_uri: reply without AccessKeySecret", config: uri, faults: spoilt("CredentialsURI.Get", "remove:AccessKeySecret"), want: "error"},
-	{name: "credentials_uri: reply without Expiration", config: uri, faults: spoilt("CredentialsURI.Get", "remove:Expiration"), want: "error"},
+	{name: "credentials_uri: reply without Expiration", config: uri, faults: spoilt("CredentialsURI.Get", "remove:Expiration"), want: fetched},
 	{name: "credentials_uri: reply that is not JSON", config: uri, faults: spoilt("CredentialsURI.Get", "not_json"), want: "error"},
 	{name: "credentials_uri: reply that has expired", config: uri,
 		faults: spoilt("CredentialsURI.Get", `set:Expiration="{an hour ago}"`), want: "error"},
