@@ -26,6 +26,8 @@ The key has no lease. It stays valid until grace_period after next_rotation; ttl
 is the seconds until then that it will be the current one. While the key before
 it is still valid, previous_access_key and previous_valid_until name it.
 
+Vault Agent and the Vault Secrets Operator read again when ttl is over.
+
     vault read alicloud/static-cred/legacy
 `,
 	}
@@ -39,6 +41,9 @@ func staticCredResponse() map[string]*framework.FieldSchema {
 		"last_rotation":        {Type: framework.TypeString, Description: "When the key was published, or adopted, RFC 3339 in UTC.", Required: true},
 		"next_rotation":        {Type: framework.TypeString, Description: "When the next one will be, RFC 3339 in UTC.", Required: true},
 		"ttl":                  {Type: framework.TypeInt64, Description: "Seconds until next_rotation; 0 when that is overdue.", Required: true},
+		"last_vault_rotation":  {Type: framework.TypeString, Description: "The same as last_rotation, where Vault's clients look for it.", Required: true},
+		"rotation_period":      {Type: framework.TypeInt64, Description: "Seconds from one rotation to the next; 0 with a rotation_schedule. Absent if the key is not rotated by itself."},
+		"rotation_schedule":    {Type: framework.TypeString, Description: "Cron expression of the rotations; empty with a rotation_period. Absent if the key is not rotated by itself."},
 		"rotation_state":       staticRoleFields().response()["rotation_state"],
 		"previous_access_key":  {Type: framework.TypeString, Description: "In the grace period: ID of the key before, still valid."},
 		"previous_valid_until": {Type: framework.TypeString, Description: "In the grace period: when it ends, RFC 3339 in UTC."},
@@ -62,6 +67,13 @@ func (b *backend) readStaticCred(ctx context.Context, req *logical.Request, data
 		"access_key": r.AccessKey, "secret_key": r.SecretKey, "username": r.UserName,
 		"last_rotation": rfc3339(r.Rotation.LastRotated), "next_rotation": rfc3339(r.Rotation.NextRotation),
 		"ttl": int64(max(time.Until(r.Rotation.NextRotation), 0) / time.Second), "rotation_state": r.Rotation.Phase(),
+	}
+	// Vault Agent and the Vault Secrets Operator know by these names of Vault's
+	// other engines that ttl says when to read again. The Agent looks for
+	// rotation_period with a schedule, too.
+	cred["last_vault_rotation"] = cred["last_rotation"]
+	if !r.Rotation.NextRotation.IsZero() {
+		cred["rotation_period"], cred["rotation_schedule"] = int64(r.Period/time.Second), r.Cron
 	}
 	if old := r.Rotation.Retiring; old != nil && !old.Disabled {
 		cred["previous_access_key"], cred["previous_valid_until"] = old.ID, rfc3339(old.DisableAt)

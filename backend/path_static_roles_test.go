@@ -327,3 +327,32 @@ func TestStaticRoleOfAnotherNode(t *testing.T) {
 		m.must(logical.UpdateOperation, "static-role/again", map[string]any{"username": "gone", "rotation_period": "1h", "access_key": strings.TrimSuffix(m.keysOf("gone"), " Active")})
 	})
 }
+
+// Vault's own clients find when to read again: by these names consul-template,
+// which is in Vault Agent, and the Vault Secrets Operator know a rotating secret.
+func TestStaticCredForVaultClients(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		role     map[string]any
+		period   float64
+		schedule string
+	}{
+		"period":   {map[string]any{"username": "app", "rotation_period": "24h"}, 86400, ""},
+		"schedule": {map[string]any{"username": "app", "rotation_schedule": "0 3 * * *"}, 0, "0 3 * * *"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				m := newTimedMount(t, slow(), seedWith(alisim.User{Name: "app"}))
+				m.must(logical.UpdateOperation, "static-role/app", tc.role)
+				data := m.staticCred("app").Data
+				if _, err := time.Parse(time.RFC3339, fmt.Sprint(data["last_vault_rotation"])); err != nil || data["last_vault_rotation"] != data["last_rotation"] {
+					t.Errorf("last_vault_rotation %v, %v", data["last_vault_rotation"], err)
+				}
+				if ttl := data["ttl"].(float64); data["rotation_period"] != tc.period || data["rotation_schedule"] != tc.schedule || ttl <= 0 {
+					t.Errorf("%v", data)
+				}
+			})
+		})
+	}
+}
