@@ -55,6 +55,7 @@ func TestAttacks(t *testing.T) {
 		// F4.15: a rotation that is refused
 
 		// F4.17: small ones
+		{"F4.17 a shared session of another ttl", attackSharedSessionOfAnotherTTL},
 		{"work in the background that outlives the mount", attackBackgroundOutlivesMount},
 
 		// F4.18: the mount's credentials fail in the background

@@ -173,7 +173,7 @@ func (b *backend) clean(context.Context) {
 // invalidate is called on a node when another one changed the storage.
 func (b *backend) invalidate(_ context.Context, key string) {
 	if name, ok := strings.CutPrefix(key, rolePrefix); ok {
-		b.roles.forget(name)
+		b.forgetRole(name)
 	}
 	switch {
 	case key == configKey:

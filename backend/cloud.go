@@ -22,6 +22,7 @@ type cloud struct {
 	usernameTemplate, sessionTemplate, policyNameTemplate string // defaults of roles
 
 	sessions sessions // kept for reuse_ttl
+	refusals refusals // of sessions
 }
 
 // newCloud checks what validate leaves to alicreds and openapi. It calls nothing.
@@ -103,6 +104,16 @@ func (b *backend) cloud(ctx context.Context, s logical.Storage) (*cloud, error) 
 func (b *backend) metadataOf(c *config) *alicreds.Metadata {
 	hardened := c.credentialType() == typeDefault && strings.EqualFold(environment("ALIBABA_CLOUD_IMDSV1_DISABLED"), "true")
 	return b.metadata[c.DisableIMDSv1 || hardened]
+}
+
+// forgetRole follows a change of the role, here or on another node.
+func (b *backend) forgetRole(name string) {
+	b.roles.forget(name)
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	if b.client != nil {
+		b.client.refusals.forget(name)
+	}
 }
 
 // resetCloud forgets the client, and what it has failed at; requests that hold it

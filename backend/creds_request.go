@@ -102,7 +102,7 @@ func (c credsRequest) sessionRequest(system logical.SystemView) (ask sessionRequ
 		return ask, 0, fmt.Errorf("source_identity %w", err)
 	}
 	return sessionRequest{
-		role: c.name, source: c.role.source,
+		role: c.name, lease: ttl, source: c.role.source,
 		roleARN: c.roleARN, name: c.roleSessionName, policy: document, externalID: c.role.ExternalID, sourceIdentity: identity,
 		duration: min(max(ttl, minSession), maxSession),
 	}, ttl, nil

@@ -19,12 +19,21 @@ func (b *backend) issueSession(ctx context.Context, c credsRequest) (*logical.Re
 	if err != nil {
 		return logical.ErrorResponse(err.Error()), nil
 	}
+	same := ask // but for what differs each time
+	if same.name == "" && c.role.ReuseTTL == 0 {
+		same.name = "a session of " + c.req.DisplayName // which no session name can be
+	}
 	if c.role.ExpireWithLease {
 		if ask.policy, err = policy.EndingAt(ask.policy, time.Now().Add(ttl)); err != nil {
 			return logical.ErrorResponse("expire_with_lease: %s", err), nil
 		}
 	}
-	creds, shortened, err := b.session(ctx, c, ask)
+	var creds alicreds.Credentials
+	var shortened bool
+	err = c.cloud.refusals.attempt(same, func() error {
+		creds, shortened, err = b.session(ctx, c, ask)
+		return err
+	})
 	if err != nil {
 		return answer("assuming "+c.roleARN, err)
 	}

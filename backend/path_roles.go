@@ -78,7 +78,7 @@ func (b *backend) writeRole(ctx context.Context, req *logical.Request, data *fra
 		return logical.ErrorResponse(err.Error()), nil
 	}
 	err = save(ctx, req.Storage, rolePrefix+name, r)
-	b.roles.forget(name) // also when the write failed: it may have happened
+	b.forgetRole(name) // also when the write failed: it may have happened
 	if err != nil {
 		return nil, err
 	}
@@ -97,7 +97,7 @@ func (b *backend) deleteRole(ctx context.Context, req *logical.Request, data *fr
 		return b.nothingDeleted(ctx, req.Storage, roleNames, name)
 	}
 	err = req.Storage.Delete(ctx, rolePrefix+name)
-	b.roles.forget(name)
+	b.forgetRole(name)
 	return nil, err
 }
 

@@ -17,8 +17,9 @@ const (
 // sessionRequest is what STS is asked for, by a config or for a reader of a role.
 // It can be compared: readers share a session if their requests are equal.
 type sessionRequest struct {
-	role   string // of the engine, that the session is for
-	source source // of the keys or the token that it is asked with
+	role   string        // of the engine, that the session is for
+	lease  time.Duration // that it is for
+	source source        // of the keys or the token that it is asked with
 
 	roleARN, name, policy, externalID, sourceIdentity string
 	duration                                          time.Duration

@@ -33,7 +33,8 @@ type sharedSession struct {
 }
 
 // serves tells whether the session may go to one more reader: while it is on its
-// way, within reuse_ttl, and while the better part of its life is left.
+// way, within reuse_ttl, and while the better part of its life is left. now and
+// obtained are of the wall clock, which a suspended machine does not stop.
 func (s *sharedSession) serves(reuse time.Duration, now time.Time) bool {
 	select {
 	case <-s.arrived:
@@ -41,7 +42,7 @@ func (s *sharedSession) serves(reuse time.Duration, now time.Time) bool {
 		return true
 	}
 	life := s.creds.Expiration.Sub(s.obtained)
-	return s.err == nil && now.Before(s.obtained.Add(reuse)) && now.Before(s.obtained.Add(life/2))
+	return s.err == nil && !now.Before(s.obtained) && now.Before(s.obtained.Add(min(reuse, life/2)))
 }
 
 // get returns the session that was obtained for the same request, or obtains
@@ -52,7 +53,7 @@ func (s *sessions) get(ctx context.Context, ask sessionRequest, reuse time.Durat
 ) (alicreds.Credentials, bool, error) {
 	s.mu.Lock()
 	shared := s.shared[ask]
-	if shared == nil || !shared.serves(reuse, time.Now()) {
+	if shared == nil || !shared.serves(reuse, wallClock()) {
 		limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), issueTimeout)
 		shared = &sharedSession{arrived: make(chan struct{}), cancel: cancel}
 		s.keep(ask, shared, reuse)
@@ -60,7 +61,7 @@ func (s *sessions) get(ctx context.Context, ask sessionRequest, reuse time.Durat
 			defer close(shared.arrived)
 			defer cancel()
 			shared.creds, shared.shortened, shared.err = obtain(limited)
-			shared.obtained = time.Now()
+			shared.obtained = wallClock()
 		}()
 	}
 	shared.readers++
@@ -79,7 +80,7 @@ func (s *sessions) get(ctx context.Context, ask sessionRequest, reuse time.Durat
 func (s *sessions) keep(ask sessionRequest, shared *sharedSession, reuse time.Duration) {
 	if len(s.shared) >= maxShared {
 		for key, old := range s.shared {
-			if !old.serves(reuse, time.Now()) {
+			if !old.serves(reuse, wallClock()) {
 				delete(s.shared, key)
 			}
 		}
@@ -115,3 +116,7 @@ func (s *sessions) close() {
 	}
 	s.shared = nil
 }
+
+// wallClock is the time without the reading of the monotonic clock, by which Go
+// would compare it, and which stands still while a machine is suspended.
+func wallClock() time.Time { return time.Now().Round(0) }

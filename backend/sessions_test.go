@@ -73,6 +73,32 @@ func TestSharedSessionsAreBounded(t *testing.T) {
 	})
 }
 
+// F5.13: the monotonic clock stands still while a machine is suspended, and Go
+// compares times by it where both have its reading.
+func TestSharedSessionsGoByTheTimeOfDay(t *testing.T) {
+	t.Parallel()
+	var s sessions
+	begun := time.Now()
+	ask := sessionRequest{name: "alice"}
+	get := func() {
+		if _, _, err := s.get(t.Context(), ask, time.Hour, func(context.Context) (alicreds.Credentials, bool, error) {
+			return alicreds.Credentials{Expiration: begun.Round(0).Add(time.Hour)}, false, nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	get()
+	shared := s.shared[ask]
+	if shared.obtained != shared.obtained.Round(0) {
+		t.Error("the session is remembered with the reading of the monotonic clock")
+	}
+	for at, want := range map[time.Duration]bool{-time.Minute: false, 0: true, 29 * time.Minute: true, 31 * time.Minute: false, 2 * time.Hour: false} {
+		if got := shared.serves(time.Hour, shared.obtained.Add(at)); got != want {
+			t.Errorf("%s later it serves: %v, want %v", at, got, want)
+		}
+	}
+}
+
 // Roles beyond the bound of the memory are read from storage each time.
 func TestRoleCacheIsBounded(t *testing.T) {
 	t.Parallel()

@@ -93,13 +93,14 @@ func TestSharedSessionOutlivesItsFirstReader(t *testing.T) {
 }
 
 // A shared session that cannot be obtained is refused to all who wait, and asked
-// for again by the next.
+// for again once the refusal is forgotten.
 func TestSharedSessionFailure(t *testing.T) {
 	t.Parallel()
 	m := newMount(t)
 	m.must(logical.UpdateOperation, "role/deploy", map[string]any{"role_arn": roleARN, "reuse_ttl": "10m"})
 	m.fault(alisim.Fault{Action: "AssumeRole", Kind: alisim.FaultRefuse, Code: "NoPermission", Status: 403, Count: 1})
 	m.refused(logical.ReadOperation, "creds/deploy", nil, "NoPermission")
+	m.must(logical.UpdateOperation, "role/deploy", nil)
 	m.must(logical.ReadOperation, "creds/deploy", nil)
 }
 
