@@ -37,11 +37,11 @@ func (b *backend) pathRoles() *framework.Path {
 		Operations: map[logical.Operation]framework.OperationHandler{
 			logical.ListOperation: operation(b.listRoles, "List the names of the roles.", map[string]*framework.FieldSchema{
 				"keys":     {Type: framework.TypeStringSlice, Description: "Names of the roles."},
-				"key_info": {Type: framework.TypeMap, Description: "By name: credential_type, and ttl and max_ttl in seconds."},
+				"key_info": {Type: framework.TypeMap, Description: "By name: credential_type, and ttl and max_ttl in seconds. Left out where there are more than 200 roles."},
 			}),
 		},
 		HelpSynopsis:    "List the roles.",
-		HelpDescription: "Lists the names of all roles, with the credential type and the lifetimes of each in key_info.",
+		HelpDescription: "Lists the names of all roles; of up to 200, with the credential type and the lifetimes of each in key_info.",
 	}
 }
 
@@ -101,14 +101,21 @@ func (b *backend) deleteRole(ctx context.Context, req *logical.Request, data *fr
 	return nil, err
 }
 
+// maxDescribed bounds a list with key_info: each role that is not cached is a call to
+// Vault and back, a quarter of a millisecond.
+const maxDescribed = 200
+
 func (b *backend) listRoles(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {
 	names, err := req.Storage.List(ctx, rolePrefix)
 	if err != nil {
 		return nil, err
 	}
+	if len(names) > maxDescribed {
+		return logical.ListResponse(names), nil
+	}
 	info := make(map[string]interface{}, len(names))
 	for _, name := range names {
-		r, err := loadRole(ctx, req.Storage, name)
+		r, err := b.roles.get(ctx, req.Storage, name)
 		if err != nil {
 			return nil, err
 		}

@@ -450,3 +450,26 @@ func TestRoleAnswersTheFieldsOfItsType(t *testing.T) {
 		t.Errorf("the role is %v", data)
 	}
 }
+
+// F3.19: a list of very many roles reads none of them.
+func TestRoleListOfManyReadsNone(t *testing.T) {
+	t.Parallel()
+	m := newEmptyMount(t)
+	for n := range 200 {
+		m.must(logical.UpdateOperation, fmt.Sprintf("role/r%d", n), map[string]any{"role_arn": roleARN, "ttl": "15m"})
+	}
+	if info := m.must(logical.ListOperation, "role/", nil).Data["key_info"].(map[string]any); len(info) != 200 {
+		t.Errorf("key_info of %d roles", len(info))
+	}
+	m.must(logical.UpdateOperation, "role/one-more", map[string]any{"role_arn": roleARN})
+	m.comeBetween(func(s step, effect func() error) error {
+		if s.op == logical.ReadOperation {
+			t.Errorf("%s is read", s.what)
+		}
+		return effect()
+	})
+	list := m.must(logical.ListOperation, "role/", nil).Data
+	if keys := list["keys"].([]any); len(keys) != 201 || list["key_info"] != nil {
+		t.Errorf("%d keys, key_info %v", len(keys), list["key_info"])
+	}
+}
