@@ -251,6 +251,10 @@ func (c *config) validate() error { return configFields().validate(c) }
 // warnings tell of what is stored and does not do what one might expect.
 func (c *config) warnings() []string {
 	var warnings []string
+	if c.CredentialType == "" && c.credentialType() == typeDefault {
+		warnings = append(warnings, "access_key and secret_key are empty, so the mount works with the credentials that are found around the Vault server. "+
+			"Were they meant to be given? Else write credential_type=default, which says so")
+	}
 	if t, _ := sourceTypeNamed(c.credentialType()); c.AccessKey != "" && !t.keyed {
 		warnings = append(warnings, fmt.Sprintf("access_key and secret_key are kept, but not used while credential_type is %s", t.name))
 	}

@@ -64,7 +64,12 @@ func (b *backend) readCallerIdentity(ctx context.Context, req *logical.Request, 
 		"principal_id":  id.PrincipalID,
 		"source":        sourcePath(id.Source),
 	})
-	return &logical.Response{Data: data}, nil
+	resp := &logical.Response{Data: data}
+	if id.IdentityType == "Account" {
+		resp.AddWarning("these are the keys of the root account: it can assume no role, and whoever has them may do everything. " +
+			"Create a RAM user with the rights that role/<name>/check prints, and write its AccessKey to config")
+	}
+	return resp, nil
 }
 
 // alsoFailed adds what failed last in the background.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"reflect"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/hashicorp/vault/sdk/logical"
 
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alisim"
 	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/policy"
 )
 
@@ -471,5 +473,54 @@ func TestRoleListOfManyReadsNone(t *testing.T) {
 	list := m.must(logical.ListOperation, "role/", nil).Data
 	if keys := list["keys"].([]any); len(keys) != 201 || list["key_info"] != nil {
 		t.Errorf("%d keys, key_info %v", len(keys), list["key_info"])
+	}
+}
+
+// A document that RAM will refuse is warned of at the write: RAM has the last word.
+func TestDoubtfulDocumentsAreWarnedOf(t *testing.T) {
+	t.Parallel()
+	m := newMount(t)
+	const bad = `{"Version":"1","Statement":[{"Effect":"allow","Action":"oss:*","Resource":"*"}]}`
+	for field, role := range map[string]map[string]any{
+		"inline_policies[1]": {"inline_policies": "[" + allowOSS + "," + bad + "]", "ttl": "1h"},
+		"policy":             {"role_arn": roleARN, "policy": bad},
+		"trust_policy":       {"credential_type": "ram_role", "remote_policies": "name:ReadOnlyAccess,type:System", "trust_policy": bad, "ttl": "1h"},
+	} {
+		resp := m.must(logical.UpdateOperation, "role/"+plainName(field), role)
+		if want := field + ` has a statement, number 1, that must have "Effect":"Allow" or "Effect":"Deny". RAM will most likely refuse it`; resp == nil ||
+			!slices.ContainsFunc(resp.Warnings, func(w string) bool { return strings.HasPrefix(w, want) }) {
+			t.Errorf("%s: %v, want %s", field, resp, want)
+		}
+	}
+}
+
+func plainName(field string) string { return strings.Trim(strings.ReplaceAll(field, "[", ""), "]") }
+
+// Whoever works as the root account, or with what lies about, is told.
+func TestWhoseKeysAreWarnedOf(t *testing.T) {
+	t.Parallel()
+	seed := alisim.DefaultSeed()
+	seed.Accounts[0].AccessKeys = []alisim.AccessKey{{ID: "LTAI5tROOT", Secret: "root-secret"}}
+	m := newSeededMount(t, seed)
+	config := m.simConfig()
+	config["access_key"], config["secret_key"] = "LTAI5tROOT", "root-secret"
+	m.must(logical.UpdateOperation, "config", config)
+	if resp := m.must(logical.ReadOperation, "config/caller-identity", nil); len(resp.Warnings) != 1 || !strings.HasPrefix(resp.Warnings[0], "these are the keys of the root account") {
+		t.Errorf("root: %q", resp.Warnings)
+	}
+	m.must(logical.UpdateOperation, "config", m.simConfig())
+	if resp := m.must(logical.ReadOperation, "config/caller-identity", nil); len(resp.Warnings) != 0 {
+		t.Errorf("a user: %q", resp.Warnings)
+	}
+	for write, warned := range map[string]bool{"": true, "default": false} {
+		m := newEmptyMount(t)
+		data := map[string]any{"access_key": "", "secret_key": ""}
+		if write != "" {
+			data = map[string]any{"credential_type": write}
+		}
+		resp := m.must(logical.UpdateOperation, "config", data)
+		if got := resp != nil && len(resp.Warnings) == 1; got != warned {
+			t.Errorf("%v: %v", data, resp)
+		}
 	}
 }

@@ -97,3 +97,18 @@ func (r *role) inlineData() []map[string]interface{} {
 	}
 	return list
 }
+
+// doubts warn of documents that RAM will most likely refuse when they are used.
+func (r *role) doubts() (warnings []string) {
+	doubt := func(name, document string) {
+		if found := policy.Doubt(document); document != "" && found != "" {
+			warnings = append(warnings, fmt.Sprintf("%s %s. RAM will most likely refuse it when credentials are read", name, found))
+		}
+	}
+	for n, p := range r.InlinePolicies {
+		doubt(fmt.Sprintf("inline_policies[%d]", n), string(p.PolicyDocument))
+	}
+	doubt("policy", r.Policy)
+	doubt("trust_policy", r.TrustPolicy)
+	return warnings
+}

@@ -178,6 +178,7 @@ func (r *role) warnings(mountMax time.Duration) []string {
 	if r.TTL > mountMax {
 		w = append(w, fmt.Sprintf("ttl of %s exceeds the maximum of the mount, %s: leases will get the latter", r.TTL, mountMax))
 	}
+	w = append(w, r.doubts()...)
 	if !r.roleType.session {
 		return w
 	}
