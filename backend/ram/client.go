@@ -74,7 +74,7 @@ func (c *Client) Call(ctx context.Context, repeatable bool, action string, param
 
 // CallAs is Call with other keys than the client's own.
 func (c *Client) CallAs(ctx context.Context, keys openapi.Keys, repeatable bool, action string, params map[string]string, out any) error {
-	return c.api.Do(ctx, c.ram.request(repeatable, action, params, keys), out)
+	return c.denialOf(ctx, keys, c.api.Do(ctx, c.ram.request(repeatable, action, params, keys), out), action, params)
 }
 
 func (c *Client) send(ctx context.Context, to service, repeatable bool, action string, params map[string]string, out any) error {

@@ -2,9 +2,11 @@ package ram
 
 import (
 	"context"
+	"maps"
 	"strings"
 
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
 )
 
 // Denial is a refusal for want of permission, with what the client knows about it.
@@ -30,6 +32,26 @@ func (c *Client) denial(ctx context.Context, err error, action string, params ma
 		return err
 	}
 	who, _ := c.Whoami(ctx) // the refusal may tell it too
+	return denied(err, who, action, params)
+}
+
+// denialOf is denial of a call with other keys.
+func (c *Client) denialOf(ctx context.Context, keys openapi.Keys, err error, action string, params map[string]string) error {
+	if !Denied(err) {
+		return err
+	}
+	who, _ := c.IdentityOf(ctx, keys)
+	return denied(err, Identity{Identity: who}, action, params)
+}
+
+func denied(err error, who Identity, action string, params map[string]string) *Denial {
+	if user, isUser := strings.CutPrefix(who.ARN, "acs:ram::"+who.AccountID+":user/"); isUser && params["UserName"] == "" {
+		params = maps.Clone(params) // a user is meant where a call names none
+		if params == nil {
+			params = map[string]string{}
+		}
+		params["UserName"] = user
+	}
 	return &Denial{Err: err, Who: who, Resources: Permissions[action].ARNs(who.AccountID, params)}
 }
 
