@@ -445,7 +445,7 @@ func check(action string) handling {
 		}
 		r.writeRole("r", role)
 		r.arm()
-		got := r.read("role/r/check")
+		got := toldBy(r.request(logical.ReadOperation, "role/r/check", map[string]any{"details": true}))
 		if got.outcome != done {
 			return got
 		}
