@@ -23,6 +23,8 @@ func TestAttacks(t *testing.T) {
 		{"F4.4 a name beside a template", attackNameBesideATemplate},
 
 		// F4.5: a shared policy that somebody planted
+		{"F4.5 planted or changed", attackPlantedPolicy},
+		{"F4.5 planted in between", attackPolicyPlantedInBetween},
 
 		// F4.6: names in another letter case
 		{"F4.6 a denied role in upper case", attackUpperCaseOfARole},
@@ -34,6 +36,8 @@ func TestAttacks(t *testing.T) {
 		// F4.8: answers quoted in errors
 
 		// F4.9: marks that somebody copied
+		{"F4.9 on something else", attackCopiedMark},
+		{"F4.9 on what the mount lives on", attackMarkOnTheMountItself},
 
 		// F4.10: a session that is over when it arrives
 

@@ -52,10 +52,10 @@ type backend struct {
 	failures    *failures    // in the background
 	http        *http.Client // nil: made from config
 
-	mu      sync.RWMutex // guards the following; never held over a call to the cloud
-	client  *cloud       // nil until needed, and after config has changed
-	cleaned bool         // the mount has gone, but for requests that are not over
-	ownTag  string       // "" until needed
+	mu       sync.RWMutex // guards the following; never held over a call to the cloud
+	client   *cloud       // nil until needed, and after config has changed
+	cleaned  bool         // the mount has gone, but for requests that are not over
+	ownMarks marks        // without a tag until needed
 }
 
 // Factory makes the engine for one mount.
@@ -100,8 +100,8 @@ func newBackend(ctx context.Context, conf *logical.BackendConfig, o options) (lo
 		},
 		Secrets: []*framework.Secret{b.secret()}, // lease.go: renew, revoke
 		PathsSpecial: &logical.Paths{
-			SealWrapStorage: []string{configKey, rolePrefix, staticRolePrefix}, // roles of some types hold keys
-			LocalStorage:    []string{framework.WALPrefix, issuedPrefix, tagKey},
+			SealWrapStorage: []string{configKey, rolePrefix, staticRolePrefix, markSecretKey}, // roles of some types hold keys
+			LocalStorage:    []string{framework.WALPrefix, issuedPrefix, tagKey, markSecretKey},
 		},
 		WALRollback:       b.rollback, // wal.go
 		WALRollbackMinAge: minAge,

@@ -4,14 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/policy"
 	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/ram"
 )
+
+// mostTaken bounds how many names of policies one request finds taken.
+const mostTaken = 5
 
 // creation is what is being created for a request: the WAL knows all of it until
 // it is concluded.
@@ -35,10 +40,7 @@ func (b *backend) begin(ctx context.Context, c credsRequest, u issued) (*creatio
 // create creates what the plan says, in two waves. The index entry is written
 // beside the second one.
 func (n *creation) create(ctx context.Context, p ram.Plan) (ram.AccessKey, error) {
-	for d := range p.Documents {
-		p.Documents[d].Exists = p.Documents[d].Shared && n.b.holders.others(p.Documents[d].Name)
-	}
-	if err := n.cloud.Create(ctx, p); err != nil {
+	if err := n.first(ctx, p); err != nil {
 		return ram.AccessKey{}, err
 	}
 	var key ram.AccessKey
@@ -58,6 +60,55 @@ func (n *creation) create(ctx context.Context, p ram.Plan) (ram.AccessKey, error
 	err := w.Run()
 	n.issued.AccessKeyID = key.ID
 	return key, err
+}
+
+// first creates the entity and the policies. A shared policy whose name somebody
+// else has taken gets another one.
+func (n *creation) first(ctx context.Context, p ram.Plan) error {
+	for tries := 1; ; tries++ {
+		for i, d := range p.Documents {
+			p.Documents[i].Exists = d.Shared && n.b.holders.heldByOthers(d.Name)
+		}
+		err := n.cloud.Create(ctx, p)
+		taken, found := errors.AsType[*ram.PolicyTaken](err)
+		i := slices.IndexFunc(p.Documents, func(d ram.Document) bool { return found && d.Shared && d.Name == taken.Name })
+		if i < 0 || tries > mostTaken {
+			return err
+		}
+		if err := n.rename(ctx, &p.Documents[i]); err != nil {
+			return err
+		}
+		n.b.Logger().Warn("a policy of this mount is not what it should be, and another is used", "reason", taken, "instead", p.Documents[i].Name)
+	}
+}
+
+// rename gives the policy of a document another name: first in the WAL, as what is
+// to be created. The policy that has the name now is left to whoever made it.
+func (n *creation) rename(ctx context.Context, d *ram.Document) error {
+	before, u := n.wal, n.issued
+	name := n.b.holders.instead(d.Name, policy.Another)
+	u.SharedPolicies = replaced(u.SharedPolicies, d.Name, name)
+	u.RemotePolicies = replaced(u.RemotePolicies, d.Policy(), ram.Policy{Name: name, Type: d.Policy().Type})
+	wal, err := putWAL(ctx, n.req.Storage, u)
+	if err != nil {
+		return err
+	}
+	n.wal, n.issued = wal, u
+	n.b.holders.drop(u.name(), d.Name)
+	n.b.holders.add(u.name(), u.SharedPolicies)
+	d.Name, d.Mark = name, n.markOf(name, u.AccountID)
+	return framework.DeleteWAL(ctx, n.req.Storage, before)
+}
+
+// replaced is the list with another element in the place of one.
+func replaced[E comparable](list []E, old, with E) []E {
+	list = slices.Clone(list)
+	for i := range list {
+		if list[i] == old {
+			list[i] = with
+		}
+	}
+	return list
 }
 
 // conclude ends the issue, which failed with err or did not. A response or an

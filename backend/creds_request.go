@@ -26,7 +26,7 @@ type credsRequest struct {
 	roleARN         string        // chosen by the request
 	roleSessionName string        // of the request; "": made by the engine
 	policy          string        // session policy of the request, else of the role
-	tag             string        // of the mount, for what is created
+	marks           marks         // of the mount, for what is created
 }
 
 // read checks the parameters of the request against the role.
@@ -122,11 +122,4 @@ func (c credsRequest) nameSession(ask *sessionRequest, reader string) (err error
 		return refuse("role_session_name_template: %s", err)
 	}
 	return nil
-}
-
-// mark says in RAM which mount of which cluster a user or role comes from, and
-// from which role of the engine. Comments of a user hold 128 characters.
-func (c credsRequest) mark() string {
-	mark := c.tag + " " + c.name
-	return mark[:min(len(mark), 128)]
 }

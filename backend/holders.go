@@ -15,6 +15,7 @@ type holders struct {
 	mu     sync.Mutex
 	loaded bool
 	of     map[string]map[string]bool // policy to names of users and roles
+	taken  map[string]string          // policy whose name somebody else has, to the one in its place
 }
 
 // add counts name as a holder of the policies.
@@ -36,12 +37,39 @@ func (h *holders) put(name string, policies []string) {
 	}
 }
 
-// others tells whether the policy is known to have another holder than the one
-// that asks, so that it need not be created.
-func (h *holders) others(policy string) bool {
+// heldByOthers tells whether the policy is known to have another holder than the
+// one that asks, so that it need not be created.
+func (h *holders) heldByOthers(policy string) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return len(h.of[policy]) > 1
+}
+
+// instead is the policy in the place of one whose name is taken. Leases share it
+// for as long as one of them holds it.
+func (h *holders) instead(policy string, another func(string) string) string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	name := h.taken[policy]
+	if len(h.of[name]) > 0 {
+		return name
+	}
+	if h.taken == nil {
+		h.taken = map[string]string{}
+	}
+	h.taken[policy] = another(policy)
+	return h.taken[policy]
+}
+
+// drop takes back that name holds the policy: it turned out to be no policy of
+// this mount.
+func (h *holders) drop(name, policy string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.of[policy], name)
+	if len(h.of[policy]) == 0 {
+		delete(h.of, policy)
+	}
 }
 
 // heldBy returns the policies that name is known to hold.

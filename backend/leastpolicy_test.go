@@ -46,6 +46,10 @@ var leastSections = map[string]struct {
 	"Inline policies of RAM roles": {[]string{"RAM roles"}, map[string]func(*leastMount) error{
 		"issue": leastIssue(leastInlineRole), "revoke": revoking(leastInlineRole), "rollback": rollingBack(leastInlineRole),
 	}},
+	"Shared inline policies": {
+		[]string{"RAM users", "Inline policies of RAM users"},
+		map[string]func(*leastMount) error{"sharing": sharingPolicies},
+	},
 	"Clean-up of what others added": {[]string{"RAM users", "RAM roles"}, map[string]func(*leastMount) error{"extras": revokingExtras}},
 	"Clean-up of policies that others use": {
 		[]string{"RAM users", "Inline policies of RAM users"},
@@ -376,7 +380,7 @@ func readLeastPolicy(t *testing.T) map[string]leastSection {
 	}
 	page := map[string]leastSection{}
 	quoted := regexp.MustCompile("`((?:ram|sts):[A-Za-z]+)`")
-	words := regexp.MustCompile(`issue|renew|revoke|rollback|extras|tidy`)
+	words := regexp.MustCompile(`issue|renew|revoke|rollback|extras|sharing|tidy`)
 	for part := range strings.SplitSeq("\n"+string(text), "\n## ") {
 		heading, body, _ := strings.Cut(part, "\n")
 		s := leastSection{breaks: map[string][]string{}}
@@ -654,6 +658,17 @@ func rollingBack(role map[string]any) func(*leastMount) error {
 }
 
 // revokingExtras ends leases whose user or role somebody gave something more.
+// sharingPolicies wants the policy of a lease for one of the next process.
+func sharingPolicies(m *leastMount) error {
+	m.must(logical.UpdateOperation, "role/r", leastInlineUser)
+	first := sharedPolicy(m.must(logical.ReadOperation, "creds/r", nil).Secret)
+	m.start()
+	if second := sharedPolicy(m.must(logical.ReadOperation, "creds/r", nil).Secret); second != first {
+		return fmt.Errorf("policy %s instead of %s", second, first)
+	}
+	return nil
+}
+
 func revokingExtras(m *leastMount) error {
 	m.as(adminKey, nil)
 	m.call("CreatePolicy", map[string]string{"PolicyName": "theirs", "PolicyDocument": allowOSS})

@@ -79,7 +79,7 @@ func (b *backend) issue(ctx context.Context, req *logical.Request, data *framewo
 		return logical.ErrorResponse(err.Error()), nil
 	}
 	if r.roleType.creates != "" {
-		if c.tag, err = b.tag(ctx, req.Storage); err != nil {
+		if c.marks, err = b.marks(ctx, req.Storage); err != nil {
 			return nil, err
 		}
 	}

@@ -2,6 +2,8 @@ package backend
 
 import (
 	"context"
+	"fmt"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
@@ -11,7 +13,10 @@ import (
 	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/ram"
 )
 
-const tidyTimeout = 80 * time.Second // of one request
+const (
+	tidyTimeout = 80 * time.Second // of one request
+	tidyNames   = 20               // that a warning has
+)
 
 func (b *backend) pathTidy() *framework.Path {
 	names := func(what string) *framework.FieldSchema {
@@ -36,8 +41,8 @@ func (b *backend) pathTidy() *framework.Path {
 		HelpDescription: `
 Nothing should be left behind, but leases can be removed by force ("vault lease
 revoke -force"), and storage restored from a snapshot. This lists the RAM users,
-RAM roles and custom policies that carry the mark of this mount in this cluster
-and belong to no lease, and removes them:
+RAM roles and custom policies that carry the mark of this mount in this cluster,
+prove by it that the mount has made them, and belong to no lease; and removes them:
 
     vault write alicloud/tidy dry_run=true
     vault write -f alicloud/tidy
@@ -55,7 +60,7 @@ func (b *backend) tidy(ctx context.Context, req *logical.Request, data *framewor
 		return nil, logical.ErrReadOnly
 	}
 	dry := data.Get("dry_run").(bool)
-	tag, err := b.tag(ctx, req.Storage)
+	mark, err := b.marks(ctx, req.Storage)
 	if err != nil {
 		return nil, err
 	}
@@ -66,7 +71,7 @@ func (b *backend) tidy(ctx context.Context, req *logical.Request, data *framewor
 	ctx, cancel := context.WithTimeout(openapi.Urgent(ctx), tidyTimeout)
 	defer cancel()
 
-	strays, err := b.strays(ctx, req.Storage, c, tag)
+	strays, unproven, err := b.strays(ctx, req.Storage, c, mark)
 	if err != nil {
 		return answer("listing what carries the mark of this mount", err)
 	}
@@ -80,7 +85,24 @@ func (b *backend) tidy(ctx context.Context, req *logical.Request, data *framewor
 			found[s.Kind] = append(found[s.Kind], s.Name)
 		}
 	}
-	return &logical.Response{Data: map[string]interface{}{
+	resp = &logical.Response{Data: map[string]interface{}{
 		"dry_run": dry, "users": found[ram.User], "roles": found[ram.Role], "policies": found[ram.CustomPolicy], "failed": failed,
-	}}, nil
+	}}
+	if len(unproven) > 0 {
+		resp.AddWarning(leftAlone(unproven))
+	}
+	return resp, nil
+}
+
+// leftAlone says what tidy did not believe.
+func leftAlone(unproven []ram.Entity) string {
+	var names []string
+	for _, e := range unproven[:min(len(unproven), tidyNames)] {
+		names = append(names, e.String())
+	}
+	if more := len(unproven) - len(names); more > 0 {
+		names = append(names, fmt.Sprintf("%d more", more))
+	}
+	return "Left alone, because the mark of this mount is on it without the proof that the mount has made it: " + strings.Join(names, ", ") +
+		". Somebody copied the mark, changed the name, or it is of a version before proofs and its lease is forgotten. Look who uses it, and delete it in RAM if nobody does"
 }

@@ -74,12 +74,18 @@ func TestTidyLeavesOthersAlone(t *testing.T) {
 		// And what it may: a user without a lease, and a policy without a user.
 		lost := m.must(logical.ReadOperation, "creds/ci", nil)
 		m.forget(lost.Secret)
-		m.admin("CreatePolicy", map[string]string{"PolicyName": "vault-lost", "PolicyDocument": allowOSS, "Description": tag})
+		m.must(logical.UpdateOperation, "role/cd", map[string]any{"inline_policies": "[" + allowAll + "]"})
+		taken := m.must(logical.ReadOperation, "creds/cd", nil).Secret // an administrator deletes its user
+		policy := sharedPolicy(taken)
+		m.admin("DetachPolicyFromUser", map[string]string{"UserName": nameOf(taken), "PolicyName": policy, "PolicyType": "Custom"})
+		m.admin("DeleteAccessKey", map[string]string{"UserName": nameOf(taken), "UserAccessKeyId": taken.InternalData["access_key_id"].(string)})
+		m.admin("DeleteUser", map[string]string{"UserName": nameOf(taken)})
+		m.forget(taken)
 		m.restart()
 		time.Sleep(11 * time.Minute)
 		for _, dry := range []bool{true, false} {
 			got := m.must(logical.UpdateOperation, "tidy", map[string]any{"dry_run": dry}).Data
-			if !reflect.DeepEqual(got["users"], []any{lost.Data["username"]}) || !reflect.DeepEqual(got["policies"], []any{"vault-lost"}) || len(got["failed"].([]any)) != 0 {
+			if !reflect.DeepEqual(got["users"], []any{lost.Data["username"]}) || !reflect.DeepEqual(got["policies"], []any{policy}) || len(got["failed"].([]any)) != 0 {
 				t.Errorf("tidy, dry %t: %v", dry, got)
 			}
 		}

@@ -31,8 +31,9 @@ func (b *backend) plan(ctx context.Context, c credsRequest, kind ram.Kind) (u is
 	if err != nil {
 		return u, p, refuse("%s", err)
 	}
+	entity := ram.Entity{Kind: kind, Name: name}
 	p = ram.Plan{
-		Entity: ram.Entity{Kind: kind, Name: name}, Mark: c.mark(), Policies: remote, Groups: append([]string{}, c.role.RAMGroups...),
+		Entity: entity, Mark: c.marks.of(entity, who.AccountID, c.name), Policies: remote, Groups: append([]string{}, c.role.RAMGroups...),
 	}
 	if kind == ram.Role {
 		p.Trust = cmp.Or(c.role.TrustPolicy,
@@ -52,12 +53,12 @@ func (c credsRequest) planDocuments(system logical.SystemView, u *issued, p *ram
 		if err != nil {
 			return refuse("inline_policies[%d] %s", n, err)
 		}
-		d := ram.Document{Text: document, Mark: c.tag, Shared: !c.role.PolicyPerLease}
+		d := ram.Document{Text: document, Shared: !c.role.PolicyPerLease}
 		if !d.Shared {
 			d.Name = policy.OwnName(p.Entity.Name, inline.Hash)
 			u.InlinePolicies = append(u.InlinePolicies, d.Policy())
 		} else {
-			d.Name = policy.SharedName(c.cloud.policyNameTemplate, c.name, c.tag, document)
+			d.Name = policy.SharedName(c.cloud.policyNameTemplate, c.name, c.marks.tag, document)
 			if slices.Contains(u.SharedPolicies, d.Name) {
 				continue
 			}
@@ -66,9 +67,15 @@ func (c credsRequest) planDocuments(system logical.SystemView, u *issued, p *ram
 			// and not delete it.
 			u.RemotePolicies = append(u.RemotePolicies, d.Policy())
 		}
+		d.Mark = c.markOf(d.Name, u.AccountID)
 		p.Documents = append(p.Documents, d)
 	}
 	return nil
+}
+
+// markOf is the mark of a policy that is to be created.
+func (c credsRequest) markOf(policy, account string) string {
+	return c.marks.of(ram.Entity{Kind: ram.CustomPolicy, Name: policy}, account, "")
 }
 
 // remotePolicies are those of the role, with the templates in their names filled in.

@@ -293,6 +293,9 @@ func (c *roleCheck) policies(kind string) {
 		attached = append(slices.Clone(attached), ram.Policy{Name: custom, Type: "Custom"})
 		c.probe("issue", "CreatePolicy", "policy "+custom, map[string]string{"PolicyName": custom, "PolicyDocument": malformed})
 		c.probe("revoke", "DeletePolicy", "policy "+custom, map[string]string{"PolicyName": custom})
+		if !c.role.PolicyPerLease {
+			c.probe(forExtras, "GetPolicy", "policy "+custom, map[string]string{"PolicyName": custom, "PolicyType": "Custom"})
+		}
 	}
 	for _, p := range attached {
 		params := map[string]string{kind + "Name": c.entity, "PolicyName": p.Name, "PolicyType": p.Type}

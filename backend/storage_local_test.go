@@ -32,7 +32,7 @@ func TestStorageIsDeclared(t *testing.T) {
 	}
 	type declared struct{ local, sealWrapped bool }
 	want := map[string]declared{
-		"issued": {local: true}, "wal": {local: true}, "tag": {local: true},
+		"issued": {local: true}, "wal": {local: true}, "tag": {local: true}, "mark_secret": {local: true, sealWrapped: true},
 		"config": {sealWrapped: true}, "role": {sealWrapped: true}, "static-role": {sealWrapped: true},
 	}
 	among := func(prefixes []string, key string) bool {

@@ -8,6 +8,7 @@ import (
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
 
+	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/policy"
 	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/ram"
 )
 
@@ -23,12 +24,18 @@ type stray struct {
 }
 
 // strays compares what carries the mark of this mount with what leases stand for.
-func (b *backend) strays(ctx context.Context, s logical.Storage, c *cloud, mark string) ([]stray, error) {
+// unproven is what carries it and was left alone: anybody can write a mark. It
+// takes a proof to believe it, or a lease whose index entry is still there.
+func (b *backend) strays(ctx context.Context, s logical.Storage, c *cloud, mark marks) (strays []stray, unproven []ram.Entity, err error) {
+	who, err := c.CallerIdentity(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
 	// The cloud first, the index second: what is issued in between is in the
 	// index and not in the list, never the other way round.
-	marked, err := c.Marked(ctx, mark)
+	marked, err := c.Marked(ctx, mark.tag)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	there := map[string]bool{}
 	for _, m := range marked {
@@ -36,13 +43,19 @@ func (b *backend) strays(ctx context.Context, s logical.Storage, c *cloud, mark 
 	}
 	known, err := b.leases(ctx, s, c, there)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var strays []stray
 	for _, m := range marked {
 		u, ended := known.ended[m.Name]
+		ended = ended && u.entity() == m.Entity
 		switch {
+		case who.Is(m.Entity):
+			unproven = append(unproven, m.Entity) // whatever is written on it, the mount lives on it
+			continue
 		case known.live[m.Name], known.policies[m.Name], !ended && time.Since(m.Created) < b.tidyAge:
+			continue
+		case !ended && !(made(m.Entity) && mark.prove(m.Comment, m.Entity, who.AccountID)):
+			unproven = append(unproven, m.Entity)
 			continue
 		case !ended:
 			u = issuedOf(m.Entity)
@@ -50,11 +63,19 @@ func (b *backend) strays(ctx context.Context, s logical.Storage, c *cloud, mark 
 		strays = append(strays, stray{Entity: m.Entity, issued: u})
 	}
 	for name, u := range known.ended {
-		if !there[name] {
+		if !there[name] && !who.Is(u.entity()) {
 			strays = append(strays, stray{Entity: u.entity(), issued: u, absent: true})
 		}
 	}
-	return strays, nil
+	return strays, unproven, nil
+}
+
+// made tells whether the mount can have given the entity or policy its name.
+func made(e ram.Entity) bool {
+	if e.Kind == ram.CustomPolicy {
+		return policy.MadePolicy(e.Name)
+	}
+	return policy.Made(e.Name)
 }
 
 // removeStrays removes users and roles first, and then the policies that they

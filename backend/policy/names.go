@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
+	"regexp"
 	"strings"
 )
 
@@ -89,6 +90,24 @@ func SharedName(template, roleName, tag, document string) string {
 	}
 	return word("", prefix, tagDigest, documentDigest)
 }
+
+// Another is a name for what should have this one, which somebody else has taken.
+func Another(name string) string {
+	return word("", cut(name, MaxName-len("-")-randomLength), randomPart())
+}
+
+// The forms of the names that are made here.
+var (
+	madeName   = regexp.MustCompile(`(^|-)[a-z2-7]{20}$`)
+	madePolicy = regexp.MustCompile(`(^|-)([0-9a-f]{8}-[0-9a-f]{32}(-[a-z2-7]{20})?|[a-z2-7]{20}-[^-]+)$`)
+)
+
+// Made tells whether the name of a user or role is one that UserName makes.
+func Made(name string) bool { return madeName.MatchString(name) }
+
+// MadePolicy tells whether the name of a policy is one that OwnName, SharedName or
+// Another makes.
+func MadePolicy(name string) bool { return madePolicy.MatchString(name) }
 
 func digest(s string) string {
 	sum := sha256.Sum256([]byte(s))

@@ -113,6 +113,11 @@ func (i Identity) Principal() string {
 	return "acs:ram::" + i.AccountID + ":role/" + role
 }
 
+// Is tells whether the identity is that of the user, or a session of the role.
+func (i Identity) Is(e Entity) bool {
+	return strings.EqualFold(i.Principal(), "acs:ram::"+i.AccountID+":"+string(e.Kind)+"/"+e.Name)
+}
+
 // CallerIdentity asks who the client is.
 func (c *Client) CallerIdentity(ctx context.Context) (Identity, error) {
 	own, err := c.own.Retrieve(ctx)

@@ -8,8 +8,10 @@ import (
 )
 
 // Plan is what is to be created for one lease: a user or a role, and what it
-// gets. All names are random, so that what has one of them already is what an
-// earlier attempt of the same call left.
+// gets. The names of users and roles are random, 100 bits that are told to nobody
+// before: what has one of them already is what an earlier attempt of the same call
+// left. So it is with what the entity has. Names of shared policies are not, and
+// [Client.Create] looks at what has one.
 type Plan struct {
 	Entity     Entity
 	Mark       string // comment of the user, description of the role
@@ -20,26 +22,14 @@ type Plan struct {
 	MaxSession time.Duration
 }
 
-// Document is a custom policy to be created and attached.
-type Document struct {
-	Name   string
-	Text   string
-	Mark   string // description of the policy
-	Shared bool   // others may hold it, and may delete it when they go
-	Exists bool   // somebody else holds it at the moment
-}
-
-// Policy is the policy that the document becomes.
-func (d Document) Policy() Policy { return Policy{d.Name, "Custom"} }
-
-// Create creates the entity and the policies, in one wave of parallel calls.
+// Create creates the entity and the policies, in one wave of parallel calls. Its
+// error is, or joins, a [PolicyTaken] for each name that is to be another; it may
+// then be called again.
 func (c *Client) Create(ctx context.Context, p Plan) error {
 	var w Wave
 	w.Add(func() error { return c.create(ctx, p) })
 	for _, d := range p.Documents {
-		if !d.Exists {
-			w.Add(func() error { return c.createPolicy(ctx, d) })
-		}
+		w.Add(func() error { return c.ready(ctx, d) })
 	}
 	return w.Run()
 }
@@ -52,13 +42,6 @@ func (c *Client) create(ctx context.Context, p Plan) error {
 	}
 	err := c.Call(ctx, true, "Create"+string(p.Entity.Kind), params, nil)
 	return alreadyThere(err, string(p.Entity.Kind))
-}
-
-func (c *Client) createPolicy(ctx context.Context, d Document) error {
-	err := c.Call(ctx, true, "CreatePolicy", map[string]string{
-		"PolicyName": d.Name, "PolicyDocument": d.Text, "Description": d.Mark,
-	}, nil)
-	return alreadyThere(err, "Policy")
 }
 
 // Equip gives the entity what the plan has for it, in a second wave: an

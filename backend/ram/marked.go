@@ -26,6 +26,7 @@ const CustomPolicy Kind = "Policy"
 // or description.
 type Marked struct {
 	Entity
+	Comment string    // that begins with the mark
 	Created time.Time // now where RAM does not tell
 }
 
@@ -55,7 +56,7 @@ func (c *Client) Marked(ctx context.Context, mark string) ([]Marked, error) {
 		if err != nil {
 			created = time.Now()
 		}
-		all = append(all, Marked{Entity{kind, name}, created})
+		all = append(all, Marked{Entity{kind, name}, comment, created})
 	}
 	for _, list := range []struct {
 		action string
