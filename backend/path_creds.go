@@ -34,7 +34,7 @@ func (b *backend) pathCreds() *framework.Path {
 		},
 		Operations: map[logical.Operation]framework.OperationHandler{
 			logical.ReadOperation:   issue("Issue credentials for a role."),
-			logical.UpdateOperation: issue("Issue credentials for a role, with parameters."),
+			logical.UpdateOperation: named(issue("Issue credentials for a role, with parameters."), "generate", "credentials-with-parameters"),
 		},
 		HelpSynopsis:    credsHelpSynopsis,
 		HelpDescription: credsHelpDescription,
