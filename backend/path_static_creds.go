@@ -40,7 +40,7 @@ func staticCredResponse() map[string]*framework.FieldSchema {
 		"username":             {Type: framework.TypeString, Description: "RAM user whose key it is.", Required: true},
 		"last_rotation":        {Type: framework.TypeString, Description: "When the key was published, or adopted, RFC 3339 in UTC.", Required: true},
 		"next_rotation":        {Type: framework.TypeString, Description: "When the next one will be, RFC 3339 in UTC.", Required: true},
-		"ttl":                  {Type: framework.TypeInt64, Description: "Seconds until next_rotation; 0 when that is overdue.", Required: true},
+		"ttl":                  {Type: framework.TypeInt64, Description: "Seconds until next_rotation; 0 when that is overdue, or there is none.", Required: true},
 		"last_vault_rotation":  {Type: framework.TypeString, Description: "The same as last_rotation, where Vault's clients look for it.", Required: true},
 		"rotation_period":      {Type: framework.TypeInt64, Description: "Seconds from one rotation to the next; 0 with a rotation_schedule. Absent if the key is not rotated by itself."},
 		"rotation_schedule":    {Type: framework.TypeString, Description: "Cron expression of the rotations; empty with a rotation_period. Absent if the key is not rotated by itself."},
@@ -65,14 +65,14 @@ func (b *backend) readStaticCred(ctx context.Context, req *logical.Request, data
 	}
 	cred := map[string]interface{}{
 		"access_key": r.AccessKey, "secret_key": r.SecretKey, "username": r.UserName,
-		"last_rotation": rfc3339(r.Rotation.LastRotated), "next_rotation": rfc3339(r.Rotation.NextRotation),
-		"ttl": int64(max(time.Until(r.Rotation.NextRotation), 0) / time.Second), "rotation_state": r.Rotation.Phase(),
+		"last_rotation": rfc3339(r.Rotation.LastRotated), "next_rotation": rfc3339(r.next()),
+		"ttl": int64(max(time.Until(r.next()), 0) / time.Second), "rotation_state": r.Rotation.Phase(),
 	}
 	// Vault Agent and the Vault Secrets Operator know by these names of Vault's
 	// other engines that ttl says when to read again. The Agent looks for
 	// rotation_period with a schedule, too.
 	cred["last_vault_rotation"] = cred["last_rotation"]
-	if !r.Rotation.NextRotation.IsZero() {
+	if !r.next().IsZero() {
 		cred["rotation_period"], cred["rotation_schedule"] = int64(r.Period/time.Second), r.Cron
 	}
 	if old := r.Rotation.Retiring; old != nil && !old.Disabled {

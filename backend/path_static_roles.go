@@ -115,7 +115,7 @@ func newStaticRole(data *framework.FieldData) (r *staticRole, given ram.AccessKe
 	if err := r.update(data); err != nil {
 		return nil, given, refuse("%v", err)
 	}
-	if _, set := data.GetOk("grace_period"); !set && r.Automatic() && r.Schedule.Validate(shortestStaticPeriod) == nil {
+	if _, set := data.GetOk("grace_period"); !set && r.Schedule.Validate(shortestStaticPeriod) == nil {
 		r.GracePeriod = r.defaultGrace()
 	}
 	if err := r.validate(); err != nil {
@@ -163,7 +163,7 @@ func (b *backend) updateStaticRole(ctx context.Context, s logical.Storage, name 
 			return nil, refuse("access_key: the role has the key %s; to adopt another, delete the role (its key stays unless remove_key is set) and create it anew", r.AccessKey)
 		}
 	}
-	if r.Schedule != before.Schedule && r.AccessKey != "" {
+	if (r.Schedule != before.Schedule || r.DisableAutomatedRotation != before.DisableAutomatedRotation) && r.AccessKey != "" {
 		r.Rotation.NextRotation, r.Rotation.Failure = nextRotation(r.Schedule, r.Rotation.LastRotated, time.Now()), nil
 	}
 	if err := save(ctx, s, staticRolePrefix+name, r); err != nil {

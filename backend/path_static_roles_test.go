@@ -356,3 +356,55 @@ func TestStaticCredForVaultClients(t *testing.T) {
 		})
 	}
 }
+
+// F5.19: a static role that is rotated on request only.
+func TestStaticRoleRotatedOnRequest(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := newTimedMount(t, alisim.DefaultSettings(), seedWith(alisim.User{Name: "app"}, alisim.User{Name: "slow"}))
+		key := func() any { return m.staticCred("app").Data["access_key"] }
+		for name, fields := range map[string]map[string]any{
+			"without a period":  {},
+			"with a period":     {"rotation_period": "24h"},
+			"with a short one":  {"rotation_period": "10m", "grace_period": "1m"},
+			"with a schedule":   {"rotation_schedule": "0 3 * * *", "rotation_window": "1h"},
+			"with a long grace": {"grace_period": "30h"},
+		} {
+			fields["username"], fields["disable_automated_rotation"] = "app", true
+			m.must(logical.UpdateOperation, "static-role/app", fields)
+			first := key()
+			m.minutes(3 * 24 * 60)
+			read := m.must(logical.ReadOperation, "static-role/app", nil).Data
+			cred := m.staticCred("app").Data
+			if key() != first || read["next_rotation"] != "" || cred["next_rotation"] != "" || cred["ttl"] != 0.0 || read["rotation_failure"] != "" {
+				t.Errorf("%s: rotated in three days, or it will be: %v %v", name, read, cred)
+			}
+			m.must(logical.UpdateOperation, "rotate-role/app", nil)
+			second := key()
+			m.minutes(3 * 24 * 60)
+			if got := m.keysOf("app"); second == first || key() != second || got != second.(string)+" Active" {
+				t.Errorf("%s: rotated on request from %v to %v, RAM holds %s", name, first, second, got)
+			}
+			m.must(logical.DeleteOperation, "static-role/app", map[string]any{"remove_key": true})
+		}
+
+		m.refused(logical.UpdateOperation, "static-role/app", map[string]any{"username": "app"}, "disable_automated_rotation=true")
+		m.must(logical.UpdateOperation, "static-role/app", map[string]any{"username": "app", "disable_automated_rotation": true})
+		m.refused(logical.UpdateOperation, "static-role/app", map[string]any{"disable_automated_rotation": false}, "rotation_period or rotation_schedule is required")
+		first := key()
+		m.must(logical.UpdateOperation, "static-role/app", map[string]any{"disable_automated_rotation": false, "rotation_period": "24h"})
+		m.minutes(24*60 + 2)
+		if key() == first {
+			t.Error("set back to automatic rotation, and not rotated in a day")
+		}
+
+		// The first key is made all the same, also where the request does not see its end.
+		m.fault(alisim.Fault{Kind: alisim.FaultError500, Action: "CreateAccessKey", Count: 1})
+		m.must(logical.UpdateOperation, "static-role/slow", map[string]any{"username": "slow", "disable_automated_rotation": true})
+		m.restart()
+		m.minutes(5)
+		if cred := m.staticCred("slow"); cred.IsError() {
+			t.Errorf("no first key: %v", cred)
+		}
+	})
+}

@@ -34,6 +34,8 @@ type staticRole struct {
 	Replaces  string `json:"replaces,omitempty"` // id of the key that the first rotation retires
 
 	rotation.Schedule
+	DisableAutomatedRotation bool `json:"disable_automated_rotation,omitempty"`
+
 	GracePeriod time.Duration  `json:"grace_period"`
 	RemoveKey   bool           `json:"remove_key,omitempty"`
 	Rotation    rotation.State `json:"rotation"`
@@ -72,6 +74,9 @@ func staticRoleFields() fields[staticRole] {
 	}
 	table = append(table, scheduleFields(func(r *staticRole) *rotation.Schedule { return &r.Schedule }, shortestStaticPeriod)...)
 	table = append(table,
+		boolean("disable_automated_rotation", func(r *staticRole) *bool { return &r.DisableAutomatedRotation },
+			"Rotate on request only (rotate-role), whatever period or schedule is set; then neither is required. Default false.").
+			checked((*staticRole).checkSchedule),
 		seconds("grace_period", func(r *staticRole) *time.Duration { return &r.GracePeriod },
 			"How long the old key stays valid after a rotation, in seconds or as a duration, up to 30 days and shorter than the time between "+
 				"rotations. Then it is disabled, and deleted an hour later. Default: one hour, or half the time between rotations if that is shorter.").
@@ -83,7 +88,11 @@ func staticRoleFields() fields[staticRole] {
 			"Creation: delete an inactive key that takes RAM's second place. Deletion: delete the role even if the cloud cannot be "+
 				"cleaned up. Default false."),
 	)
-	return append(table, rotationStateFields("last_rotation", func(r *staticRole) *rotation.State { return &r.Rotation })...)
+	return append(table, rotationStateFields("last_rotation", func(r *staticRole) *rotation.State {
+		state := r.Rotation
+		state.NextRotation = r.next()
+		return &state
+	})...)
 }
 
 // update takes the fields of a write; those that are not given keep their value.
@@ -115,16 +124,29 @@ func (r *staticRole) checkUserName() error {
 	return nil
 }
 
+func (r *staticRole) checkSchedule() error {
+	if !r.Automatic() && !r.DisableAutomatedRotation {
+		return errors.New("rotation_period or rotation_schedule is required, or disable_automated_rotation=true for a key that is rotated on request only")
+	}
+	return nil
+}
+
 func (r *staticRole) checkGrace() error {
 	switch g, gap := r.GracePeriod, r.ShortestGap(); {
-	case !r.Automatic():
-		return errors.New("rotation_period or rotation_schedule is required")
 	case g < 0 || g > longestStaticGrace:
 		return errors.New("grace_period must be 0 to 30 days")
 	case g >= gap:
 		return fmt.Errorf("grace_period must be shorter than the time between two rotations, %s: RAM allows a user two keys", gap)
 	}
 	return nil
+}
+
+// next is when the key will be rotated by itself; zero: never.
+func (r *staticRole) next() time.Time {
+	if r.DisableAutomatedRotation && r.AccessKey != "" {
+		return time.Time{}
+	}
+	return r.Rotation.NextRotation
 }
 
 // defaultGrace is an hour, or half the time between rotations where that is less.
@@ -137,6 +159,6 @@ func (r *staticRole) asRotation() *rotation.Rotation {
 	state.UserName = r.UserName // never "", which is RAM's name for whoever calls
 	return &rotation.Rotation{
 		Current: ram.AccessKey{ID: r.AccessKey, Secret: r.SecretKey}, Replaces: r.Replaces, State: state,
-		Schedule: r.Schedule, Overlap: r.GracePeriod, Spare: staticSpare,
+		Schedule: r.Schedule, Paused: r.DisableAutomatedRotation, Overlap: r.GracePeriod, Spare: staticSpare,
 	}
 }

@@ -39,7 +39,7 @@ type Rotation struct {
 	State
 
 	Schedule Schedule
-	Paused   bool          // rotate on request only, whatever the schedule says
+	Paused   bool          // rotate on request only, whatever the schedule says; the first key is made all the same
 	Overlap  time.Duration // how long the old key works after a switch
 	Spare    time.Duration // how long it is kept after that, disabled
 }
@@ -77,7 +77,7 @@ func (r *Rotation) begun() time.Time {
 // planned is when the next rotation begins or the old key goes.
 func (r *Rotation) planned() time.Time {
 	rotate := r.RequestedAt
-	if !r.Paused && r.Schedule.Automatic() {
+	if r.bySchedule() {
 		rotate = Earliest(rotate, r.NextRotation)
 	}
 	switch old := r.Retiring; {
@@ -100,7 +100,12 @@ func Earliest(a, b time.Time) time.Time {
 
 // rotationDue tells whether a new key is to be made.
 func (r *Rotation) rotationDue(now time.Time) bool {
-	return !r.RequestedAt.IsZero() || !r.Paused && r.Schedule.Automatic() && !r.NextRotation.IsZero() && !now.Before(r.NextRotation)
+	return !r.RequestedAt.IsZero() || r.bySchedule() && !r.NextRotation.IsZero() && !now.Before(r.NextRotation)
+}
+
+// bySchedule tells whether NextRotation counts.
+func (r *Rotation) bySchedule() bool {
+	return r.Current.ID == "" || !r.Paused && r.Schedule.Automatic()
 }
 
 // windowMissed tells whether the rotation that is due may no longer begin. A
