@@ -25,6 +25,17 @@ type ProviderFunc func(ctx context.Context) (Credentials, error)
 // Retrieve calls f.
 func (f ProviderFunc) Retrieve(ctx context.Context) (Credentials, error) { return f(ctx) }
 
+// Versioned is a Provider that can tell, quickly and without a call to a
+// service, whether what it handed out is out of date: a CLIProfile and a Profile
+// look at their files. A Cache asks at most once a second.
+type Versioned interface {
+	Provider
+
+	// Version is the same for as long as the provider goes by the same text.
+	// It tells nothing else. "" means that there is nothing to look at.
+	Version(ctx context.Context) string
+}
+
 // Credentials are either an AccessKey, temporary keys (with SecurityToken)
 // or a bearer token. They belong together: take all fields from one value.
 type Credentials struct {

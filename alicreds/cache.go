@@ -18,9 +18,17 @@ const (
 	earliestRefresh = 15 * time.Minute
 	refreshShare    = 5
 
-	// Credentials without an expiration are asked for again at this pace:
-	// the file or service they came from may have new ones.
-	unexpiringRefresh = 15 * time.Minute
+	// Credentials without an expiration may end all the same, and whoever
+	// handed them out may have new ones. They are asked for again in the
+	// background at this pace, and waited for when nobody has for longer.
+	unexpiringRefresh = time.Minute
+	unexpiringTrust   = 5 * time.Minute
+
+	// The files that credentials came from are looked at this often. Old ones
+	// are handed out for so long after a change that cannot be read: it may
+	// be half written.
+	versionPace  = time.Second
+	changedTrust = 5 * time.Second
 
 	firstBackOff   = time.Second
 	longestBackOff = 30 * time.Second
@@ -50,7 +58,13 @@ type CacheOptions struct {
 // on then, for RefreshTimeout at most.
 //
 // Credentials without an expiration never expire here, and are renewed in
-// the background every 15 minutes.
+// the background every minute, or waited for when they were not renewed for
+// five: what nobody knows the end of may be over.
+//
+// Where the provider is Versioned, Retrieve notices within a second that the
+// file which the credentials came from has changed, and waits for the new ones.
+// If these cannot be had it goes on with the old ones for 5 s, because the
+// file may be half written, and then fails as the provider does.
 type Cache struct {
 	provider Provider
 	options  CacheOptions
@@ -71,8 +85,14 @@ type Cache struct {
 type entry struct {
 	credentials Credentials
 	staleAt     time.Time
-	next        atomic.Int64 // Unix nanoseconds before which no renewal begins
-	failures    int          // of the renewals since; Cache.mu guards it
+	trustUntil  time.Time // then they are waited for although they do not expire; may be zero
+
+	version   string       // of a Versioned provider, from before it was asked
+	nextLook  atomic.Int64 // Unix nanoseconds before which the version is not looked at
+	changedAt atomic.Int64 // Unix nanoseconds when it was found to be another; 0: it is not
+
+	next     atomic.Int64 // Unix nanoseconds before which no renewal begins
+	failures int          // of the renewals since; Cache.mu guards it
 }
 
 // flight is one call of the provider, for all who wait.
@@ -98,7 +118,11 @@ func (c *Cache) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("Cache")) }
 // Retrieve returns valid credentials, from memory if it can.
 func (c *Cache) Retrieve(ctx context.Context) (Credentials, error) {
 	now := time.Now()
-	if e := c.current.Load(); e != nil && !e.credentials.Expired(now) {
+	e := c.current.Load()
+	if e != nil {
+		c.look(ctx, e, now)
+	}
+	if e != nil && e.good(now) {
 		if !now.Before(e.staleAt) {
 			c.renew(ctx, e, now)
 		}
@@ -110,10 +134,37 @@ func (c *Cache) Retrieve(ctx context.Context) (Credentials, error) {
 	}
 	select {
 	case <-f.done:
+		if f.err != nil && e != nil && e.trusted(time.Now()) {
+			return e.credentials, nil
+		}
 		return f.credentials, f.err
 	case <-ctx.Done():
 		return Credentials{}, fmt.Errorf("waiting for credentials: %w", ctx.Err())
 	}
+}
+
+// look notices that the provider has another version than the entry.
+func (c *Cache) look(ctx context.Context, e *entry, now time.Time) {
+	v, ok := c.provider.(Versioned)
+	next := e.nextLook.Load()
+	if !ok || now.UnixNano() < next || e.changedAt.Load() != 0 || !e.nextLook.CompareAndSwap(next, now.Add(versionPace).UnixNano()) {
+		return
+	}
+	if v.Version(ctx) != e.version {
+		e.changedAt.CompareAndSwap(0, now.UnixNano())
+	}
+}
+
+// good tells whether the entry may be handed out without waiting.
+func (e *entry) good(now time.Time) bool {
+	blind := !e.trustUntil.IsZero() && !now.Before(e.trustUntil) && now.UnixNano() >= e.next.Load()
+	return !e.credentials.Expired(now) && e.changedAt.Load() == 0 && !blind
+}
+
+// trusted tells whether the entry may be handed out after a failure to renew it.
+func (e *entry) trusted(now time.Time) bool {
+	changed := e.changedAt.Load()
+	return !e.credentials.Expired(now) && (changed == 0 || now.Sub(time.Unix(0, changed)) < changedTrust)
 }
 
 // Close ends a renewal that is under way and waits for it. Afterwards
@@ -140,7 +191,7 @@ func (c *Cache) renew(ctx context.Context, e *entry, now time.Time) {
 	}
 }
 
-// join returns the renewal to wait for, or an entry that became valid in the
+// join returns the renewal to wait for, or an entry that became good in the
 // meantime.
 func (c *Cache) join(ctx context.Context) (*flight, *entry) {
 	c.mu.Lock()
@@ -148,7 +199,7 @@ func (c *Cache) join(ctx context.Context) (*flight, *entry) {
 	if c.flight != nil {
 		return c.flight, nil
 	}
-	if e := c.current.Load(); e != nil && !e.credentials.Expired(time.Now()) {
+	if e := c.current.Load(); e != nil && e.good(time.Now()) {
 		return nil, e
 	}
 	return c.start(ctx), nil
@@ -161,7 +212,7 @@ var errClosed = errors.New("the credentials cache is closed")
 func (c *Cache) start(ctx context.Context) *flight {
 	f := &flight{done: make(chan struct{})}
 	if c.closed {
-		c.land(f, Credentials{}, errClosed)
+		c.land(f, Credentials{}, "", errClosed)
 		return f
 	}
 	c.flight = f
@@ -169,12 +220,16 @@ func (c *Cache) start(ctx context.Context) *flight {
 		limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.options.RefreshTimeout)
 		defer cancel()
 		defer context.AfterFunc(c.open, cancel)()
+		version := c.version(limited)
 		credentials, err := c.provider.Retrieve(limited)
+		if version == "" { // a chain knows whom it asks only now
+			version = c.version(limited)
+		}
 		if err == nil {
 			err = checkUsable(credentials)
 		}
 		c.mu.Lock()
-		hidden := c.land(f, credentials, err)
+		hidden := c.land(f, credentials, version, err)
 		c.mu.Unlock()
 		if err != nil && hidden && c.options.OnRefreshError != nil {
 			c.options.OnRefreshError(err)
@@ -183,13 +238,22 @@ func (c *Cache) start(ctx context.Context) *flight {
 	return f
 }
 
+// version is that of a Versioned provider.
+func (c *Cache) version(ctx context.Context) string {
+	if v, ok := c.provider.(Versioned); ok {
+		return v.Version(ctx)
+	}
+	return ""
+}
+
 // land publishes the outcome; c.mu is held. hidden tells that Retrieve goes on
 // to return valid credentials, so that nobody sees a failure.
-func (c *Cache) land(f *flight, credentials Credentials, err error) (hidden bool) {
+func (c *Cache) land(f *flight, credentials Credentials, version string, err error) (hidden bool) {
 	c.flight = nil
 	defer close(f.done)
 	if err == nil {
 		e := newEntry(credentials)
+		e.version = version
 		f.credentials = e.credentials
 		c.current.Store(e)
 		return true
@@ -201,14 +265,14 @@ func (c *Cache) land(f *flight, credentials Credentials, err error) (hidden bool
 	}
 	e.failures++
 	e.next.Store(time.Now().Add(backOff(e.failures)).UnixNano())
-	return !e.credentials.Expired(time.Now())
+	return e.trusted(time.Now())
 }
 
 func newEntry(c Credentials) *entry {
-	now := time.Now()
-	c.Expiration = c.Expiration.Round(0) // expiry is wall clock time, also across a suspended machine
+	now := time.Now().Round(0) // all is wall clock time, also across a suspended machine
+	c.Expiration = c.Expiration.Round(0)
 	if c.Expiration.IsZero() {
-		return &entry{credentials: c, staleAt: now.Add(earlier(unexpiringRefresh))}
+		return &entry{credentials: c, staleAt: now.Add(earlier(unexpiringRefresh)), trustUntil: now.Add(unexpiringTrust)}
 	}
 	window := min(earliestRefresh, c.Expiration.Sub(now)/refreshShare)
 	return &entry{credentials: c, staleAt: c.Expiration.Add(-earlier(window))}

@@ -107,7 +107,7 @@ func TestCacheWithoutExpiration(t *testing.T) {
 		if got := retrieve(t, cache); got != "A" {
 			t.Errorf("got %s", got)
 		}
-		time.Sleep(13 * time.Minute)
+		time.Sleep(50 * time.Second)
 		if got := retrieve(t, cache); got != "A" || source.calls.Load() != 1 {
 			t.Errorf("got %s after %d calls", got, source.calls.Load())
 		}
@@ -121,6 +121,34 @@ func TestCacheWithoutExpiration(t *testing.T) {
 		retrieve(t, cache)
 		if got := retrieve(t, cache); got != "C" {
 			t.Errorf("got %s, want the renewed", got)
+		}
+		time.Sleep(time.Hour)
+		if got := retrieve(t, cache); got != "D" {
+			t.Errorf("got %s: nobody has asked for an hour, so the old ones may be over", got)
+		}
+	})
+}
+
+// TestCacheBlindFailure: what nobody knows the end of is not lost for a failure,
+// and a provider that fails is not asked at each call.
+func TestCacheBlindFailure(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		source := &issuer{}
+		var told int
+		cache := alicreds.NewCache(source, alicreds.CacheOptions{OnRefreshError: func(error) { told++ }})
+		retrieve(t, cache)
+		source.breakWith(errors.New("gone"))
+		time.Sleep(time.Hour)
+		for range 600 {
+			if got := retrieve(t, cache); got != "A" {
+				t.Fatalf("got %s", got)
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		synctest.Wait()
+		if n := source.calls.Load(); n < 3 || n > 12 || told != int(n-1) {
+			t.Errorf("%d calls in a minute, %d failures told", n, told)
 		}
 	})
 }
@@ -393,7 +421,8 @@ func TestCacheRenewalsAreSpread(t *testing.T) {
 						retrieve(t, cache)
 						began, step, calls = time.Now(), 10*time.Millisecond, 2
 					} else {
-						time.Sleep(13*time.Minute + c.life/2)
+						time.Sleep(max(50*time.Second, c.life*13/20))
+						step = time.Second / 10
 					}
 					for source.calls.Load() == calls {
 						time.Sleep(step)

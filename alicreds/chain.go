@@ -112,6 +112,16 @@ func (c *Chain) Retrieve(ctx context.Context) (Credentials, error) {
 	return c.named(Credentials{}, &walked)
 }
 
+// Version is that of the provider that succeeded.
+func (c *Chain) Version(ctx context.Context) string {
+	if winner := c.winner.Load(); winner != nil {
+		if v, ok := (*winner).(Versioned); ok {
+			return v.Version(ctx)
+		}
+	}
+	return ""
+}
+
 func (c *Chain) named(credentials Credentials, err error) (Credentials, error) {
 	switch {
 	case c.name == "":

@@ -1,6 +1,7 @@
 package alicreds
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,9 +14,10 @@ import (
 
 // cliMode is a mode of a profile, as the aliyun CLI spells it.
 type cliMode struct {
-	name string
-	kind string // its Config.Type
-	keys string // that are read
+	name    string
+	kind    string // its Config.Type
+	keys    string // that are read
+	written string // those of them that are written back
 
 	// more sets what is not in the profile itself, which has that name.
 	more func(b cliBuild, name string, c *Config) error
@@ -43,26 +45,36 @@ const (
 
 	roleKeys     = "ram_role_arn ram_session_name expired_seconds policy external_id " + stsKeys
 	cloudSSOKeys = "cloud_sso_sign_in_url cloud_sso_account_id cloud_sso_access_config access_token cloud_sso_access_token_expire " + keptKeys
-	oauthKeys    = "oauth_site_type oauth_refresh_token oauth_access_token oauth_access_token_expire " + keptKeys
+	loginKeys    = "oauth_refresh_token oauth_access_token oauth_access_token_expire "
+	oauthKeys    = "oauth_site_type " + loginKeys + keptKeys
 )
 
 func cliModes() []cliMode {
 	return []cliMode{
-		{modeAK, typeAccessKey, "access_key_id access_key_secret", nil},
-		{modeSTSToken, typeSTS, "access_key_id access_key_secret sts_token", nil},
-		{modeRAMRoleARN, typeRAMRoleARN, "access_key_id access_key_secret sts_token " + roleKeys, nil},
-		{"ChainableRamRoleArn", typeRAMRoleARN, "source_profile " + roleKeys, cliBuild.setSourceProfile},
-		{"RamRoleArnWithRoleName", typeRAMRoleARN, "ram_role_name " + roleKeys, cliBuild.setInstanceRole},
-		{modeECSRAMRole, typeECSRAMRole, "ram_role_name", nil},
-		{modeOIDC, typeOIDCRoleARN, "oidc_provider_arn oidc_token_file " + roleKeys, nil},
-		{modeCloudSSO, typeCloudSSO, cloudSSOKeys, cliBuild.setCloudSSO},
-		{"OAuth", typeOAuth, oauthKeys, cliBuild.setLogin},
-		{modeExternal, typeExternal, "process_command", cliBuild.setExternal},
-		{"CredentialsURI", typeCredentialsURI, "credentials_uri", cliBuild.allowURI},
-		{modeRSAKeyPair, typeRSAKeyPair, "key_pair_name private_key expired_seconds " + stsKeys, nil},
-		{modeBearer, typeBearer, "bearer_token", nil},
-		{"Anonymous", "", "", cliBuild.refuseAnonymous},
+		{modeAK, typeAccessKey, "access_key_id access_key_secret", "", nil},
+		{modeSTSToken, typeSTS, "access_key_id access_key_secret sts_token", "", nil},
+		{modeRAMRoleARN, typeRAMRoleARN, "access_key_id access_key_secret sts_token " + roleKeys, "", nil},
+		{"ChainableRamRoleArn", typeRAMRoleARN, "source_profile " + roleKeys, "", cliBuild.setSourceProfile},
+		{"RamRoleArnWithRoleName", typeRAMRoleARN, "ram_role_name " + roleKeys, "", cliBuild.setInstanceRole},
+		{modeECSRAMRole, typeECSRAMRole, "ram_role_name", "", nil},
+		{modeOIDC, typeOIDCRoleARN, "oidc_provider_arn oidc_token_file " + roleKeys, "", nil},
+		{modeCloudSSO, typeCloudSSO, cloudSSOKeys, keptKeys, cliBuild.setCloudSSO},
+		{"OAuth", typeOAuth, oauthKeys, loginKeys + keptKeys, cliBuild.setLogin},
+		{modeExternal, typeExternal, "process_command", "", cliBuild.setExternal},
+		{"CredentialsURI", typeCredentialsURI, "credentials_uri", "", cliBuild.allowURI},
+		{modeRSAKeyPair, typeRSAKeyPair, "key_pair_name private_key expired_seconds " + stsKeys, "", nil},
+		{modeBearer, typeBearer, "bearer_token", "", nil},
+		{"Anonymous", "", "", "", cliBuild.refuseAnonymous},
 	}
+}
+
+// mode is the mode that the profile names, or else the one that its keys tell.
+func (p cliProfile) mode() string {
+	var named string
+	if raw, ok := p["mode"]; ok && fromJSON("mode", raw, &named) != nil {
+		return ""
+	}
+	return cmp.Or(named, p.recognisedMode())
 }
 
 // recognisedMode is the mode of a profile that does not name one, by the keys

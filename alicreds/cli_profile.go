@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
@@ -105,32 +106,79 @@ func (p CLIProfile) Retrieve(ctx context.Context) (Credentials, error) {
 	return retrieveProfile(ctx, typeCLIProfile, p.file().current)
 }
 
+// Version changes with what the profile says, and its source profiles. What is
+// written back into them does not count.
+func (p CLIProfile) Version(context.Context) string {
+	if p.file == nil {
+		return ""
+	}
+	build, name, err := p.file().find()
+	return versionOf(err, func(say func(...string)) {
+		say(build.path)
+		build.describe(name, say)
+	})
+}
+
+// describe says what a profile consists of.
+func (b cliBuild) describe(name string, say func(...string)) {
+	profile, err := readCLIProfile(b.text, name)
+	if err != nil {
+		say(err.Error())
+		return
+	}
+	word := profile.mode()
+	say(name, word)
+	for _, mode := range cliModes() {
+		if !strings.EqualFold(word, mode.name) {
+			continue
+		}
+		for key := range strings.FieldsSeq(mode.keys) {
+			if !slices.Contains(strings.Fields(mode.written), key) {
+				say(key, string(profile[key]))
+			}
+			var source string
+			if key == "source_profile" && fromJSON(key, profile[key], &source) == nil && len(b.sources) < maxSourceProfiles {
+				b.sources = append(slices.Clip(b.sources), name)
+				b.describe(source, say)
+			}
+		}
+	}
+}
+
 // current is the provider for what the file says now. where names profile
 // and file for errors.
 func (f *cliProfiles) current() (provider Provider, where string, err error) {
-	if isTrue(f.Getenv(envCLIDisabled)) {
-		return nil, "", fmt.Errorf("%w: %s is true", ErrUnavailable, envCLIDisabled)
-	}
-	asked, err := profileAsked(f.Profile, f.Getenv)
+	build, name, err := f.find()
 	if err != nil {
 		return nil, "", err
 	}
-	path, text, err := f.read()
-	if err != nil {
-		return nil, "", asked.notHere(err)
-	}
-	name, err := f.choose(text, asked)
-	if err != nil {
-		return nil, "", asked.notHere(fmt.Errorf("%s: %w", path, err))
-	}
+	path, text := build.path, build.text
 	where = "profile " + shownName(name) + " of " + path
-
-	build := cliBuild{cliProfiles: f, path: path, text: text}
 	provider, err = f.built.get(path, name, text, func() (Provider, error) { return build.provider(name) })
 	if err != nil {
 		return nil, "", fmt.Errorf("%s: %w", where, err)
 	}
 	return provider, where, nil
+}
+
+// find reads the file, and names the profile.
+func (f *cliProfiles) find() (build cliBuild, name string, err error) {
+	if isTrue(f.Getenv(envCLIDisabled)) {
+		return build, "", fmt.Errorf("%w: %s is true", ErrUnavailable, envCLIDisabled)
+	}
+	asked, err := profileAsked(f.Profile, f.Getenv)
+	if err != nil {
+		return build, "", err
+	}
+	path, text, err := f.read()
+	if err != nil {
+		return build, "", asked.notHere(err)
+	}
+	name, err = f.choose(text, asked)
+	if err != nil {
+		return build, "", asked.notHere(fmt.Errorf("%s: %w", path, err))
+	}
+	return cliBuild{cliProfiles: f, path: path, text: text}, name, nil
 }
 
 // read reads the file that was named, or the one in the home directory.
@@ -221,19 +269,17 @@ func (b cliBuild) provider(name string) (Provider, error) {
 	if err != nil {
 		return nil, err
 	}
-	var mode string
 	if raw, ok := profile["mode"]; ok {
-		if err := fromJSON("mode", raw, &mode); err != nil {
+		if err := fromJSON("mode", raw, new(string)); err != nil {
 			return nil, err
 		}
 	}
+	mode := profile.mode()
 	if mode == "" {
-		if mode = profile.recognisedMode(); mode == "" {
-			if key := profile.credentialKey(); key != "" {
-				return nil, fmt.Errorf("the profile has no mode, and its keys, such as %s, do not tell which: add the key mode", key)
-			}
-			return nil, fmt.Errorf("%w: the profile has no mode yet; `aliyun configure` sets it", ErrUnavailable)
+		if key := profile.credentialKey(); key != "" {
+			return nil, fmt.Errorf("the profile has no mode, and its keys, such as %s, do not tell which: add the key mode", key)
 		}
+		return nil, fmt.Errorf("%w: the profile has no mode yet; `aliyun configure` sets it", ErrUnavailable)
 	}
 	var provider Provider
 	c, err := b.config(name, mode, profile)

@@ -45,7 +45,7 @@ type ExternalOptions struct {
 //
 // mode is AK or StsToken; only the latter wants an sts_token. Without an
 // expiration it is not known when the keys expire: an External runs the
-// command at every Retrieve, a Cache around it every 15 minutes.
+// command at every Retrieve, a Cache around it every minute.
 //
 // The command is started without a shell, in this process's environment,
 // with no standard input, and as a process group of its own. It has 60 s, after which the whole

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 )
 
@@ -76,36 +78,57 @@ func (p Profile) Retrieve(ctx context.Context) (Credentials, error) {
 	return retrieveProfile(ctx, typeProfile, p.file().current)
 }
 
+// Version changes with the section.
+func (p Profile) Version(context.Context) string {
+	if p.file == nil {
+		return ""
+	}
+	path, name, _, section, err := p.file().find()
+	return versionOf(err, func(say func(...string)) {
+		say(path, name)
+		for _, key := range slices.Sorted(maps.Keys(section)) {
+			say(key, section[key])
+		}
+	})
+}
+
 // current is the provider for what the file says now. where names section
 // and file for errors.
 func (f *iniFile) current() (provider Provider, where string, err error) {
-	asked, err := profileAsked(f.Profile, f.Getenv)
+	path, name, text, section, err := f.find()
 	if err != nil {
 		return nil, "", err
 	}
-	path, text, err := f.read()
-	if err != nil {
-		return nil, "", asked.notHere(err)
-	}
-	sections, err := parseINI(text)
-	if err != nil {
-		return nil, "", fmt.Errorf("%s: %w", path, err)
-	}
-	name := cmp.Or(asked.name, defaultSection)
 	where = "section " + shownName(name) + " of " + path
-	section, ok := sections[name]
-	switch {
-	case !ok && f.Profile != "" && !f.elsewhere:
-		return nil, "", fmt.Errorf("%s has no section %s", path, shownName(name))
-	case !ok:
-		return nil, "", asked.notHere(fmt.Errorf("%w: %s has no section %s", ErrUnavailable, path, shownName(name)))
-	}
-
 	provider, err = f.built.get(path, name, text, func() (Provider, error) { return f.build(section) })
 	if err != nil {
 		return nil, "", fmt.Errorf("%s: %w", where, err)
 	}
 	return provider, where, nil
+}
+
+// find reads the file and looks the section up.
+func (f *iniFile) find() (path, name string, text []byte, section map[string]string, err error) {
+	asked, err := profileAsked(f.Profile, f.Getenv)
+	if err != nil {
+		return "", "", nil, nil, err
+	}
+	if path, text, err = f.read(); err != nil {
+		return "", "", nil, nil, asked.notHere(err)
+	}
+	sections, err := parseINI(text)
+	if err != nil {
+		return "", "", nil, nil, fmt.Errorf("%s: %w", path, err)
+	}
+	name = cmp.Or(asked.name, defaultSection)
+	section, ok := sections[name]
+	switch {
+	case !ok && f.Profile != "" && !f.elsewhere:
+		err = fmt.Errorf("%s has no section %s", path, shownName(name))
+	case !ok:
+		err = asked.notHere(fmt.Errorf("%w: %s has no section %s", ErrUnavailable, path, shownName(name)))
+	}
+	return path, name, text, section, err
 }
 
 // read reads the first file that exists.

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strconv"
 	"strings"
@@ -176,6 +177,22 @@ func (b *builtProfile) get(path, name string, text []byte, build func() (Provide
 		b.from, b.provider = from, provider
 	}
 	return provider, err
+}
+
+// versionOf is a Version: that of what is said, or of the failure to find it.
+func versionOf(err error, describe func(say func(...string))) string {
+	sum := sha256.New()
+	say := func(words ...string) {
+		for _, word := range words {
+			io.WriteString(sum, strconv.Quote(word))
+		}
+	}
+	if err != nil {
+		say("error", err.Error())
+	} else {
+		describe(say)
+	}
+	return string(sum.Sum(nil))
 }
 
 // retrieveProfile obtains the credentials of the profile that current finds:
