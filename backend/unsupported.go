@@ -35,6 +35,10 @@ func (b *backend) unsupported(path *framework.Path, req *logical.Request) error 
 	}
 	slices.Sort(takes)
 	takes = slices.Compact(takes)
+	if verb == "write" && slices.Equal(takes, []string{"list"}) {
+		return hinted{logical.ErrUnsupportedOperation, http.StatusMethodNotAllowed,
+			fmt.Sprintf("the name is missing: vault write %s%s/<name>", b.mountPath(), strings.TrimSuffix(req.Path, "/"))}
+	}
 	command := strings.Replace(takes[0], "write", "write -f", 1)
 	return hinted{logical.ErrUnsupportedOperation, http.StatusMethodNotAllowed,
 		fmt.Sprintf("%s takes %s, and no %s, for example: vault %s %s%s", req.Path, strings.Join(takes, " and "), verb, command, b.mountPath(), req.Path)}

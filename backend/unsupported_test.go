@@ -31,7 +31,7 @@ func TestUnsupportedRequests(t *testing.T) {
 		{logical.ReadOperation, "config/rotate-root", 405, "unsupported operation: config/rotate-root takes write, and no read, for example: vault write -f alicloud/config/rotate-root"},
 		{logical.ReadOperation, "tidy", 405, "unsupported operation: tidy takes write, and no read"},
 		{logical.DeleteOperation, "creds/deploy", 405, "unsupported operation: creds/deploy takes read and write, and no delete"},
-		{logical.UpdateOperation, "role/", 405, "unsupported operation: role/ takes list, and no write, for example: vault list alicloud/role/"},
+		{logical.UpdateOperation, "role/", 405, "unsupported operation: the name is missing: vault write alicloud/role/<name>"},
 	} {
 		_, err := m.HandleRequest(context.Background(), &logical.Request{Operation: tc.op, Path: tc.path, MountPoint: "alicloud/"})
 		var coded logical.HTTPCodedError

@@ -244,10 +244,10 @@ func apiScript() []apiRequest {
 	lease("revoke", "GET creds/ci-max", object{"sync": true})
 	get("creds/unknown-role")
 	get("creds/unknown-policy")
-	during("creds/deploy", alisim.Fault{Kind: alisim.FaultRefuse, Action: "AssumeRole", Code: "NoPermission", Status: 403})
 	during("creds/deploy", alisim.Fault{Kind: alisim.FaultThrottle, Action: "AssumeRole"})
 	during("creds/deploy", alisim.Fault{Kind: alisim.FaultError500, Action: "AssumeRole"})
 	during("creds/deploy", alisim.Fault{Kind: alisim.FaultDrop, Action: "AssumeRole"})
+	during("creds/deploy", alisim.Fault{Kind: alisim.FaultRefuse, Action: "AssumeRole", Code: "NoPermission", Status: 403}) // last: it is remembered
 	during("creds/ci", alisim.Fault{Kind: alisim.FaultRefuse, Action: "CreateUser", Code: "LimitExceeded.User", Status: 409})
 	during("creds/ci", alisim.Fault{Kind: alisim.FaultRefuse, Action: "CreateAccessKey", Code: "NoPermission", Status: 403})
 	during("creds/ci", alisim.Fault{Kind: alisim.FaultThrottle, Action: "AttachPolicyToUser"})
@@ -287,6 +287,7 @@ var apiReasons = []apiReason{
 
 	// config
 	reason(`^PUT config \{"access_key":"(LTAIexample)?","secret_key":"(example)?"\} \| (status \| 204 \| 400|message \|  \| (access|secret)_key is required)`, "one key without the other can sign nothing; both empty are the surroundings of Vault"),
+	reason(`^PUT config .* \| (status \| 204 \| 200|warnings \| null \| \["access_key and secret_key are empty)`, "a variable of the shell that was empty is told from the surroundings of the server that were meant"),
 	reason(`^GET config #\d+ \| data\.access_key \|  LTAIexample  \| LTAIexample$`, "the line end of a file that a key was read from belongs to no key"),
 
 	// role

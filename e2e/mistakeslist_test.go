@@ -252,7 +252,7 @@ var mistakes = []struct {
 		{what: "a RAM role that trusts somebody else", before: `vault write ali-prod/role/x role_arn=acs:ram::1234567890123456:role/others`, typed: `vault read ali-prod/creds/x`, must: refused},
 		{what: "a RAM role of an account that trusts nobody", before: `vault write ali-prod/role/x role_arn=acs:ram::6543210987654321:role/deploy`, typed: `vault read ali-prod/creds/x`, must: refused},
 		{what: "a RAM role that there is not", before: `vault write ali-prod/role/x role_arn=acs:ram::1234567890123456:role/none`, typed: `vault read ali-prod/creds/x`, must: refused},
-		{what: "longer than the RAM role allows", before: `vault write ali-prod/role/x role_arn=acs:ram::1234567890123456:role/hourly ttl=2h`, typed: `vault read ali-prod/creds/x | grep -v "_key \\|token\\|lease_id"`, must: warned},
+		{what: "longer than the RAM role allows", before: `vault write ali-prod/role/x role_arn=acs:ram::1234567890123456:role/hourly ttl=2h`, typed: `vault read ali-prod/creds/x | grep -v "_key \\|token\\|lease_"`, must: warned},
 		{what: "a policy that there is not", before: `vault write ali-prod/role/x ttl=1h remote_policies=name:AliyunOSSReadOnly,type:System`, typed: `vault read ali-prod/creds/x`, must: refused},
 		{what: "a system policy said to be custom", before: `vault write ali-prod/role/x ttl=1h remote_policies=name:AliyunOSSReadOnlyAccess,type:Custom`, typed: `vault read ali-prod/creds/x`, must: refused},
 		{what: "a group that there is not", before: `vault write ali-prod/role/x ttl=1h ram_groups=reader`, typed: `vault read ali-prod/creds/x`, must: refused},

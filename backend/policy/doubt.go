@@ -20,9 +20,6 @@ func Doubt(document string) string {
 	if !several {
 		statements = []any{object["Statement"]} // a single one may stand alone
 	}
-	if len(statements) == 0 {
-		return "has no statement"
-	}
 	for n, s := range statements {
 		if doubt := doubtOf(s); doubt != "" {
 			return fmt.Sprintf("has a statement, number %d, that %s", n+1, doubt)

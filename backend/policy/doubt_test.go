@@ -14,7 +14,7 @@ func TestDoubt(t *testing.T) {
 		`[{"Effect":"Allow","Action":"oss:*","Resource":"*"}]`:                                   "",
 		`{"Effect":"Deny","NotAction":["oss:*"],"NotResource":"*","Condition":{}}`:               "",
 		`[{"Effect":"Allow","Action":"sts:AssumeRole","Principal":{"RAM":["acs:ram::1:root"]}}]`: "",
-		`[]`:  "has no statement",
+		`[]`:  "",
 		`"x"`: "number 1, that is not an object",
 		`[{"Effect":"allow","Action":"oss:*","Resource":"*"}]`:                                  `"Effect":"Allow"`,
 		`[{"Action":"oss:*","Resource":"*"}]`:                                                   `"Effect":"Allow"`,
