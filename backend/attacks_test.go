@@ -60,6 +60,9 @@ func TestAttacks(t *testing.T) {
 
 		// F4.17: small ones
 		{"F4.17 a shared session of another ttl", attackSharedSessionOfAnotherTTL},
+		{"F4.17 a template that is not filled in", attackTemplateThatIsNotFilledIn},
+		{"F4.17 a name that widens", attackNameThatWidens},
+		{"F4.17 a credentials URI read back", attackCredentialsURIReadBack},
 		{"work in the background that outlives the mount", attackBackgroundOutlivesMount},
 
 		// F4.18: the mount's credentials fail in the background

@@ -105,7 +105,8 @@ func configFields() fields[config] {
 			"ram_role_arn, oidc_role_arn: session name that ActionTrail shows for this mount, 2 to 64 letters, digits and . @ - _."),
 		text("external_id", func(c *config) *string { return &c.ExternalID }, "ram_role_arn: external id that the role's trust policy asks for."),
 		text("policy", func(c *config) *string { return &c.Policy },
-			"ram_role_arn, oidc_role_arn: session policy that narrows what this mount may do, at most 2048 characters."),
+			"ram_role_arn, oidc_role_arn: session policy that narrows what this mount may do, at most 2048 characters.").
+			checked(func(c *config) error { return checkFixedPolicy("policy", c.Policy, policy.MaxSession) }),
 		seconds("role_session_expiration", func(c *config) *time.Duration { return &c.RoleSessionExpiration },
 			"ram_role_arn, oidc_role_arn, rsa_key_pair: length of the mount's own sessions, 900 to 43200 seconds; 0 means 3600. They are renewed by themselves."),
 		text("region", func(c *config) *string { return &c.Region },

@@ -126,6 +126,17 @@ func checkPolicy(name, document string, limit int) error {
 	return nil
 }
 
+// checkFixedPolicy is checkPolicy where no template is filled in.
+func checkFixedPolicy(name, document string, limit int) error {
+	if err := checkPolicy(name, document, limit); err != nil {
+		return err
+	}
+	if err := policy.CheckNoTemplate(document); err != nil {
+		return fmt.Errorf("%s %w", name, err)
+	}
+	return nil
+}
+
 func (r *role) validateRAMUser() error {
 	if !r.grants() {
 		return errors.New("must include an arn, or at least one of inline_policies or remote_policies (or ram_groups)")
@@ -150,7 +161,7 @@ func (r *role) validateRAMRole() error {
 	if err := checkPolicy("policy", r.Policy, policy.MaxSession); err != nil {
 		return err
 	}
-	return checkPolicy("trust_policy", r.TrustPolicy, policy.MaxTrust)
+	return checkFixedPolicy("trust_policy", r.TrustPolicy, policy.MaxTrust)
 }
 
 // validateGrants holds what a user or role is given to RAM's quotas.

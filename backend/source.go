@@ -3,6 +3,7 @@ package backend
 import (
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"slices"
 	"time"
@@ -56,10 +57,39 @@ func sourceFields() fields[source] {
 			"ecs_ram_role: use the metadata service in its hardened mode (IMDSv2) or not at all."),
 		text("credentials_uri", func(s *source) *string { return &s.CredentialsURI },
 			"credentials_uri: http or https URL that answers temporary keys as JSON, at most 64 KiB. Redirects are not "+
-				"followed, and link-local and metadata addresses are refused."),
+				"followed, and link-local and metadata addresses are refused.").answers(func(s *source) any { return shownURI(s.CredentialsURI) }).checked((*source).checkURI),
 		text("public_key_id", func(s *source) *string { return &s.PublicKeyID }, "rsa_key_pair: id of the public key."),
 		secret("private_key", func(s *source) *string { return &s.PrivateKey }, "rsa_key_pair: private key as PEM, not a path. Never read back."),
 	}
+}
+
+// redacted takes the place of the parts of a URI that may be secret, in answers.
+const redacted = "redacted"
+
+// shownURI is a URI as it is read back: a query or a user name may be a token.
+func shownURI(uri string) string {
+	u, err := url.Parse(uri)
+	if err != nil {
+		return redacted
+	}
+	if u.User != nil {
+		u.User = url.User(redacted)
+	}
+	if u.RawQuery != "" {
+		u.RawQuery = redacted
+	}
+	if u.Fragment != "" {
+		u.Fragment = redacted
+	}
+	return u.String()
+}
+
+// checkURI refuses what was read and written back.
+func (s *source) checkURI() error {
+	if u, err := url.Parse(s.CredentialsURI); err == nil && (u.RawQuery == redacted || u.User.String() == redacted || u.Fragment == redacted) {
+		return errors.New("credentials_uri: its query is not read back, and \"redacted\" is what an answer has in its place: give the whole URI, or leave the field out to keep what is stored")
+	}
+	return nil
 }
 
 // matchKeys keeps the parts of a key together in a write: an AccessKey has its

@@ -64,6 +64,11 @@ func Check(document string, limit int) error {
 	}
 	// Vault would take braces of JSON for those of a template: it gets the
 	// strings only.
-	_, err = eachString(object, func(s string) (string, error) { return s, CheckIdentityTemplate(s) })
-	return err
+	if _, err = eachString(object, anywhere, func(s string, _ place) (string, error) { return s, CheckIdentityTemplate(s) }); err != nil {
+		return err
+	}
+	if templatedKey(object) {
+		return errors.New("has braces of an identity template in the name of a member, where nothing fills them in")
+	}
+	return nil
 }

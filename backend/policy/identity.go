@@ -3,6 +3,7 @@ package policy
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"regexp"
 	"strings"
 	"unicode"
@@ -14,17 +15,37 @@ import (
 
 const maxIdentityValue = 128 // characters
 
-var identityTemplate = regexp.MustCompile(`\{\{.*?\}\}`)
+var (
+	identityTemplate = regexp.MustCompile(`(?s)\{\{.*?\}\}`)
+	// directive is what Vault fills in between the braces.
+	directive = regexp.MustCompile(`^\{\{ *(identity\.entity\.(id|name|metadata\.[^\n]+|aliases\.[^.\n]+\.(id|name|(custom_)?metadata\.[^\n]+))|` +
+		`identity\.groups\.(ids|names)\.[^.\n]+\.(id|name|metadata\.[^\n]+)|time\.now(\.(plus|minus)\.[^\n]+)?) *\}\}$`)
+)
 
 // Templated tells whether the text has identity templates, such as
-// {{identity.entity.name}}.
-func Templated(text string) bool { return strings.Contains(text, "{{") }
+// {{identity.entity.name}}. Of a JSON document it tells whether it may have.
+func Templated(text string) bool {
+	return strings.Contains(text, "{{") || strings.Contains(text, `\u007b`) || strings.Contains(text, `\u007B`)
+}
 
-// CheckIdentityTemplate refuses a text with identity templates that Vault
-// cannot read.
+// CheckIdentityTemplate refuses a text with braces that Vault would not fill in.
 func CheckIdentityTemplate(text string) error {
 	if _, err := framework.ValidateIdentityTemplate(text); err != nil {
 		return errors.New("has an identity template that is not well-formed")
+	}
+	for _, template := range identityTemplate.FindAllString(text, -1) {
+		if !directive.MatchString(template) {
+			return errors.New("has braces that are no identity template of Vault: write them on one line, such as {{identity.entity.name}}, {{identity.entity.metadata.team}} or {{identity.groups.names.ops.name}}")
+		}
+	}
+	return nil
+}
+
+// CheckNoTemplate refuses a document with identity templates, where nothing fills
+// them in.
+func CheckNoTemplate(document string) error {
+	if Templated(document) {
+		return errors.New("has braces of an identity template, and nothing fills them in here: write the value")
 	}
 	return nil
 }
@@ -45,7 +66,7 @@ func Render(document string, limit int, entity string, system logical.SystemView
 	if err := decode(document, &value); err != nil {
 		return "", err
 	}
-	value, err = eachString(value, func(s string) (string, error) { return RenderText(s, entity, system) })
+	value, err = eachString(value, anywhere, func(s string, at place) (string, error) { return render(s, at, entity, system) })
 	if err != nil {
 		return "", err
 	}
@@ -58,7 +79,11 @@ func Render(document string, limit int, entity string, system logical.SystemView
 
 // RenderText replaces the identity templates in a text that is no document.
 func RenderText(text, entity string, system logical.SystemView) (string, error) {
-	if !Templated(text) {
+	return render(text, condition, entity, system)
+}
+
+func render(text string, at place, entity string, system logical.SystemView) (string, error) {
+	if !strings.Contains(text, "{{") {
 		return text, nil
 	}
 	if entity == "" {
@@ -72,6 +97,10 @@ func RenderText(text, entity string, system logical.SystemView) (string, error) 
 			failure = fmt.Errorf("has the template %s, for which the entity has no value", template)
 		case !plain(value):
 			failure = fmt.Errorf("has the template %s, whose value for this entity has more than 128 characters, or characters other than letters, digits, spaces and @._+=,:/-", template)
+		case at == anywhere && !oneName(value):
+			failure = fmt.Errorf("has the template %s outside of a condition, where its value for this entity would name more than one thing: it has / or :, or is of dots alone", template)
+		case at == address && !oneAddress(value):
+			failure = fmt.Errorf("has the template %s in a condition on an address, and its value for this entity is not one IP address", template)
 		}
 		return value
 	})
@@ -86,4 +115,16 @@ func plain(value string) bool {
 		return r == utf8.RuneError || !unicode.IsLetter(r) && !unicode.IsNumber(r) && !strings.ContainsRune(" @._+=,:/-", r)
 	}
 	return value != "" && utf8.RuneCountInString(value) <= maxIdentityValue && !strings.ContainsFunc(value, foreign)
+}
+
+// oneName tells whether a value stays within its part of a resource: bob/private
+// would be in the home of bob, and a colon would begin another part of an ARN.
+func oneName(value string) bool {
+	return !strings.ContainsAny(value, "/:") && strings.Trim(value, ".") != ""
+}
+
+// oneAddress tells whether a value is no network: 0.0.0.0/0 holds everybody.
+func oneAddress(value string) bool {
+	_, err := netip.ParseAddr(value)
+	return err == nil
 }

@@ -76,3 +76,90 @@ func TestRenderKeepsTheDocument(t *testing.T) {
 		})
 	}
 }
+
+// Plain values that widen, by where they stand.
+func TestValuesThatWiden(t *testing.T) {
+	t.Parallel()
+	const name = "{{identity.entity.name}}"
+	resource := `{"Statement":[{"Effect":"Allow","Action":"oss:*","Resource":["acs:oss:*:*:home/` + name + `/*"]}]}`
+	within := func(operator string) string {
+		return `{"Statement":[{"Effect":"Allow","Action":"*","Resource":"*","Condition":{"` + operator + `":{"acs:SourceIp":["` + name + `"]}}}]}`
+	}
+	for what, tc := range map[string]struct{ document, entity, refusal string }{
+		"a name in a resource":               {resource, "alice@example.com", ""},
+		"dots in a name":                     {resource, "alice.b", ""},
+		"somebody else's home":               {resource, "bob/private", "outside of a condition"},
+		"the way up":                         {resource, "..", "outside of a condition"},
+		"this folder":                        {resource, ".", "outside of a condition"},
+		"a slash":                            {resource, "/", "outside of a condition"},
+		"another part of the ARN":            {resource, "x:y", "outside of a condition"},
+		"a wildcard":                         {resource, "*", "characters other than"},
+		"a wildcard of another script":       {resource, "ａ＊", "characters other than"},
+		"a variable":                         {resource, "${acs:SourceIp}", "characters other than"},
+		"an action":                          {`{"Statement":[{"Action":"` + name + `"}]}`, "oss:GetObject", "outside of a condition"},
+		"an address":                         {within("IpAddress"), "10.1.2.3", ""},
+		"an address of IPv6":                 {within("IpAddress"), "2001:db8::1", ""},
+		"all addresses":                      {within("IpAddress"), "0.0.0.0/0", "not one IP address"},
+		"all addresses of IPv6":              {within("IpAddress"), "::/0", "not one IP address"},
+		"two addresses":                      {within("IpAddress"), "10.1.2.3,10.1.2.4", "not one IP address"},
+		"a network that is excepted":         {within("NotIpAddress"), "10.0.0.0/8", "not one IP address"},
+		"a network, spelled otherwise":       {within("ipaddress"), "10.0.0.0/8", "not one IP address"},
+		"a service account in a condition":   {within("StringEquals"), "system:serviceaccount:ci/deploy", ""},
+		"a wildcard in a condition":          {within("StringLike"), "*", "characters other than"},
+		"what only looks like the condition": {strings.ReplaceAll(within("StringEquals"), "Condition", "Conditions"), "a/b", "outside of a condition"},
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			_, err := policy.Render(tc.document, policy.MaxDocument, "id", logical.StaticSystemView{EntityVal: &logical.Entity{ID: "id", Name: tc.entity}})
+			refused(t, err, tc.refusal)
+		})
+	}
+}
+
+// What is written like a template is filled in, or refused where it is written.
+func TestBracesAreFilledInOrRefused(t *testing.T) {
+	t.Parallel()
+	system := logical.StaticSystemView{EntityVal: &logical.Entity{ID: "id", Name: "alice"}}
+	document := func(template string) string {
+		return `{"Version":"1","Statement":[{"Effect":"Deny","Action":"*","Resource":"acs:oss:*:*:home/` + template + `/*"}]}`
+	}
+	for what, tc := range map[string]struct{ template, refusal string }{
+		"as it is written":         {`{{identity.entity.name}}`, ""},
+		"spaces inside":            {`{{  identity.entity.name }}`, ""},
+		"braces as JSON escapes":   {`\u007b\u007bidentity.entity.name\u007d\u007d`, ""},
+		"one brace as an escape":   {`{\u007Bidentity.entity.name}}`, ""},
+		"over two lines":           {`{{\nidentity.entity.name\n}}`, "are no identity template"},
+		"a tab":                    {`{{\tidentity.entity.name}}`, "are no identity template"},
+		"a misspelling":            {`{{identity.entity.nam}}`, "are no identity template"},
+		"another engine's":         {`{{username}}`, "are no identity template"},
+		"nothing":                  {`{{}}`, "are no identity template"},
+		"a space between braces":   {`{{identity.entity.name} }`, "not well-formed"},
+		"a template in a template": {`{{identity.entity.{{identity.entity.name}}}}`, "not well-formed"},
+		"an end alone":             {`identity.entity.name}}`, "not well-formed"},
+		"an end as an escape":      {`identity.entity.name\u007d}`, "not well-formed"},
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			err := policy.Check(document(tc.template), policy.MaxDocument)
+			refused(t, err, tc.refusal)
+			if err != nil {
+				return
+			}
+			got, err := policy.Render(document(tc.template), policy.MaxDocument, "id", system)
+			if err != nil || !strings.Contains(got, `home/alice/*"`) {
+				t.Errorf("sent: %s (%v)", got, err)
+			}
+		})
+	}
+	refused(t, policy.Check(`{"Version":"1","Statement":[{"Condition":{"StringEquals":{"acs:{{identity.entity.name}}":"x"}}}]}`, policy.MaxDocument), "in the name of a member")
+	refused(t, policy.Check(`{"Version":"1","Statement":[{"\u007b{identity.entity.name}}":"x"}]}`, policy.MaxDocument), "in the name of a member")
+	for text, refusal := range map[string]string{"plain": "", "{{identity.entity.name}}": "nothing fills them in", `\u007b\u007bidentity.entity.name}}`: "nothing fills them in"} {
+		refused(t, policy.CheckNoTemplate(text), refusal)
+	}
+	for _, directive := range []string{
+		"identity.entity.id", "identity.entity.metadata.cost center", "identity.entity.aliases.auth_oidc_1.name", "identity.entity.aliases.auth_oidc_1.metadata.team",
+		"identity.entity.aliases.auth_oidc_1.custom_metadata.team", "identity.groups.ids.f9-1.name", "identity.groups.names.ops team.metadata.area", "time.now", "time.now.plus.1h",
+	} {
+		refused(t, policy.CheckIdentityTemplate("{{"+directive+"}}"), "")
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -42,27 +43,63 @@ func compact(document string) (string, error) {
 	return b.String(), nil
 }
 
+// place is where in a policy document a string stands.
+type place int
+
+const (
+	anywhere  place = iota // Resource, Action and the like
+	condition              // a Condition
+	address                // a Condition on an IP address
+)
+
+// below is the place of what an object has under a key.
+func (at place) below(key string) place {
+	switch {
+	case at == anywhere && strings.EqualFold(key, "Condition"):
+		return condition
+	case at == condition && strings.Contains(strings.ToLower(key), "ipaddress"):
+		return address
+	}
+	return at
+}
+
 // eachString replaces the strings in a decoded JSON value. It leaves the keys
 // of objects alone.
-func eachString(value any, replace func(string) (string, error)) (any, error) {
+func eachString(value any, at place, replace func(string, place) (string, error)) (any, error) {
 	var err error
 	switch v := value.(type) {
 	case string:
-		return replace(v)
+		return replace(v, at)
 	case []any:
 		for i := range v {
-			if v[i], err = eachString(v[i], replace); err != nil {
+			if v[i], err = eachString(v[i], at, replace); err != nil {
 				return nil, err
 			}
 		}
 	case map[string]any:
 		for key := range v {
-			if v[key], err = eachString(v[key], replace); err != nil {
+			if v[key], err = eachString(v[key], at.below(key), replace); err != nil {
 				return nil, err
 			}
 		}
 	}
 	return value, nil
+}
+
+// templatedKey tells whether an object in a decoded JSON value has a key with
+// braces of a template, which stay as they are.
+func templatedKey(value any) bool {
+	switch v := value.(type) {
+	case []any:
+		return slices.ContainsFunc(v, templatedKey)
+	case map[string]any:
+		for key, inner := range v {
+			if strings.Contains(key, "{{") || templatedKey(inner) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // jsonError says where JSON is wrong without quoting it: a document may hold
