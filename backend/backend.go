@@ -45,6 +45,7 @@ type backend struct {
 	roleWrite   sync.Mutex // the same of roles
 	staticWrite sync.Mutex // and of static roles
 
+	endings     *endings        // of leases
 	queue       *rotation.Queue // of rotations
 	staticUsers staticUsers
 	pace        pace // of calls for static roles
@@ -123,6 +124,7 @@ func newBackend(ctx context.Context, conf *logical.BackendConfig, o options) (lo
 		return nil, err
 	}
 	b.failures = newFailures(b.Logger(), b.mountPath)
+	b.endings = newEndings()
 	b.queue = b.newQueue()
 	return b, nil
 }
@@ -163,6 +165,7 @@ func (b *backend) HandleRequest(ctx context.Context, req *logical.Request) (*log
 
 // clean is called when the mount goes, or the node is no longer the active one.
 func (b *backend) clean(context.Context) {
+	b.endings.stop()
 	b.queue.Stop()
 	b.mu.Lock()
 	b.cleaned = true

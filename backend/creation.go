@@ -48,7 +48,8 @@ func (n *creation) create(ctx context.Context, p ram.Plan) (ram.AccessKey, error
 	var w ram.Wave
 	w.Add(func() error {
 		// The lease begins when all this has ended.
-		if err := saveIssued(ctx, n.req.Storage, entry, time.Now().Add(issueTimeout+n.maxTTL)); err != nil {
+		now := time.Now().Add(issueTimeout)
+		if err := n.b.saveIssued(ctx, n.req.Storage, indexEntry{entry, now.Add(n.maxTTL), now.Add(n.leaseTTL())}); err != nil {
 			return fmt.Errorf("recording what was issued: %w", err)
 		}
 		return nil
@@ -60,6 +61,18 @@ func (n *creation) create(ctx context.Context, p ram.Plan) (ram.AccessKey, error
 	err := w.Run()
 	n.issued.AccessKeyID = key.ID
 	return key, err
+}
+
+// leaseTTL is how long the lease lasts at most, if it is not renewed.
+func (n *creation) leaseTTL() time.Duration {
+	if n.ttl > 0 {
+		return n.ttl
+	}
+	standard := n.b.System().DefaultLeaseTTL()
+	if standard <= 0 {
+		return n.maxTTL
+	}
+	return max(standard, defaultSession) // the second for a RAM role
 }
 
 // first creates the entity and the policies. A shared policy whose name somebody

@@ -23,5 +23,8 @@ var (
 // Paths are those that an engine serves.
 func Paths(b logical.Backend) []*framework.Path { return b.(*backend).Paths }
 
-// Rest waits for the round of rotations that a tick has begun.
-func Rest(b logical.Backend) { b.(*backend).queue.Wait() }
+// Rest waits for the rounds that a tick has begun.
+func Rest(b logical.Backend) {
+	b.(*backend).queue.Wait()
+	b.(*backend).endings.rounds.Wait()
+}

@@ -40,6 +40,7 @@ const (
 	failedCalls       = "calls"
 	failedRotation    = "rotation"
 	failedRollback    = "rollback"
+	failedExpiry      = "expiry"
 	failedLeaseCheck  = "lease_check"
 )
 
@@ -64,6 +65,11 @@ func failureKinds() []failureKind {
 			name: failedRollback, what: "Issues that did not end cannot be rolled back yet: the RAM users and roles that are named may be left",
 			failing: "a rollback of an unfinished issue failed and will be repeated", well: "rollbacks do not fail any longer",
 			quiet: 5 * time.Minute,
+		},
+		{
+			name: failedExpiry, what: "What leases stood for that are over cannot be removed yet: the RAM users and roles that are named are still there",
+			failing: "what a lease stood for that is over cannot be removed yet, and it will be tried again", well: "nothing of a lease that is over is left any longer",
+			quiet: 15 * time.Minute,
 		},
 		{
 			name: failedLeaseCheck, what: "Leases were renewed although RAM could not be asked whether their user still exists",

@@ -62,18 +62,40 @@ const issuedPrefix = "issued/"
 
 type indexEntry struct {
 	issued
-	EndsBy time.Time `json:"ends_by"` // no lease lasts longer
+	EndsBy    time.Time `json:"ends_by"`             // no lease lasts longer, however often it is renewed
+	LeaseEnds time.Time `json:"lease_ends,omitzero"` // if it is not renewed; zero: of a version before this field
 }
 
-func saveIssued(ctx context.Context, s logical.Storage, u issued, endsBy time.Time) error {
-	return save(ctx, s, issuedPrefix+u.name(), &indexEntry{u, endsBy.UTC().Truncate(time.Second)})
+// end is when the lease ends at the latest, as things are.
+func (e indexEntry) end() time.Time {
+	if e.LeaseEnds.IsZero() || e.EndsBy.Before(e.LeaseEnds) {
+		return e.EndsBy
+	}
+	return e.LeaseEnds
 }
 
-// prolong moves the end of an entry after a renewal.
-func prolong(ctx context.Context, s logical.Storage, u issued, endsBy time.Time) error {
-	entry, err := load[indexEntry](ctx, s, issuedPrefix+u.name())
-	if err != nil || entry == nil || !endsBy.After(entry.EndsBy) {
+func (b *backend) saveIssued(ctx context.Context, s logical.Storage, entry indexEntry) error {
+	entry.EndsBy, entry.LeaseEnds = entry.EndsBy.UTC().Truncate(time.Second), entry.LeaseEnds.UTC().Truncate(time.Second)
+	if err := save(ctx, s, issuedPrefix+entry.name(), &entry); err != nil {
 		return err
 	}
-	return saveIssued(ctx, s, entry.issued, endsBy)
+	b.endings.note(entry.name(), entry.end())
+	return nil
+}
+
+// prolong moves the ends of an entry before a renewal. None comes earlier: the
+// renewal may yet fail.
+func (b *backend) prolong(ctx context.Context, s logical.Storage, u issued, leaseEnds, endsBy time.Time) error {
+	entry, err := load[indexEntry](ctx, s, issuedPrefix+u.name())
+	if err != nil || entry == nil {
+		return err
+	}
+	ends := *entry
+	if endsBy.After(ends.EndsBy) {
+		ends.EndsBy = endsBy
+	}
+	if leaseEnds.After(ends.LeaseEnds) {
+		ends.LeaseEnds = leaseEnds
+	}
+	return b.saveIssued(ctx, s, ends)
 }

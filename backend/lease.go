@@ -148,13 +148,18 @@ func (b *backend) renew(ctx context.Context, req *logical.Request, _ *framework.
 	if r.MaxTTL > 0 {
 		longest = min(longest, r.MaxTTL)
 	}
-	if err := prolong(ctx, req.Storage, l.issued, time.Now().Add(longest)); err != nil {
-		return nil, err
-	}
+	asked := req.Secret.Increment // by the client, which Vault heeds up to the maximum
 	resp := &logical.Response{Secret: req.Secret}
 	resp.Secret.TTL, resp.Secret.MaxTTL = r.TTL, r.MaxTTL
 	if r.TTL == 0 {
 		resp.Secret.TTL = min(b.System().DefaultLeaseTTL(), longest)
+	}
+	now, ttl := time.Now(), max(asked, resp.Secret.TTL)
+	if resp.Secret.TTL <= 0 { // Vault has a default that is not known here
+		ttl = longest
+	}
+	if err := b.prolong(ctx, req.Storage, l.issued, now.Add(min(ttl, longest)), now.Add(longest)); err != nil {
+		return nil, err
 	}
 	return resp, nil
 }

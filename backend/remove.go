@@ -41,5 +41,9 @@ func (b *backend) remove(ctx context.Context, s logical.Storage, c *cloud, u iss
 			return err
 		}
 	}
-	return s.Delete(ctx, issuedPrefix+u.name())
+	if err := s.Delete(ctx, issuedPrefix+u.name()); err != nil {
+		return err
+	}
+	b.endings.forget(u.name())
+	return nil
 }

@@ -36,6 +36,9 @@ func (b *backend) initialize(_ context.Context, req *logical.InitializationReque
 func (b *backend) periodic(_ context.Context, req *logical.Request) error {
 	b.failures.look()
 	b.beginRound(req.Storage)
+	if !b.readOnlyNode() {
+		b.endings.begin(func(ctx context.Context) { b.removeEnded(ctx, req.Storage) })
+	}
 	return nil
 }
 
