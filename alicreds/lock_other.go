@@ -8,8 +8,7 @@ import (
 	"os"
 )
 
-// tryLock fails, so that nothing is written back where processes could not
-// take turns.
+// tryLock fails: processes cannot take turns here.
 func tryLock(*os.File) (bool, error) { return false, errors.ErrUnsupported }
 
 func giveTo(*os.File, fs.FileInfo) error { return nil }

@@ -149,6 +149,12 @@ func (l *oauthLogin) session(ctx context.Context) (Credentials, error) {
 			return kept.session, nil
 		}
 		err = l.renew(ctx, turn)
+		if failureClass(err) == "log-in-again" && turn.overtaken(ctx) {
+			if kept = turn.oauthRecord; kept.session.validFor(storedSessionLead) {
+				return kept.session, nil
+			}
+			err = l.renew(ctx, turn)
+		}
 	}
 	switch {
 	case err == nil:

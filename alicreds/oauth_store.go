@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strconv"
 	"sync"
+	"time"
 )
 
 // oauthRecord is what a login has come to.
@@ -123,6 +124,27 @@ func (s *oauthStore) begin(ctx context.Context) (_ *oauthTurn, err error) {
 	t.found = written.tokens
 	t.oauthRecord, err = s.read()
 	return t, err
+}
+
+// overtaken tells whether somebody who does not take turns, such as the aliyun
+// CLI, has used the refresh token up meanwhile and left other tokens in the
+// file, which the turn goes on with. They may take a moment to be written.
+func (t *oauthTurn) overtaken(ctx context.Context) bool {
+	if t.store.file == nil {
+		return false
+	}
+	for range 10 {
+		if written, err := t.store.written(); err == nil && written.tokens != t.found {
+			t.found, t.oauthRecord = written.tokens, written
+			return true
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			return false
+		}
+	}
+	return false
 }
 
 func (t *oauthTurn) end() {

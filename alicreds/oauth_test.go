@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -425,5 +426,45 @@ func TestOAuthConcurrent(t *testing.T) {
 	cancel()
 	if _, err := p.Retrieve(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestOAuthOvertaken: somebody who takes no turns uses the refresh token up and
+// writes its successor. Nobody has to log in again for that.
+func TestOAuthOvertaken(t *testing.T) {
+	t.Parallel()
+	c := newCloud(t)
+	profile := func(token string) string {
+		return `{"profiles":[{"name":"default","mode":"OAuth","oauth_site_type":"CN","oauth_refresh_token":"` + token + `"}]}`
+	}
+	path := file(t, profile(alisim.DefaultRefreshToken))
+	o := c.cli(t, path, "")
+	other := *c.Client()
+	transport := other.Transport
+	var once sync.Once
+	o.HTTP = &http.Client{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+		if strings.HasSuffix(r.URL.Path, "/v1/token") {
+			once.Do(func() { // before ours arrives, another's has
+				next := file(t, profile(alisim.DefaultRefreshToken))
+				get(t, cliProfile(t, c.cli(t, next, "")))
+				text, err := os.ReadFile(next)
+				if err != nil {
+					t.Error(err)
+				}
+				for _, key := range []string{"access_key_id", "access_key_secret", "sts_token"} {
+					text = []byte(strings.ReplaceAll(string(text), `"`+key+`"`, `"x_`+key+`"`)) // only the tokens
+				}
+				go func() {
+					time.Sleep(150 * time.Millisecond)
+					if err := os.WriteFile(path, text, 0o600); err != nil {
+						t.Error(err)
+					}
+				}()
+			})
+		}
+		return transport.RoundTrip(r)
+	})}
+	if got := get(t, cliProfile(t, o)); got.Source != "cli_profile/oauth" {
+		t.Errorf("got %s", got)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"time"
 
@@ -31,17 +32,52 @@ type TokenSource interface {
 type TokenFile string
 
 // Token reads the file. It must be a regular file; what it holds is used only
-// if it is a well-formed JWT.
-func (f TokenFile) Token(context.Context) (string, error) {
+// if it is a well-formed JWT. A file that was written a moment ago may be half
+// written: it is read again until it stays as it is, for a second at most.
+func (f TokenFile) Token(ctx context.Context) (string, error) {
+	for deadline := time.Now().Add(tokenFileWait); ; {
+		token, age, err := f.read()
+		settled := tokenFileSettled
+		if err != nil {
+			settled *= 10 // it has no token yet
+		}
+		if age < 0 || age >= settled || !time.Now().Before(deadline) {
+			return token, err
+		}
+		select {
+		case <-time.After(tokenFilePause):
+		case <-ctx.Done():
+			return "", ctx.Err()
+		}
+	}
+}
+
+const (
+	tokenFileWait    = time.Second
+	tokenFilePause   = 20 * time.Millisecond
+	tokenFileSettled = 50 * time.Millisecond
+)
+
+// read reads the file once. age is the time since it was written; negative when
+// that says nothing.
+func (f TokenFile) read() (token string, age time.Duration, err error) {
+	info, err := os.Stat(string(f))
+	if err != nil {
+		return "", -1, err
+	}
 	text, err := readRegularFile(string(f), 2*maxOIDCToken)
 	if err != nil {
-		return "", err
+		return "", -1, err
 	}
-	token := string(bytes.TrimSpace(text))
+	age = time.Since(info.ModTime())
+	token = string(bytes.TrimSpace(text))
+	if token == "" {
+		return "", age, fmt.Errorf("%s: the OIDC token is empty", string(f))
+	}
 	if err := checkJWT(token); err != nil {
-		return "", fmt.Errorf("%s: %w", string(f), err)
+		return "", age, fmt.Errorf("%s: %w", string(f), err)
 	}
-	return token, nil
+	return token, age, nil
 }
 
 // checkJWT keeps anything that is not an OIDC token from being sent.

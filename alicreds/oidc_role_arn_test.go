@@ -205,3 +205,37 @@ func TestOIDCRoleARNRefused(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// TestTokenFileHalfWritten: a file that somebody is writing is read again until
+// it is whole; one that stays as it is gives its error at once.
+func TestTokenFileHalfWritten(t *testing.T) {
+	t.Parallel()
+	whole := jwt(`{"sub":"system:serviceaccount:a:b","padding":"` + strings.Repeat("x", 200) + `"}`)
+	for name, half := range map[string]string{"empty": "", "half": whole[:len(whole)/2], "a little less": whole[:len(whole)-9]} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			path := file(t, half)
+			written := make(chan error)
+			go func() {
+				time.Sleep(30 * time.Millisecond)
+				written <- os.WriteFile(path, []byte(whole), 0o600)
+			}()
+			token, err := alicreds.TokenFile(path).Token(t.Context())
+			if <-written != nil || err != nil || token != whole {
+				t.Errorf("got %d of %d characters, %v", len(token), len(whole), err)
+			}
+		})
+	}
+	path := file(t, "")
+	then := time.Now().Add(-time.Minute)
+	if err := os.Chtimes(path, then, then); err != nil {
+		t.Fatal(err)
+	}
+	_, err := alicreds.TokenFile(path).Token(t.Context())
+	wantError(t, err, path, "the OIDC token is empty")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := alicreds.TokenFile(file(t, "")).Token(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v after the caller has left", err)
+	}
+}

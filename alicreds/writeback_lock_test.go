@@ -187,3 +187,17 @@ func TestSetKeepsOwner(t *testing.T) {
 		}
 	}
 }
+
+// TestLockUnsupported: where files cannot be locked, as on NFS without a lock
+// daemon, what was obtained is written all the same.
+func TestLockUnsupported(t *testing.T) {
+	t.Parallel()
+	file := temporaryConfig(t)
+	file.tryLock = func(*os.File) (bool, error) { return false, errors.New("no locks available") }
+	if err := file.change(context.Background(), "a", sessionFields(Credentials{AccessKeyID: "i", AccessKeySecret: "s"})); err != nil {
+		t.Fatal(err)
+	}
+	if text, _ := os.ReadFile(file.path); !strings.Contains(string(text), `"access_key_id":"i"`) {
+		t.Errorf("it is %s", text)
+	}
+}
