@@ -302,15 +302,19 @@ func (s *soak) killAndMeasure(ctx context.Context, t *testing.T, every time.Dura
 	}
 }
 
-// vmRSS is the resident memory of a process in KiB; 0 if it has gone.
-func vmRSS(pid int) int {
+// vmRSS is the resident memory of a process in KiB, and vmPeak the most it ever
+// was; 0 if it has gone.
+func vmRSS(pid int) int  { return vmStatus(pid, "VmRSS:") }
+func vmPeak(pid int) int { return vmStatus(pid, "VmHWM:") }
+
+func vmStatus(pid int, name string) int {
 	f, err := os.Open(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return 0
 	}
 	defer f.Close()
 	for lines := bufio.NewScanner(f); lines.Scan(); {
-		if value, found := strings.CutPrefix(lines.Text(), "VmRSS:"); found {
+		if value, found := strings.CutPrefix(lines.Text(), name); found {
 			kib, _ := strconv.Atoi(strings.TrimSuffix(strings.TrimSpace(value), " kB"))
 			return kib
 		}
