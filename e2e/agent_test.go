@@ -50,8 +50,12 @@ func TestVaultAgent(t *testing.T) {
 			}
 		}
 		tools.try(t, dir, first, session)
+		staying := cachesOf(t, dir)
+		staying.have(t, first)
 
 		second := waitForKeys(t, dir, first)
+		time.Sleep(1100 * time.Millisecond) // a Cache looks at its file once a second
+		staying.have(t, second)
 		calls := journal(cloud, "AssumeRole")
 		if len(calls) != 2 {
 			t.Errorf("%d sessions for two renderings of four files, want one for each", len(calls))
@@ -117,6 +121,87 @@ func TestVaultAgent(t *testing.T) {
 		t.Logf("the next user after %.1f s of %v", after.Seconds(), longest)
 		eventually(t, agentTimeout, "the first user is deleted", func() bool { return len(leftovers(seed, cloud.Inventory()).Users) == 1 })
 	})
+}
+
+// TestVaultAgentStaticRole: the real agent reads a static role's key again when it
+// was rotated by schedule, while the old one still works. The key has no lease.
+func TestVaultAgentStaticRole(t *testing.T) {
+	seed := alisim.DefaultSeed()
+	seed.Accounts[0].Users = append(seed.Accounts[0].Users, alisim.User{Name: "legacy"})
+	cloud, err := alisim.Start(alisim.Options{Seed: seed})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cloud.Close)
+	v := startVault(t)
+	v.register(t, mount, need(t, programs.plugin), pluginVersion)
+	v.enable(t, mount, cloud)
+
+	const grace = 20 * time.Second
+	v.write(t, mount+"/static-role/legacy", map[string]any{"username": "legacy", "rotation_schedule": "* * * * *", "grace_period": grace.String()})
+	dir := agentDir(t, v)
+	for name, text := range map[string]string{
+		"static.ctmpl": `{{ with secret "` + mount + `/static-cred/legacy" }}{{ .Data.access_key }}{{ end }}`,
+		"static.hcl": `auto_auth {
+  method "token_file" { config = { token_file_path = "token" } }
+}
+template {
+  source      = "static.ctmpl"
+  destination = "rendered/static"
+}
+`,
+		"policy.hcl": `path "` + mount + `/static-cred/legacy" { capabilities = ["read"] }`,
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	v.run(t, "policy", "write", "agent", filepath.Join(dir, "policy.hcl"))
+	runAgent(t, v, dir, "static.hcl")
+	rendered := func() string {
+		text, _ := os.ReadFile(filepath.Join(dir, "rendered", "static"))
+		return string(text)
+	}
+	eventually(t, agentTimeout, "the key is rendered", func() bool { return rendered() != "" })
+	first := rendered()
+	var rotated time.Time
+	eventually(t, 150*time.Second, "Vault rotates the key", func() bool {
+		rotated = time.Now()
+		return v.read(t, mount+"/static-cred/legacy").Data["access_key"] != first
+	})
+	eventually(t, grace, "the agent renders the new key before the old one ends", func() bool { return rendered() != first })
+	t.Logf("rendered %.1f s after the rotation, of a grace period of %v", time.Since(rotated).Seconds(), grace)
+	v.run(t, "delete", mount+"/static-role/legacy", "remove_key=true")
+}
+
+// caches are programs that stay, and keep what alicreds reads of the files.
+type caches map[string]*alicreds.Cache
+
+func cachesOf(t *testing.T, dir string) caches {
+	t.Helper()
+	none := func(string) string { return "" }
+	cli, err := alicreds.NewCLIProfile(alicreds.CLIProfileOptions{Path: filepath.Join(dir, "rendered", ".aliyun", "config.json"), Getenv: none})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ini, err := alicreds.NewProfile(alicreds.ProfileOptions{Path: filepath.Join(dir, "rendered", ".alibabacloud", "credentials.ini"), Getenv: none})
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := caches{"config.json": alicreds.NewCache(cli, alicreds.CacheOptions{}), "credentials.ini": alicreds.NewCache(ini, alicreds.CacheOptions{})}
+	for _, cache := range all {
+		t.Cleanup(cache.Close)
+	}
+	return all
+}
+
+func (c caches) have(t *testing.T, id string) {
+	t.Helper()
+	for name, cache := range c {
+		if got, err := cache.Retrieve(t.Context()); err != nil || got.AccessKeyID != id {
+			t.Errorf("%s: a program that stays has %s, %v; want %s", name, got.AccessKeyID, err, id)
+		}
+	}
 }
 
 // agentFiles are what agent.hcl renders.
