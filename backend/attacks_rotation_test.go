@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -316,5 +317,89 @@ func TestWriteDuringTheReadOfStaticRoles(t *testing.T) {
 		if keys := slices.Compact(strings.Split(m.keysOf("two"), ", ")); len(keys) != 1 {
 			t.Errorf("RAM user two has %v", keys)
 		}
+	})
+}
+
+// F4.17: storage is restored from a snapshot after a static role was rotated, or
+// somebody deletes the key: a reader is told, and how it is mended.
+func attackRestoredSnapshot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newTimedMount(t, alisim.DefaultSettings(), seedWith(alisim.User{Name: "app"}))
+		m.must(logical.UpdateOperation, "static-role/app", map[string]any{"username": "app", "rotation_period": "24h", "grace_period": "1h"})
+		snapshot, err := m.storage.Get(t.Context(), "static-role/app")
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.minutes(50 * 60)
+		lost := strings.TrimSuffix(m.keysOf("app"), " Active")
+		if err := m.storage.Put(t.Context(), snapshot); err != nil {
+			t.Fatal(err)
+		}
+		m.restart()
+		m.rest()
+		for range 2 {
+			resp, err := m.request(logical.ReadOperation, "static-cred/app", nil)
+			if err != nil || !resp.IsError() {
+				t.Fatalf("a key that is gone is answered: %v %v", resp, err)
+			}
+			for _, text := range []string{"no longer exists", "snapshot", lost + " (Active)", "vault write -f alicloud/rotate-role/app"} {
+				if !strings.Contains(resp.Error().Error(), text) {
+					t.Errorf("the answer %q does not say %q", resp.Error(), text)
+				}
+			}
+		}
+		// What the answer says to do.
+		m.admin("DeleteAccessKey", map[string]string{"UserName": "app", "UserAccessKeyId": lost})
+		m.must(logical.UpdateOperation, "rotate-role/app", nil)
+		cred := m.staticCred("app")
+		if !m.works(cred, "app") || len(cred.Warnings) != 0 {
+			t.Errorf("mended, static-cred answers %v", cred)
+		}
+
+		m.minutes(61)
+		key := cred.Data["access_key"].(string)
+		m.admin("UpdateAccessKey", map[string]string{"UserName": "app", "UserAccessKeyId": key, "Status": "Inactive"})
+		if cred = m.staticCred("app"); len(cred.Warnings) != 1 || !strings.Contains(cred.Warnings[0], key+" is inactive") {
+			t.Errorf("a key that was disabled: %v", cred.Warnings)
+		}
+		m.admin("DeleteAccessKey", map[string]string{"UserName": "app", "UserAccessKeyId": key})
+		time.Sleep(time.Minute)
+		m.refused(logical.ReadOperation, "static-cred/app", nil, "no longer exists")
+		m.admin("DeleteUser", map[string]string{"UserName": "app"})
+		time.Sleep(time.Minute)
+		m.refused(logical.ReadOperation, "static-cred/app", nil, "RAM user app no longer exists")
+	})
+}
+
+// RAM is asked once an hour, however many read, and no reader waits long for it.
+func TestStaticCredAsksRAMOnceAnHour(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := newTimedMount(t, alisim.DefaultSettings(), seedWith(alisim.User{Name: "app"}))
+		m.must(logical.UpdateOperation, "static-role/app", map[string]any{"username": "app", "rotation_period": "240h"})
+		time.Sleep(time.Minute)
+		m.sim.ClearJournal()
+		var all sync.WaitGroup
+		for range 50 {
+			all.Go(func() { m.staticCred("app") })
+		}
+		all.Wait()
+		time.Sleep(59 * time.Minute)
+		m.staticCred("app")
+		if n := len(m.callsAt("ListAccessKeys")); n != 1 {
+			t.Errorf("RAM was asked %d times in an hour", n)
+		}
+		time.Sleep(2 * time.Minute)
+		m.fault(alisim.Fault{Kind: alisim.FaultHold})
+		began := time.Now()
+		cred := m.staticCred("app")
+		if took := time.Since(began); took > 5*time.Second || len(cred.Warnings) != 1 || !strings.Contains(cred.Warnings[0], "could not be seen") {
+			t.Errorf("RAM does not answer: after %s %v", took, cred.Warnings)
+		}
+		began = time.Now()
+		if m.staticCred("app"); time.Since(began) != 0 {
+			t.Error("RAM is asked again at once")
+		}
+		m.sim.Release()
 	})
 }

@@ -59,6 +59,7 @@ func TestAttacks(t *testing.T) {
 		// F4.15: a rotation that is refused
 
 		// F4.17: small ones
+		{"F4.17 a restored snapshot", attackRestoredSnapshot},
 		{"F4.17 a shared session of another ttl", attackSharedSessionOfAnotherTTL},
 		{"F4.17 a template that is not filled in", attackTemplateThatIsNotFilledIn},
 		{"F4.17 a name that widens", attackNameThatWidens},

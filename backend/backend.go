@@ -48,7 +48,8 @@ type backend struct {
 	endings     *endings        // of leases
 	queue       *rotation.Queue // of rotations
 	staticUsers staticUsers
-	pace        pace // of calls for static roles
+	presences   presences // of their keys
+	pace        pace      // of calls for static roles
 	announcer   announcer
 	failures    *failures    // in the background
 	http        *http.Client // nil: made from config

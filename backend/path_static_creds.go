@@ -22,7 +22,7 @@ func (b *backend) pathStaticCred() *framework.Path {
 		},
 		HelpSynopsis: "Read the current AccessKey of a static role.",
 		HelpDescription: `
-The key has no lease. It stays valid until grace_period after next_rotation; ttl
+The key has no lease. Once an hour a read asks RAM whether it is still there. It stays valid until grace_period after next_rotation; ttl
 is the seconds until then that it will be the current one. While the key before
 it is still valid, previous_access_key and previous_valid_until name it.
 
@@ -63,6 +63,10 @@ func (b *backend) readStaticCred(ctx context.Context, req *logical.Request, data
 		}
 		return logical.ErrorResponse("the first key of static role %q is being made and does not work yet: read again in a minute%s", name, why), nil
 	}
+	seen := staticKey{b, req.Storage, name}.presence(ctx, r)
+	if seen.gone != "" {
+		return logical.ErrorResponse(seen.gone), nil
+	}
 	cred := map[string]interface{}{
 		"access_key": r.AccessKey, "secret_key": r.SecretKey, "username": r.UserName,
 		"last_rotation": rfc3339(r.Rotation.LastRotated), "next_rotation": rfc3339(r.next()),
@@ -78,7 +82,11 @@ func (b *backend) readStaticCred(ctx context.Context, req *logical.Request, data
 	if old := r.Rotation.Retiring; old != nil && !old.Disabled {
 		cred["previous_access_key"], cred["previous_valid_until"] = old.ID, rfc3339(old.DisableAt)
 	}
-	return &logical.Response{Data: cred}, nil
+	resp := &logical.Response{Data: cred}
+	if seen.warn != "" {
+		resp.AddWarning(seen.warn)
+	}
+	return resp, nil
 }
 
 // rotateRoleFields are those of a static role that the answer to rotate-role has.

@@ -31,6 +31,11 @@ func (b *backend) strays(ctx context.Context, s logical.Storage, c *cloud, mark 
 	if err != nil {
 		return nil, nil, err
 	}
+	source, err := b.source(ctx, s, c)
+	if err != nil {
+		return nil, nil, err
+	}
+	own := func(e ram.Entity) bool { return who.Is(e) || source.Is(e) }
 	// The cloud first, the index second: what is issued in between is in the
 	// index and not in the list, never the other way round.
 	marked, err := c.Marked(ctx, mark.tag)
@@ -49,7 +54,7 @@ func (b *backend) strays(ctx context.Context, s logical.Storage, c *cloud, mark 
 		u, ended := known.ended[m.Name]
 		ended = ended && u.entity() == m.Entity
 		switch {
-		case who.Is(m.Entity):
+		case own(m.Entity):
 			unproven = append(unproven, m.Entity) // whatever is written on it, the mount lives on it
 			continue
 		case known.live[m.Name], known.policies[m.Name], !ended && time.Since(m.Created) < b.tidyAge:
@@ -63,11 +68,22 @@ func (b *backend) strays(ctx context.Context, s logical.Storage, c *cloud, mark 
 		strays = append(strays, stray{Entity: m.Entity, issued: u})
 	}
 	for name, u := range known.ended {
-		if !there[name] && !who.Is(u.entity()) {
+		if !there[name] && !own(u.entity()) {
 			strays = append(strays, stray{Entity: u.entity(), issued: u, absent: true})
 		}
 	}
 	return strays, unproven, nil
+}
+
+// source is who the key in config belongs to, which may assume the role that the
+// mount works as; nobody where config has none.
+func (b *backend) source(ctx context.Context, s logical.Storage, c *cloud) (ram.Identity, error) {
+	stored, err := load[config](ctx, s, configKey)
+	if err != nil || stored == nil || stored.rotatable() != nil {
+		return ram.Identity{}, err
+	}
+	who, err := c.IdentityOf(ctx, stored.key().Signing())
+	return ram.Identity{Identity: who}, err
 }
 
 // made tells whether the mount can have given the entity or policy its name.
