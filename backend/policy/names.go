@@ -120,7 +120,8 @@ func randomPart() string { return strings.ToLower(rand.Text()[:randomLength]) }
 // word joins the parts by hyphens. Each run of characters that are no letters,
 // no digits and not in also becomes one hyphen, and the ends have none.
 func word(also string, parts ...string) string {
-	foreign := func(r rune) bool { return !strings.ContainsRune(alphanumeric+also, r) }
+	known := alphanumeric + also
+	foreign := func(r rune) bool { return !strings.ContainsRune(known, r) }
 	return strings.Join(strings.FieldsFunc(strings.Join(parts, "-"), foreign), "-")
 }
 

@@ -16,7 +16,7 @@ import (
 // the memory and time of the plugin, which all mounts share.
 const (
 	maxTemplate = 4096 // bytes of its text
-	maxFilled   = 4096 // bytes of what one function in it returns
+	maxFilled   = 1024 // bytes of what one function in it returns, and of a display name
 )
 
 var (
@@ -50,11 +50,11 @@ func fill(text, displayName, roleName string) (string, error) {
 	if err != nil {
 		return "", templateError(err)
 	}
-	name, err := t.Generate(struct{ DisplayName, RoleName string }{displayName, roleName})
+	name, err := t.Generate(struct{ DisplayName, RoleName string }{displayName[:min(len(displayName), maxFilled)], roleName})
 	if err != nil {
 		return "", templateError(err)
 	}
-	return name, nil
+	return name[:min(len(name), maxFilled)], nil // no name needs more
 }
 
 var (

@@ -1,6 +1,7 @@
 package policy_test
 
 import (
+	"runtime"
 	"strings"
 	"testing"
 
@@ -34,6 +35,36 @@ func TestTemplatesAreBounded(t *testing.T) {
 		if err := policy.CheckNameTemplate(text); err == nil {
 			t.Errorf("%s: accepted", name)
 		}
+	}
+}
+
+// The worst that passes costs some megabytes, and does not stay.
+func TestWorstTemplatesAreCheap(t *testing.T) { // not parallel: it measures memory
+	display := strings.Repeat("d", 100_000)
+	for name, text := range map[string]string{
+		"a long part, often":      `{{$x := random 1024}}` + strings.Repeat(`{{$x}}`, 670),
+		"a long text, often":      `{{$x := "` + strings.Repeat("x", 2000) + `"}}` + strings.Repeat(`{{$x}}`, 340),
+		"long random parts":       strings.Repeat(`{{random 1024}}`, 270),
+		"the display name":        strings.Repeat(`{{.DisplayName}}`, 250),
+		"everything":              strings.Repeat(`{{.}}`, 800),
+		"replace":                 `{{$x := random 1024}}{{replace "" $x $x}}`,
+		"widths":                  strings.Repeat(`{{printf "%999d" 1}}`, 200),
+		"widths in one format":    `{{printf "` + strings.Repeat("%999d", 800) + `"}}`,
+		"timestamps":              `{{$x := "` + strings.Repeat("January", 140) + `"}}` + strings.Repeat(`{{timestamp $x}}`, 180),
+		"parentheses":             `{{` + strings.Repeat("(", 1900) + "1" + strings.Repeat(")", 1900) + `}}`,
+		"one in another":          strings.Repeat(`{{with "a"}}`, 150) + "x" + strings.Repeat(`{{end}}`, 150),
+		"digests":                 `{{$x := random 1024}}` + strings.Repeat(`{{truncate_sha256 1000 $x}}`, 150),
+		"a display name and more": strings.Repeat(`{{print .DisplayName}}`, 180),
+	} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := policy.SessionName(text, display, "role")
+		runtime.ReadMemStats(&after)
+		n := after.TotalAlloc - before.TotalAlloc
+		if n > 8<<20 {
+			t.Errorf("%s: %d KiB (%v)", name, n>>10, err)
+		}
+		t.Logf("%s: %d KiB", name, n>>10)
 	}
 }
 
