@@ -114,3 +114,20 @@ func attackCredentialsURIReadBack(t *testing.T) {
 		}
 	}
 }
+
+// attackPolicyByName is named like the policy of the administrators. Who writes a
+// role that takes the whole name of a policy from whoever reads is warned.
+func attackPolicyByName(t *testing.T) {
+	m := newEntityMount(t)
+	warned := func(name string) bool {
+		resp := m.must(logical.UpdateOperation, "role/r", map[string]any{"remote_policies": []string{"name:" + name + ",type:Custom", "name:AliyunOSSReadOnlyAccess,type:System"}})
+		return resp != nil && len(resp.Warnings) == 1 && strings.HasPrefix(resp.Warnings[0], "remote_policies[0] is an identity template and nothing else")
+	}
+	for name, want := range map[string]bool{
+		"{{identity.entity.name}}": true, "{{identity.entity.name}}{{identity.entity.id}}": true, "team-{{identity.entity.name}}": false, "plain": false,
+	} {
+		if got := warned(name); got != want {
+			t.Errorf("%s: warned %v, want %v", name, got, want)
+		}
+	}
+}

@@ -63,6 +63,7 @@ func TestAttacks(t *testing.T) {
 		{"F4.17 a shared session of another ttl", attackSharedSessionOfAnotherTTL},
 		{"F4.17 a template that is not filled in", attackTemplateThatIsNotFilledIn},
 		{"F4.17 a name that widens", attackNameThatWidens},
+		{"F4.17 a policy chosen by name", attackPolicyByName},
 		{"F4.17 a credentials URI read back", attackCredentialsURIReadBack},
 		{"work in the background that outlives the mount", attackBackgroundOutlivesMount},
 

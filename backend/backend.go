@@ -133,6 +133,9 @@ func newBackend(ctx context.Context, conf *logical.BackendConfig, o options) (lo
 // HandleExistenceCheck looks at the path alone. The framework would also hold
 // the fields to their types, and Vault logs a failure of that with the value.
 func (b *backend) HandleExistenceCheck(ctx context.Context, req *logical.Request) (found, exists bool, err error) {
+	if len(req.Path) > maxPath { // HandleRequest refuses it
+		return false, false, nil
+	}
 	return b.Backend.HandleExistenceCheck(ctx, &logical.Request{Operation: req.Operation, Path: req.Path, Storage: req.Storage})
 }
 

@@ -108,6 +108,12 @@ func (r *role) doubts() (warnings []string) {
 	for n, p := range r.InlinePolicies {
 		doubt(fmt.Sprintf("inline_policies[%d]", n), string(p.PolicyDocument))
 	}
+	for n, p := range r.RemotePolicies {
+		if policy.TemplateAlone(p.Name) {
+			warnings = append(warnings, fmt.Sprintf("remote_policies[%d] is an identity template and nothing else: whoever can choose its value can choose any policy of the account. "+
+				"Give the name a part of its own, such as name:team-{{identity.entity.metadata.team}}", n))
+		}
+	}
 	doubt("policy", r.Policy)
 	doubt("trust_policy", r.TrustPolicy)
 	return warnings

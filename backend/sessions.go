@@ -10,7 +10,7 @@ import (
 
 // maxShared bounds the sessions that are kept for reuse; beyond it each reader
 // gets one of its own.
-const maxShared = 10_000
+const maxShared = 4_000
 
 // sessions keeps sessions for reuse_ttl, in memory. The zero value is empty.
 type sessions struct {

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"regexp"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 
@@ -41,6 +42,11 @@ func CheckIdentityTemplate(text string) error {
 	return nil
 }
 
+// TemplateAlone tells whether a text is what Vault fills in, and nothing else.
+func TemplateAlone(text string) bool {
+	return Templated(text) && strings.TrimSpace(identityTemplate.ReplaceAllString(text, "")) == ""
+}
+
 // CheckNoTemplate refuses a document with identity templates, where nothing fills
 // them in.
 func CheckNoTemplate(document string) error {
@@ -66,6 +72,7 @@ func Render(document string, limit int, entity string, system logical.SystemView
 	if err := decode(document, &value); err != nil {
 		return "", err
 	}
+	system = askedOnce(entity, system)
 	value, err = eachString(value, anywhere, func(s string, at place) (string, error) { return render(s, at, entity, system) })
 	if err != nil {
 		return "", err
@@ -79,7 +86,7 @@ func Render(document string, limit int, entity string, system logical.SystemView
 
 // RenderText replaces the identity templates in a text that is no document.
 func RenderText(text, entity string, system logical.SystemView) (string, error) {
-	return render(text, condition, entity, system)
+	return render(text, condition, entity, askedOnce(entity, system))
 }
 
 func render(text string, at place, entity string, system logical.SystemView) (string, error) {
@@ -106,6 +113,25 @@ func render(text string, at place, entity string, system logical.SystemView) (st
 	})
 	return filled, failure
 }
+
+// oneEntity is Vault, asked about one entity. Each question is a call to Vault, and
+// a document may have dozens of templates.
+type oneEntity struct {
+	logical.SystemView
+	entity func() (*logical.Entity, error)
+	groups func() ([]*logical.Group, error)
+}
+
+func askedOnce(entity string, system logical.SystemView) logical.SystemView {
+	return oneEntity{
+		SystemView: system,
+		entity:     sync.OnceValues(func() (*logical.Entity, error) { return system.EntityInfo(entity) }),
+		groups:     sync.OnceValues(func() ([]*logical.Group, error) { return system.GroupsForEntity(entity) }),
+	}
+}
+
+func (o oneEntity) EntityInfo(string) (*logical.Entity, error)       { return o.entity() }
+func (o oneEntity) GroupsForEntity(string) ([]*logical.Group, error) { return o.groups() }
 
 // plain tells whether the value of an identity template can be filled in. JSON
 // keeps a quote inside its string, but a wildcard or a variable would widen

@@ -77,6 +77,35 @@ func TestRenderKeepsTheDocument(t *testing.T) {
 	}
 }
 
+// countingVault counts the questions about entities.
+type countingVault struct {
+	logical.StaticSystemView
+	asked int
+}
+
+func (v *countingVault) EntityInfo(id string) (*logical.Entity, error) {
+	v.asked++
+	return &logical.Entity{ID: id, Name: "alice"}, nil
+}
+
+func (v *countingVault) GroupsForEntity(string) ([]*logical.Group, error) {
+	v.asked++
+	return nil, nil
+}
+
+// A reader's own document may have as many templates as fit: Vault is not asked
+// for each.
+func TestVaultIsAskedOnceForADocument(t *testing.T) {
+	t.Parallel()
+	vault := &countingVault{}
+	if _, err := policy.Render(`["`+strings.Repeat(`{{identity.entity.name}}`, 80)+`"]`, policy.MaxSession, "id", vault); err != nil {
+		t.Fatal(err)
+	}
+	if vault.asked != 2 {
+		t.Errorf("Vault was asked %d times about one entity, want 2: for it and for its groups", vault.asked)
+	}
+}
+
 // Plain values that widen, by where they stand.
 func TestValuesThatWiden(t *testing.T) {
 	t.Parallel()
