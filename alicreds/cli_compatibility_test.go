@@ -158,3 +158,42 @@ func quoted(t *testing.T, s string) string {
 	}
 	return string(text)
 }
+
+// TestProfilesHalfWritten: not everybody replaces a file at once. Who reads it
+// meanwhile waits for the rest.
+func TestProfilesHalfWritten(t *testing.T) {
+	t.Parallel()
+	config := configWith("a", "a", "b", "c")
+	const ini = "[default]\ntype = access_key\naccess_key_id = of a\naccess_key_secret = fake-secret\n"
+	for name, tc := range map[string]struct {
+		open        func(path string) alicreds.Provider
+		text, begun string
+	}{
+		"config.json, empty": {func(path string) alicreds.Provider {
+			return cliProfile(t, alicreds.CLIProfileOptions{Path: path})
+		}, config, ""},
+		"config.json, half": {func(path string) alicreds.Provider {
+			return cliProfile(t, alicreds.CLIProfileOptions{Path: path})
+		}, config, config[:len(config)/2]},
+		"INI file, empty": {func(path string) alicreds.Provider {
+			return profile(t, alicreds.ProfileOptions{Path: path})
+		}, ini, ""},
+		"INI file, half a secret": {func(path string) alicreds.Provider {
+			return profile(t, alicreds.ProfileOptions{Path: path})
+		}, ini, ini[:len(ini)-5]},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			path := file(t, tc.begun)
+			written := make(chan error)
+			go func() {
+				time.Sleep(30 * time.Millisecond)
+				written <- os.WriteFile(path, []byte(tc.text), 0o600)
+			}()
+			got, err := tc.open(path).Retrieve(t.Context())
+			if <-written != nil || err != nil || got.AccessKeyID != "of a" || got.AccessKeySecret != "fake-secret" && got.AccessKeySecret != "s" {
+				t.Errorf("got %s, %v", got, err)
+			}
+		})
+	}
+}

@@ -108,11 +108,11 @@ func (p CLIProfile) Retrieve(ctx context.Context) (Credentials, error) {
 
 // Version changes with what the profile says, and its source profiles. What is
 // written back into them does not count.
-func (p CLIProfile) Version(context.Context) string {
+func (p CLIProfile) Version(ctx context.Context) string {
 	if p.file == nil {
 		return ""
 	}
-	build, name, err := p.file().find()
+	build, name, err := p.file().find(ctx)
 	return versionOf(err, func(say func(...string)) {
 		say(build.path)
 		build.describe(name, say)
@@ -147,8 +147,8 @@ func (b cliBuild) describe(name string, say func(...string)) {
 
 // current is the provider for what the file says now. where names profile
 // and file for errors.
-func (f *cliProfiles) current() (provider Provider, where string, err error) {
-	build, name, err := f.find()
+func (f *cliProfiles) current(ctx context.Context) (provider Provider, where string, err error) {
+	build, name, err := f.find(ctx)
 	if err != nil {
 		return nil, "", err
 	}
@@ -162,7 +162,7 @@ func (f *cliProfiles) current() (provider Provider, where string, err error) {
 }
 
 // find reads the file, and names the profile.
-func (f *cliProfiles) find() (build cliBuild, name string, err error) {
+func (f *cliProfiles) find(ctx context.Context) (build cliBuild, name string, err error) {
 	if isTrue(f.Getenv(envCLIDisabled)) {
 		return build, "", fmt.Errorf("%w: %s is true", ErrUnavailable, envCLIDisabled)
 	}
@@ -170,7 +170,7 @@ func (f *cliProfiles) find() (build cliBuild, name string, err error) {
 	if err != nil {
 		return build, "", err
 	}
-	path, text, err := f.read()
+	path, text, err := f.read(ctx)
 	if err != nil {
 		return build, "", asked.notHere(err)
 	}
@@ -182,15 +182,21 @@ func (f *cliProfiles) find() (build cliBuild, name string, err error) {
 }
 
 // read reads the file that was named, or the one in the home directory.
-func (f *cliProfiles) read() (path string, text []byte, err error) {
-	if path = cmp.Or(f.Path, f.Getenv(envConfigFile)); path != "" {
-		text, err = readProfileFile(path)
-		return path, text, err
+func (f *cliProfiles) read(ctx context.Context) (path string, text []byte, err error) {
+	read := readProfileFile
+	if path = cmp.Or(f.Path, f.Getenv(envConfigFile)); path == "" {
+		read = readDefaultFile
+		if path, err = homeFile(f.Getenv, ".aliyun", "config.json"); err != nil {
+			return "", nil, err
+		}
 	}
-	if path, err = homeFile(f.Getenv, ".aliyun", "config.json"); err != nil {
-		return "", nil, err
-	}
-	text, err = readDefaultFile(path)
+	err = readSettled(ctx, path, func() (settled, error) {
+		text, err = read(path)
+		if json.Valid(withoutByteOrderMark(text)) {
+			return whole, err
+		}
+		return broken, err
+	})
 	return path, text, err
 }
 

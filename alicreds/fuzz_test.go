@@ -324,18 +324,22 @@ func formOf(t testing.TB, r *http.Request) url.Values {
 	return form
 }
 
+// writeOld writes a file that nobody takes for half written.
+func writeOld(t testing.TB, path string, content []byte) {
+	t.Helper()
+	then := time.Now().Add(-time.Hour)
+	if err := errors.Join(os.WriteFile(path, content, 0o600), os.Chtimes(path, then, then)); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // FuzzOIDCToken reads a file that need not hold a token. What is no JWT is
 // neither sent nor quoted, what is one is sent without the white space around
 // it, and not in the URL.
 func FuzzOIDCToken(f *testing.F) {
 	path := filepath.Join(f.TempDir(), "token")
 	read := func(t testing.TB, content []byte) (sent string, err error) {
-		if err := os.WriteFile(path, content, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if then := time.Now().Add(-time.Hour); os.Chtimes(path, then, then) != nil { // else it is waited for what may follow
-			t.Fatal("the file's time cannot be set")
-		}
+		writeOld(t, path, content)
 		sts := inProcess(func(r *http.Request) []byte {
 			if r.URL.Query().Has("OIDCToken") || r.Header.Get("Authorization") != "" {
 				t.Errorf("%s with headers %v", r.URL, r.Header)

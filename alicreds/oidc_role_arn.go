@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
@@ -35,49 +34,32 @@ type TokenFile string
 // if it is a well-formed JWT. A file that was written a moment ago may be half
 // written: it is read again until it stays as it is, for a second at most.
 func (f TokenFile) Token(ctx context.Context) (string, error) {
-	for deadline := time.Now().Add(tokenFileWait); ; {
-		token, age, err := f.read()
-		settled := tokenFileSettled
+	var token string
+	var wrong error
+	err := readSettled(ctx, string(f), func() (settled, error) {
+		text, err := readRegularFile(string(f), 2*maxOIDCToken)
 		if err != nil {
-			settled *= 10 // it has no token yet
+			return whole, err
 		}
-		if age < 0 || age >= settled || !time.Now().Before(deadline) {
-			return token, err
+		token = string(bytes.TrimSpace(text))
+		switch {
+		case token == "":
+			wrong = errors.New("the OIDC token is empty")
+		default:
+			wrong = checkJWT(token)
 		}
-		select {
-		case <-time.After(tokenFilePause):
-		case <-ctx.Done():
-			return "", ctx.Err()
+		if wrong != nil {
+			return broken, nil
 		}
+		return plausible, nil
+	})
+	switch {
+	case err != nil:
+		return "", err
+	case wrong != nil:
+		return "", fmt.Errorf("%s: %w", string(f), wrong)
 	}
-}
-
-const (
-	tokenFileWait    = time.Second
-	tokenFilePause   = 20 * time.Millisecond
-	tokenFileSettled = 50 * time.Millisecond
-)
-
-// read reads the file once. age is the time since it was written; negative when
-// that says nothing.
-func (f TokenFile) read() (token string, age time.Duration, err error) {
-	info, err := os.Stat(string(f))
-	if err != nil {
-		return "", -1, err
-	}
-	text, err := readRegularFile(string(f), 2*maxOIDCToken)
-	if err != nil {
-		return "", -1, err
-	}
-	age = time.Since(info.ModTime())
-	token = string(bytes.TrimSpace(text))
-	if token == "" {
-		return "", age, fmt.Errorf("%s: the OIDC token is empty", string(f))
-	}
-	if err := checkJWT(token); err != nil {
-		return "", age, fmt.Errorf("%s: %w", string(f), err)
-	}
-	return token, age, nil
+	return token, nil
 }
 
 // checkJWT keeps anything that is not an OIDC token from being sent.

@@ -79,11 +79,11 @@ func (p Profile) Retrieve(ctx context.Context) (Credentials, error) {
 }
 
 // Version changes with the section.
-func (p Profile) Version(context.Context) string {
+func (p Profile) Version(ctx context.Context) string {
 	if p.file == nil {
 		return ""
 	}
-	path, name, _, section, err := p.file().find()
+	path, name, _, section, err := p.file().find(ctx)
 	return versionOf(err, func(say func(...string)) {
 		say(path, name)
 		for _, key := range slices.Sorted(maps.Keys(section)) {
@@ -94,8 +94,8 @@ func (p Profile) Version(context.Context) string {
 
 // current is the provider for what the file says now. where names section
 // and file for errors.
-func (f *iniFile) current() (provider Provider, where string, err error) {
-	path, name, text, section, err := f.find()
+func (f *iniFile) current(ctx context.Context) (provider Provider, where string, err error) {
+	path, name, text, section, err := f.find(ctx)
 	if err != nil {
 		return nil, "", err
 	}
@@ -108,12 +108,12 @@ func (f *iniFile) current() (provider Provider, where string, err error) {
 }
 
 // find reads the file and looks the section up.
-func (f *iniFile) find() (path, name string, text []byte, section map[string]string, err error) {
+func (f *iniFile) find(ctx context.Context) (path, name string, text []byte, section map[string]string, err error) {
 	asked, err := profileAsked(f.Profile, f.Getenv)
 	if err != nil {
 		return "", "", nil, nil, err
 	}
-	if path, text, err = f.read(); err != nil {
+	if path, text, err = f.read(ctx); err != nil {
 		return "", "", nil, nil, asked.notHere(err)
 	}
 	sections, err := parseINI(text)
@@ -132,9 +132,19 @@ func (f *iniFile) find() (path, name string, text []byte, section map[string]str
 }
 
 // read reads the first file that exists.
-func (f *iniFile) read() (path string, text []byte, err error) {
+func (f *iniFile) read(ctx context.Context) (path string, text []byte, err error) {
+	settle := func(read func(path string) ([]byte, error)) ([]byte, error) {
+		err := readSettled(ctx, path, func() (settled, error) {
+			text, err = read(path)
+			if _, wrong := parseINI(text); wrong != nil || len(text) == 0 {
+				return broken, err
+			}
+			return plausible, err
+		})
+		return text, err
+	}
 	if path = cmp.Or(f.Path, f.Getenv(envCredentialsFile)); path != "" {
-		text, err = readProfileFile(path)
+		text, err = settle(readProfileFile)
 		return path, text, err
 	}
 	var missing []string
@@ -142,7 +152,7 @@ func (f *iniFile) read() (path string, text []byte, err error) {
 		if path, err = homeFile(f.Getenv, ".alibabacloud", name); err != nil {
 			return "", nil, err
 		}
-		if text, err = readDefaultFile(path); !errors.Is(err, ErrUnavailable) {
+		if text, err = settle(readDefaultFile); !errors.Is(err, ErrUnavailable) {
 			return path, text, err
 		}
 		missing = append(missing, path)

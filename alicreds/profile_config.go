@@ -197,8 +197,8 @@ func versionOf(err error, describe func(say func(...string))) string {
 
 // retrieveProfile obtains the credentials of the profile that current finds:
 // its provider, and where it is for errors.
-func retrieveProfile(ctx context.Context, kind string, current func() (Provider, string, error)) (Credentials, error) {
-	provider, where, err := current()
+func retrieveProfile(ctx context.Context, kind string, current func(context.Context) (Provider, string, error)) (Credentials, error) {
+	provider, where, err := current(ctx)
 	if err != nil {
 		return Credentials{}, &Error{Source: kind, Err: err}
 	}

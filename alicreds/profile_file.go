@@ -2,6 +2,7 @@ package alicreds
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // maxProfileFile bounds config.json and the INI file. Real ones have a few KiB.
@@ -105,6 +107,46 @@ func readRegularFile(path string, limit int64) ([]byte, error) {
 	}
 	defer f.Close()
 	return io.ReadAll(io.LimitReader(f, limit+1))
+}
+
+// settled is what the content of a file says about whether it is all there.
+type settled int
+
+const (
+	broken    settled = iota // it cannot be
+	plausible                // the end may be missing
+	whole
+)
+
+const (
+	settleWait  = time.Second
+	settlePause = 20 * time.Millisecond
+	settleAge   = 50 * time.Millisecond
+)
+
+// readSettled reads a file that somebody may be writing right now: not everybody
+// replaces a file at once. What was written within the last moment is read again
+// until it is whole or stays as it is, for a second at most.
+func readSettled(ctx context.Context, path string, read func() (settled, error)) error {
+	for deadline := time.Now().Add(settleWait); ; {
+		age := time.Duration(-1)
+		if info, err := os.Stat(path); err == nil {
+			age = time.Since(info.ModTime()) // negative says nothing
+		}
+		state, err := read()
+		patience := settleAge
+		if state == broken {
+			patience *= 10
+		}
+		if err != nil || state == whole || age < 0 || age >= patience || !time.Now().Before(deadline) {
+			return err
+		}
+		select {
+		case <-time.After(settlePause):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 // withoutPath takes the path off that the os package puts in front.

@@ -100,10 +100,8 @@ func offline(f testing.TB, getenv map[string]string) *cliProfiles {
 func FuzzCLIConfig(f *testing.F) {
 	path := filepath.Join(f.TempDir(), "config.json")
 	outcome := func(t *testing.T, text []byte) string {
-		if err := os.WriteFile(path, text, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		_, where, err := offline(t, map[string]string{envConfigFile: path}).current()
+		writeOld(t, path, text)
+		_, where, err := offline(t, map[string]string{envConfigFile: path}).current(t.Context())
 		return fmt.Sprint(where, err)
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
