@@ -146,8 +146,8 @@ func TestRotationOnOtherNodes(t *testing.T) {
 				if test.rotates {
 					return
 				}
-				for _, path := range []string{"config/rotate-root", "rotate-role/app", "static-role/app"} {
-					if _, err := m.request(logical.UpdateOperation, path, map[string]any{"username": "app"}); err != logical.ErrReadOnly { //nolint:errorlint // must be bare
+				for path, data := range map[string]map[string]any{"config/rotate-root": nil, "rotate-role/app": nil, "static-role/app": {"username": "app"}} {
+					if _, err := m.request(logical.UpdateOperation, path, data); err != logical.ErrReadOnly { //nolint:errorlint // must be bare
 						t.Errorf("%s: got %v, want ErrReadOnly", path, err)
 					}
 				}

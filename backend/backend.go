@@ -160,6 +160,9 @@ func (b *backend) HandleRequest(ctx context.Context, req *logical.Request) (*log
 		}
 	}
 	if path != nil {
+		if unknown := b.unknownField(path, req); unknown != "" {
+			return logical.ErrorResponse(unknown), nil
+		}
 		if wrong := wrongType(path, req.Data); wrong != "" {
 			return logical.ErrorResponse(wrong), nil
 		}
