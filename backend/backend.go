@@ -166,6 +166,9 @@ func (b *backend) HandleRequest(ctx context.Context, req *logical.Request) (*log
 		if wrong := wrongType(path, req.Data); wrong != "" {
 			return logical.ErrorResponse(wrong), nil
 		}
+		if mistaken := mistakenValue(path, req.Data); mistaken != "" && !lease {
+			return logical.ErrorResponse(mistaken), nil
+		}
 	}
 	return b.Backend.HandleRequest(ctx, req)
 }

@@ -110,7 +110,8 @@ func configFields() fields[config] {
 		seconds("role_session_expiration", func(c *config) *time.Duration { return &c.RoleSessionExpiration },
 			"ram_role_arn, oidc_role_arn, rsa_key_pair: length of the mount's own sessions, 900 to 43200 seconds; 0 means 3600. They are renewed by themselves."),
 		text("region", func(c *config) *string { return &c.Region },
-			`Region whose STS is called, such as "cn-beijing". RAM has one endpoint for all regions, and one for the VPCs of some.`),
+			`Region whose STS is called, such as "cn-beijing". RAM has one endpoint for all regions, and one for the VPCs of some.`).
+			checked((*config).checkRegion),
 		text("network", func(c *config) *string { return &c.Network },
 			`"public" (the default), or "vpc" to call STS by the VPC name of the region, and RAM by its VPC name where the region has one.`).
 			answers(func(c *config) any { return cmp.Or(c.Network, networkPublic) }).checked((*config).checkNetwork).from(networkPublic, networkVPC),
@@ -258,6 +259,9 @@ func (c *config) warnings() []string {
 	}
 	if t, _ := sourceTypeNamed(c.credentialType()); c.AccessKey != "" && !t.keyed {
 		warnings = append(warnings, fmt.Sprintf("access_key and secret_key are kept, but not used while credential_type is %s", t.name))
+	}
+	if doubt := c.doubtRegion(); doubt != "" {
+		warnings = append(warnings, doubt)
 	}
 	if c.Network == networkVPC && c.RAMEndpoint == "" && !ram.InsideVPC(c.Region) {
 		where := "in region " + c.Region

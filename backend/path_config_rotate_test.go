@@ -219,7 +219,7 @@ func TestConfigWritesAndRotationsKeepEachOther(t *testing.T) {
 		go func() {
 			defer close(done)
 			for n := range 400 {
-				last = fmt.Sprintf("region-%d", n)
+				last = fmt.Sprintf("cn-%d", n)
 				began := time.Now()
 				resp, err := m.HandleRequest(context.Background(), &logical.Request{
 					Operation: logical.UpdateOperation, Path: "config", Data: map[string]any{"region": last, "sts_endpoint": "sts.aliyuncs.com"},

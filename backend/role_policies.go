@@ -54,6 +54,9 @@ func parseRemotePolicies(list []string) ([]ram.Policy, error) {
 			}
 			switch key, value = strings.TrimSpace(key), strings.TrimSpace(value); key {
 			case "name":
+				if p.Name != "" {
+					return nil, fmt.Errorf("remote_policies: two policies in one text, %s: give the field once for each, remote_policies=... remote_policies=...", s)
+				}
 				p.Name = value
 			case "type":
 				p.Type = value

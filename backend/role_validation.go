@@ -28,6 +28,9 @@ func (r *role) refuseUnused(data *framework.FieldData) error {
 		if f.unused != "" && f.given(data) && !slices.Contains(r.roleType.uses, f.name) {
 			return errors.New(strings.ReplaceAll(f.unused, "%s", r.roleType.name))
 		}
+		if f.set != nil && f.given(data) && !slices.Contains(r.roleType.uses, f.name) && !slices.Contains(ofAllRoles, f.name) {
+			return fmt.Errorf("%s has no effect when credential_type is %s: leave it out", f.name, r.roleType.name)
+		}
 	}
 	if t, given := data.GetOk("credential_type"); given && t != "" && t != r.roleType.name {
 		return fmt.Errorf("credential_type is %q, but the other fields make the role %q: %s", t, r.roleType.name, typeHint(t.(string)))
@@ -67,7 +70,21 @@ func (r *role) validateSource() error {
 	if err := r.validateNoGrants("when credential_type is " + r.roleType.name); err != nil {
 		return err
 	}
-	return r.source.validate(r.roleType.name)
+	if err := r.source.validate(r.roleType.name); err != nil {
+		return err
+	}
+	ask := sessionRequest{}
+	if arns := r.arns(); len(arns) > 0 {
+		ask.roleARN = arns[0]
+	}
+	if ask.roleARN != "" && alicreds.CheckRoleARN(ask.roleARN) != nil {
+		return nil // said by validateSession
+	}
+	// It calls nothing, and says what cannot be a provider.
+	if _, err := r.source.provider(r.roleType.name, settings{ask: ask}); err != nil {
+		return errors.New(ofSource(err))
+	}
+	return nil
 }
 
 func (r *role) validateNoGrants(because string) error {
@@ -99,7 +116,7 @@ func (r *role) validateOIDCRoleARN() error {
 func (r *role) validateSession() error {
 	for _, arn := range r.arns() {
 		if alicreds.CheckRoleARN(arn) != nil {
-			return fmt.Errorf("role_arn %q is not of the form acs:ram::<account>:role/<name>", arn)
+			return fmt.Errorf("role_arn %q is not of the form acs:ram::<account>:role/<name>%s", arn, whatARN(arn))
 		}
 	}
 	if r.ExpireWithLease && r.ReuseTTL > 0 {
@@ -189,6 +206,9 @@ func (r *role) warnings(mountMax time.Duration) []string {
 	if r.TTL > mountMax {
 		w = append(w, fmt.Sprintf("ttl of %s exceeds the maximum of the mount, %s: leases will get the latter", r.TTL, mountMax))
 	}
+	if r.roleType.name == typeRAMUser && r.TTL == 0 {
+		w = append(w, "without ttl a RAM user lives as long as the mount's leases do by default, often weeks: give ttl, for example ttl=1h")
+	}
 	w = append(w, r.doubts()...)
 	if !r.roleType.session {
 		return w
@@ -200,4 +220,28 @@ func (r *role) warnings(mountMax time.Duration) []string {
 		w = append(w, fmt.Sprintf("ttl of %s exceeds the longest session that STS gives, %s: leases will get the latter", r.TTL, maxSession))
 	}
 	return w
+}
+
+// whatARN says what was taken for the ARN of a RAM role, "" where that is not plain.
+func whatARN(arn string) string {
+	for _, kind := range []struct{ begins, has, is string }{
+		{"arn:aws", "", "it is an ARN of AWS"},
+		{"acs:ram:*:", "", "it is the resource of a permission: leave the * out"},
+		{"acs:ram::", ":user/", "it is a RAM user"},
+		{"acs:ram::", ":assumed-role/", "it is a session: write role/ and the name of its RAM role alone"},
+		{"acs:ram::", ":policy/", "it is a policy, which belongs in remote_policies"},
+		{"acs:ram:::", "", "the account is missing"},
+		{"", "/", ""},
+	} {
+		if strings.HasPrefix(arn, kind.begins) && strings.Contains(arn, kind.has) {
+			if kind.is == "" {
+				return ""
+			}
+			return ": " + kind.is
+		}
+	}
+	if !strings.Contains(arn, ":") {
+		return ": it is a name alone"
+	}
+	return ""
 }

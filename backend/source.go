@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
@@ -116,6 +117,9 @@ func (s *source) validate(t string) error {
 	kind, known := sourceTypeNamed(t)
 	if !known {
 		return nil // said where the type is
+	}
+	if kind.keyed && strings.HasPrefix(s.AccessKey, "STS.") && s.SecurityToken == "" {
+		return errors.New("access_key begins with STS., so it is temporary and needs its token: give access_key, secret_key and security_token, with credential_type=sts")
 	}
 	if kind.check != nil {
 		if err := kind.check(s); err != nil {

@@ -163,7 +163,7 @@ func TestConfigWritesKeepEachOther(t *testing.T) {
 func TestConfigWriteWithinAStepOfARotation(t *testing.T) {
 	t.Parallel()
 	m := newMount(t)
-	fields := []string{"region", "external_id", "username_template", "policy_name_template", "role_session_name_template"}
+	fields := []string{"role_session_name", "external_id", "username_template", "policy_name_template", "role_session_name_template"}
 	var written []string
 	var others sync.WaitGroup
 	m.comeBetween(func(s step, effect func() error) error {

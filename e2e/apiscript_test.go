@@ -287,6 +287,7 @@ var apiReasons = []apiReason{
 
 	// config
 	reason(`^PUT config \{"access_key":"(LTAIexample)?","secret_key":"(example)?"\} \| (status \| 204 \| 400|message \|  \| (access|secret)_key is required)`, "one key without the other can sign nothing; both empty are the surroundings of Vault"),
+	reason(`^PUT role/.* \| (status \| 204 \| 200|warnings \| (null|\[\]) \| \["without ttl a RAM user lives)`, "a RAM user that lives for weeks is seldom meant"),
 	reason(`^PUT config .* \| (status \| 204 \| 200|warnings \| null \| \["access_key and secret_key are empty)`, "a variable of the shell that was empty is told from the surroundings of the server that were meant"),
 	reason(`^GET config #\d+ \| data\.access_key \|  LTAIexample  \| LTAIexample$`, "the line end of a file that a key was read from belongs to no key"),
 
