@@ -17,7 +17,7 @@ var otherWords = map[string]string{
 	"mode": "credential_type", "type": "credential_type", "region_id": "region", "ram_role_name": "role_name",
 	"ram_role_arn": "role_arn", "arn": "role_arn", "ram_session_name": "role_session_name",
 	"expired_seconds": "role_session_expiration", "duration_seconds": "ttl", "default_sts_ttl": "ttl", "default_lease": "ttl", "max_sts_ttl": "max_ttl",
-	"policy_arns": "remote_policies", "policies": "remote_policies", "policy_document": "inline_policies", "iam_groups": "ram_groups", "groups": "ram_groups",
+	"policy_arns": "remote_policies", "remote_policy": "remote_policies", "inline_policy": "inline_policies", "policies": "remote_policies", "policy_document": "inline_policies", "iam_groups": "ram_groups", "groups": "ram_groups",
 	"user": "username",
 }
 

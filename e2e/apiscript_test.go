@@ -287,6 +287,9 @@ var apiReasons = []apiReason{
 
 	// config
 	reason(`^PUT config \{"access_key":"(LTAIexample)?","secret_key":"(example)?"\} \| (status \| 204 \| 400|message \|  \| (access|secret)_key is required)`, "one key without the other can sign nothing; both empty are the surroundings of Vault"),
+	reason(`"unknown":"x"\} \| (status \| 204 \| 400|message \|  \| \S+ has no field unknown)`, "a field that is passed over is one that somebody misspelled"),
+	reason(`^PUT role/ttl .*"1500ms"\} \| (status \| 204 \| 400|message \|  \| ttl must be whole seconds)`, "500ms would become 0"),
+	reason(`^PUT role/remote .*type:System,name:.* \| (status \| 204 \| 400|message \|  \| remote_policies: two policies in one text)`, "the first of the two would be lost"),
 	reason(`^PUT role/.* \| (status \| 204 \| 200|warnings \| (null|\[\]) \| \["without ttl a RAM user lives)`, "a RAM user that lives for weeks is seldom meant"),
 	reason(`^PUT config .* \| (status \| 204 \| 200|warnings \| null \| \["access_key and secret_key are empty)`, "a variable of the shell that was empty is told from the surroundings of the server that were meant"),
 	reason(`^GET config #\d+ \| data\.access_key \|  LTAIexample  \| LTAIexample$`, "the line end of a file that a key was read from belongs to no key"),
@@ -298,7 +301,7 @@ var apiReasons = []apiReason{
 	reason(`^PUT role/inline .* \| (status \| 204 \| 400|message \|  \| inline_policies\[0\] (must have|has))`, "RAM would refuse the document at the first read of credentials: told at the write"),
 	reason(`^PUT role/remote .*"name:A,type:(Weird|system)".* \| (status \| 204 \| 400|message \|  \| )`, "RAM has policies of the types System and Custom only: told at the write"),
 	reason(`^PUT role/remote .* \| (status \| 204 \| 400|message \|  \| remote_policies: 20 system policies)`, "RAM attaches 20 system policies at most: told at the write"),
-	reason(`^PUT role/remote .*"name: A, type: System".* \| (status \| 500 \| 204|message \| invalid key:  type \| )$`, "spaces after a comma are people's"),
+	reason(`^PUT role/remote .*"name: A, type: System".* \| (status \| 500 \| 20[04]|message \| invalid key:  type \| )$`, "spaces after a comma are people's"),
 	reason(`^PUT role/remote \{"remote_policies":\[(""|null)\]\} \| message \| unable to recognize pair in  \| must include an arn`, "an empty element clears the list, as remote_policies=\"\" on the command line does"),
 
 	// Lifetimes
