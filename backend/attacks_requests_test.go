@@ -120,7 +120,7 @@ func attackCredentialsURIReadBack(t *testing.T) {
 func attackPolicyByName(t *testing.T) {
 	m := newEntityMount(t)
 	warned := func(name string) bool {
-		resp := m.must(logical.UpdateOperation, "role/r", map[string]any{"remote_policies": []string{"name:" + name + ",type:Custom", "name:AliyunOSSReadOnlyAccess,type:System"}})
+		resp := m.must(logical.UpdateOperation, "role/r", map[string]any{"ttl": "1h", "remote_policies": []string{"name:" + name + ",type:Custom", "name:AliyunOSSReadOnlyAccess,type:System"}})
 		return resp != nil && len(resp.Warnings) == 1 && strings.HasPrefix(resp.Warnings[0], "remote_policies[0] is an identity template and nothing else")
 	}
 	for name, want := range map[string]bool{
