@@ -89,6 +89,7 @@ type scenario struct {
 	live    bool          // another lease shares the policies, and must go on working
 	age     time.Duration // of the lease when it is revoked
 	brief   bool          // leave out what hardly differs from what others show
+	planted bool          // somebody has made policies under the names of the shared ones
 }
 
 var (
@@ -107,23 +108,25 @@ var (
 )
 
 var matrix = []scenario{
-	{"issue ram_user, policies shared with a live lease", "issue", sharing, true, 0, false},
-	{"issue ram_user, alone", "issue", sharing, false, 0, true},
-	{"issue ram_user, policies per lease", "issue", perLease, false, 0, true},
-	{"issue ram_role, policies shared with a live lease", "issue", ramRole, true, 0, true},
-	{"issue ram_role, alone", "issue", ramRole, false, 0, false},
-	{"revoke ram_user, policies shared with a live lease", "revoke", sharing, true, time.Minute, true},
-	{"revoke ram_user, alone", "revoke", sharing, false, time.Minute, false},
-	{"revoke ram_user, just issued", "revoke", sharing, false, 0, true},
-	{"revoke ram_user, policies per lease", "revoke", perLease, false, time.Minute, true},
-	{"revoke ram_role, alone", "revoke", ramRole, false, time.Minute, false},
-	{"renew ram_user", "renew", sharing, true, time.Minute, false},
-	{"roll back ram_user", "rollback", sharing, false, 0, true},
-	{"roll back ram_user, policies shared with a live lease", "rollback", sharing, true, 0, true},
+	{"issue ram_user, policies shared with a live lease", "issue", sharing, true, 0, false, false},
+	{"issue ram_user, alone", "issue", sharing, false, 0, true, false},
+	{"issue ram_user, policies per lease", "issue", perLease, false, 0, true, false},
+	{"issue ram_role, policies shared with a live lease", "issue", ramRole, true, 0, true, false},
+	{"issue ram_role, alone", "issue", ramRole, false, 0, false, false},
+	{"issue ram_user, policies that somebody planted", "issue", sharing, false, 0, false, true},
+	{"issue ram_role, policies that somebody planted", "issue", ramRole, false, 0, true, true},
+	{"revoke ram_user, policies shared with a live lease", "revoke", sharing, true, time.Minute, true, false},
+	{"revoke ram_user, alone", "revoke", sharing, false, time.Minute, false, false},
+	{"revoke ram_user, just issued", "revoke", sharing, false, 0, true, false},
+	{"revoke ram_user, policies per lease", "revoke", perLease, false, time.Minute, true, false},
+	{"revoke ram_role, alone", "revoke", ramRole, false, time.Minute, false, false},
+	{"renew ram_user", "renew", sharing, true, time.Minute, false, false},
+	{"roll back ram_user", "rollback", sharing, false, 0, true, false},
+	{"roll back ram_user, policies shared with a live lease", "rollback", sharing, true, 0, true, false},
 	{"roll back ram_role, policies per lease", "rollback", map[string]any{
 		"credential_type": "ram_role", "inline_policies": twoDocuments, "policy_per_lease": true, "ttl": "30m", "max_ttl": "1h",
-	}, false, 0, true},
-	{"tidy", "tidy", sharing, true, 0, true},
+	}, false, 0, true, false},
+	{"tidy", "tidy", sharing, true, 0, true, false},
 }
 
 // harms are all there are, less those that retries make up for.
@@ -172,6 +175,7 @@ type world struct {
 	*mount
 	scenario
 	live    *logical.Secret
+	planted []string // policies of somebody else, under names that the mount would give
 	before  alisim.Inventory
 	ofIssue [2][]string // steps of an issue by a new process
 
@@ -191,7 +195,7 @@ func newWorld(t *testing.T, s scenario, retries bool, settings alisim.Settings) 
 		w.must(logical.UpdateOperation, "config", map[string]any{"max_retries": 3})
 	}
 	w.must(logical.UpdateOperation, "role/tested", s.role)
-	w.must(logical.UpdateOperation, "role/live", map[string]any{"inline_policies": twoDocuments, "max_ttl": "24h"})
+	w.must(logical.UpdateOperation, "role/live", map[string]any{"inline_policies": twoDocuments, "ttl": "24h", "max_ttl": "24h"})
 	for action, params := range map[string]map[string]string{ // of others
 		"CreateUser":   {"UserName": "vault-of-another-mount", "Comments": "vault 11111111-2222-3333-4444-555555555555 another tested"},
 		"CreatePolicy": {"PolicyName": "vault-of-another-mount", "PolicyDocument": allowOSS, "Description": "vault"},
@@ -200,6 +204,14 @@ func newWorld(t *testing.T, s scenario, retries bool, settings alisim.Settings) 
 	}
 	if s.live {
 		w.live = w.issued("live")
+	}
+	if s.planted {
+		lease := w.issued("tested")
+		for _, name := range lease.InternalData["shared_policies"].([]any) {
+			w.planted = append(w.planted, name.(string))
+		}
+		w.settle(lease)
+		w.plant()
 	}
 	w.before = w.inventory()
 	for range 2 { // the first also makes the mount's tag
@@ -210,6 +222,14 @@ func newWorld(t *testing.T, s scenario, retries bool, settings alisim.Settings) 
 		w.unchanged(w.before)
 	}
 	return w
+}
+
+// plant makes the planted policies, unless they are there: a rollback may delete
+// one, which nobody holds, under a name of the mount.
+func (w *world) plant() {
+	for _, name := range w.planted {
+		_ = w.callAs(adminKey, "CreatePolicy", map[string]string{"PolicyName": name, "PolicyDocument": allowAll}, nil)
+	}
 }
 
 // boot starts a process.
@@ -301,6 +321,7 @@ func (w *world) run(h harm, k int) bool {
 	if hit {
 		w.cases++
 	}
+	w.plant()
 	if got := w.inventory(); !reflect.DeepEqual(got, w.before) {
 		w.orphans++
 		w.t.Errorf("left\n%+v\nwant\n%+v", got, w.before)
@@ -422,8 +443,14 @@ func (w *world) whole(resp *logical.Response) {
 	all, name := w.inventory(), nameOf(resp.Secret)
 	user, isUser := all.User(name)
 	ramRole, _ := all.Role(name)
-	if got := len(user.Policies) + len(ramRole.Policies); got != 3 {
-		w.t.Errorf("%s has %d policies, want 3", name, got)
+	policies := slices.Concat(user.Policies, ramRole.Policies)
+	if len(policies) != 3 {
+		w.t.Errorf("%s has %d policies, want 3", name, len(policies))
+	}
+	for _, p := range policies {
+		if slices.Contains(w.planted, p.Name) {
+			w.t.Errorf("%s has %s, which somebody planted", name, p.Name)
+		}
 	}
 	if groups, _ := resp.Secret.InternalData["ram_groups"].([]any); isUser && (len(user.AccessKeys) != 1 || len(user.Groups) != len(groups)) {
 		w.t.Errorf("issued: %+v", user)
