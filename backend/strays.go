@@ -57,7 +57,7 @@ func (b *backend) strays(ctx context.Context, s logical.Storage, c *cloud, mark 
 		case own(m.Entity):
 			unproven = append(unproven, m.Entity) // whatever is written on it, the mount lives on it
 			continue
-		case known.live[m.Name], known.policies[m.Name], !ended && time.Since(m.Created) < b.tidyAge:
+		case known.live[m.Name], known.policies[m.Name], !ended && time.Since(m.Created).Abs() < b.tidyAge:
 			continue
 		case !ended && !(made(m.Entity) && mark.prove(m.Comment, m.Entity, who.AccountID)):
 			unproven = append(unproven, m.Entity)
@@ -169,7 +169,7 @@ func (b *backend) leases(ctx context.Context, s logical.Storage, c *cloud, there
 		case entry == nil:
 		case time.Since(entry.EndsBy) > tidyGrace:
 			l.ended[name] = entry.issued
-		case !there[name] && time.Since(entry.CreatedAt) > max(b.tidyAge, ram.VisibleWithin):
+		case !there[name] && time.Since(entry.CreatedAt).Abs() > max(b.tidyAge, ram.VisibleWithin):
 			unseen = append(unseen, entry.issued)
 		default:
 			l.add(entry.issued)

@@ -9,6 +9,10 @@ import (
 // The pauses of a queue to which RAM says that it is asked too often.
 const firstPause, longestPause = 5 * time.Second, time.Minute
 
+// longestSleep is after how long a key that is due some time is looked at again: a
+// clock that was wrong may have said when that is.
+const longestSleep = time.Hour
+
 // Options of a Queue. All are required.
 type Options struct {
 	// Ended is called after each turn of a key in a round, and after a round that
@@ -63,7 +67,15 @@ func (q *Queue) Wait() { q.rounds.Wait() }
 func (q *Queue) Put(name string, due time.Time) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.due[name] = due
+	q.due[name] = wake(due)
+}
+
+// wake is when to look at a key that is due then.
+func wake(due time.Time) time.Time {
+	if latest := time.Now().Add(longestSleep); due.After(latest) {
+		return latest
+	}
+	return due
 }
 
 // Remove takes the key out of the queue.
@@ -78,7 +90,7 @@ func (q *Queue) move(name string, due time.Time) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if _, there := q.due[name]; there {
-		q.due[name] = due
+		q.due[name] = wake(due)
 	}
 }
 

@@ -145,3 +145,25 @@ func TestQueueLeaves(t *testing.T) {
 		})
 	}
 }
+
+// A clock that was wrong for a moment put a key into the queue for the next
+// century. It is looked at within an hour, and rotated when storage says so.
+func TestQueueDoesNotSleepForEver(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := account{keys: []string{"old"}, stored: rotation.Rotation{
+			Current: ram.AccessKey{ID: "old"}, Schedule: rotation.Schedule{Period: 24 * time.Hour}, State: rotation.State{NextRotation: time.Now().Add(30 * time.Minute)},
+		}}
+		q := rotation.NewQueue(rotation.Options{Ended: func(string, error, time.Time) {}, Announce: func(context.Context, string, error) {}, Explain: error.Error})
+		defer q.Stop()
+		q.Put(a.Name(), time.Now().AddDate(100, 0, 0))
+		for range 62 {
+			q.Begin(&a)
+			q.Wait()
+			time.Sleep(time.Minute)
+		}
+		if a.stored.Current.ID != "new1" {
+			t.Errorf("the key that was due half an hour ago is %s", a.stored.Current.ID)
+		}
+	})
+}
