@@ -160,8 +160,7 @@ func (b *bed) libraries(t *testing.T) []library {
 	return all
 }
 
-// run puts the cloud and a home directory in order, asks one library, and
-// says in one line what came of it.
+// run puts the cloud and a home directory in order, and asks one library.
 func (b *bed) run(t *testing.T, s setup, l library) string {
 	t.Helper()
 	b.cloud.Reset()
@@ -189,17 +188,24 @@ func (b *bed) run(t *testing.T, s setup, l library) string {
 		}
 		q.Config[name] = value
 	}
+	var env []string
+	for name, value := range s.env {
+		env = append(env, name+"="+fill(value))
+	}
+	return b.ask(t, l, q, home, env...)
+}
+
+// command is a library about to be asked, in a home directory.
+func (b *bed) command(ctx context.Context, t *testing.T, l library, q Question, home string, env ...string) *exec.Cmd {
+	t.Helper()
 	question, err := json.Marshal(q)
 	if err != nil {
 		t.Fatal(err)
 	}
-
-	ctx, cancel := context.WithTimeout(t.Context(), childTime)
-	defer cancel()
 	cmd := exec.CommandContext(ctx, l.command[0], l.command[1:]...)
 	cmd.Stdin = bytes.NewReader(question)
 	cmd.WaitDelay = time.Second
-	cmd.Env = []string{
+	cmd.Env = append([]string{
 		"PATH=" + os.Getenv("PATH"),
 		"HOME=" + home,
 		"HTTPS_PROXY=" + b.cloud.ProxyURL,
@@ -208,10 +214,16 @@ func (b *bed) run(t *testing.T, s setup, l library) string {
 		"NODE_EXTRA_CA_CERTS=" + b.caFile,
 		"REDIRECT_CLOUD=" + strings.TrimPrefix(b.cloud.URL, "https://"),
 		"REDIRECT_METADATA=" + strings.TrimPrefix(b.cloud.IMDSURL, "http://"),
-	}
-	for name, value := range s.env {
-		cmd.Env = append(cmd.Env, name+"="+fill(value))
-	}
+	}, env...)
+	return cmd
+}
+
+// ask asks one library, and says in one line what came of it.
+func (b *bed) ask(t *testing.T, l library, q Question, home string, env ...string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), childTime)
+	defer cancel()
+	cmd := b.command(ctx, t, l, q, home, env...)
 	var said bytes.Buffer
 	cmd.Stderr = &said
 	text, err := cmd.Output()
