@@ -193,7 +193,7 @@ var mistakes = []struct {
 		{what: "an unknown type", typed: `vault write ali-prod/role/x credential_type=assumed_role role_arn=acs:ram::1234567890123456:role/deploy`, must: refused},
 		{what: "a type that the fields contradict", typed: `vault write ali-prod/role/x credential_type=ram_user role_arn=acs:ram::1234567890123456:role/deploy`, must: refused},
 		{what: "a shared session that ends with its lease", typed: `vault write ali-prod/role/x expire_with_lease=true reuse_ttl=10m role_arn=acs:ram::1234567890123456:role/deploy`, must: refused},
-		{what: "an identity template with a typo", typed: `vault write ali-prod/role/x role_arn=acs:ram::1234567890123456:role/deploy source_identity='{{identity.entity.nam}}'`, must: refused, open: "F3.9"},
+		{what: "an identity template with a typo", typed: `vault write ali-prod/role/x role_arn=acs:ram::1234567890123456:role/deploy source_identity='{{identity.entity.nam}}'`, must: refused},
 		{what: "an identity template in a name", typed: `vault write ali-prod/role/x role_arn=acs:ram::1234567890123456:role/deploy role_session_name_template='{{identity.entity.name}}'`, must: refused},
 		{what: "an external id of one letter", typed: `vault write ali-prod/role/x external_id=a role_arn=acs:ram::1234567890123456:role/deploy`, must: refused},
 		{what: "a session policy that is too long", typed: `vault write ali-prod/role/x role_arn=acs:ram::1234567890123456:role/deploy policy="{\"Version\":\"1\",\"Statement\":[{\"Effect\":\"Allow\",\"Action\":\"$(printf 'a%.0s' {1..2100})\",\"Resource\":\"*\"}]}"`, must: refused},
