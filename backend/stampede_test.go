@@ -3,6 +3,8 @@ package backend_test
 import (
 	"fmt"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -113,4 +115,48 @@ func (m *mount) rotatedRoles(roles int) (n int) {
 		}
 	}
 	return n
+}
+
+// All static roles are read at once, as when all agents start. RAM is asked about
+// as many as there is time for; all readers get their key, and soon.
+func TestStaticCredsStampede(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const roles = 500
+		seed := seedWith()
+		for n := range roles {
+			seed.Accounts[0].Users = append(seed.Accounts[0].Users, alisim.User{
+				Name: fmt.Sprintf("app-%d", n), AccessKeys: []alisim.AccessKey{{ID: fmt.Sprintf("LTAI5tAPP%d", n), Secret: "s"}},
+			})
+		}
+		m := newTimedMount(t, alisim.DefaultSettings(), seed)
+		for n := range roles {
+			m.must(logical.UpdateOperation, fmt.Sprintf("static-role/app-%d", n), map[string]any{
+				"username": fmt.Sprintf("app-%d", n), "access_key": fmt.Sprintf("LTAI5tAPP%d", n), "secret_key": "s", "rotation_period": "240h",
+			})
+		}
+		time.Sleep(time.Minute)
+		began := time.Now()
+		var unseen atomic.Int32
+		var all sync.WaitGroup
+		for n := range roles {
+			all.Go(func() {
+				cred := m.staticCred(fmt.Sprintf("app-%d", n))
+				if took := time.Since(began); took > 6*time.Second {
+					t.Errorf("a reader waited %s", took)
+				}
+				for _, warning := range cred.Warnings {
+					unseen.Add(1)
+					if !strings.Contains(warning, "could not be seen") || strings.Contains(warning, "Wait(") {
+						t.Errorf("warned of %q", warning)
+					}
+				}
+			})
+		}
+		all.Wait()
+		fmt.Printf("TestStaticCredsStampede: roles %d not looked up %d\n", roles, unseen.Load())
+		if n := unseen.Load(); n == 0 || n == roles {
+			t.Errorf("%d of %d could not be looked up", n, roles)
+		}
+	})
 }

@@ -1,7 +1,9 @@
 package backend
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"strings"
 
@@ -16,6 +18,14 @@ import (
 type pace struct{ writes, reads *rate.Limiter }
 
 func newPace() pace { return pace{writes: rate.NewLimiter(10, 1), reads: rate.NewLimiter(40, 1)} }
+
+// paced waits for its turn. The limiter refuses at once where that comes too late.
+func paced(ctx context.Context, limit *rate.Limiter) error {
+	if limit.Wait(ctx) != nil {
+		return cmp.Or(ctx.Err(), errors.New("there was no time: too many calls for static roles are waiting, and RAM takes only so many a second"))
+	}
+	return nil
+}
 
 // userKeys are the keys of one RAM user other than the mount's own: a
 // rotation.Keys, whose calls are made by the principal of the mount.
@@ -58,7 +68,7 @@ func (u *userKeys) call(ctx context.Context, repeatable bool, action string, par
 	if strings.HasPrefix(action, "List") {
 		limit = u.pace.reads
 	}
-	if err := limit.Wait(ctx); err != nil {
+	if err := paced(ctx, limit); err != nil {
 		return err
 	}
 	return u.cloud.Call(ctx, repeatable, action, params, out)
@@ -96,7 +106,7 @@ func (u *userKeys) notRoot(id string) error {
 }
 
 func (u *userKeys) Probe(ctx context.Context, k ram.AccessKey) error {
-	if err := u.pace.reads.Wait(ctx); err != nil {
+	if err := paced(ctx, u.pace.reads); err != nil {
 		return err
 	}
 	return u.cloud.Probe(ctx, k, u.account, u.User)
