@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
@@ -53,6 +54,16 @@ type Credentials struct {
 	AccountID  string // when known
 	RoleARN    string // the role whose session this is, when known
 	SessionARN string // the session as STS names it, when known
+}
+
+// Type is the type of the outermost provider, as in Config.Type: the first part
+// of Source. It is "bearer" for a bearer token, whatever way that came.
+func (c Credentials) Type() string {
+	if c.BearerToken != "" {
+		return typeBearer
+	}
+	kind, _, _ := strings.Cut(c.Source, "/")
+	return kind
 }
 
 // Keys are what a request is signed with. They are empty for a bearer token.

@@ -195,7 +195,8 @@ func (c Config) types() []configType {
 }
 
 // New builds the provider that a Config describes, and checks everything
-// that can be checked without a call. Wrap the provider in a Cache.
+// that can be checked without a call. The provider asks anew at each Retrieve:
+// wrap it in a Cache, or use NewCached.
 func New(c Config) (Provider, error) {
 	if c.Getenv == nil {
 		c.Getenv = processEnvironment
@@ -220,6 +221,16 @@ func New(c Config) (Provider, error) {
 		what = "missing"
 	}
 	return nil, fmt.Errorf("the credential type is %s; it is one of %s", what, strings.Join(names, ", "))
+}
+
+// NewCached is New with a Cache around the provider: what the other Credentials
+// tools call a client. Close it when the program needs it no longer.
+func NewCached(c Config, o CacheOptions) (*Cache, error) {
+	p, err := New(c)
+	if err != nil {
+		return nil, err
+	}
+	return NewCache(p, o), nil
 }
 
 // or is the value, or what the environment has in its place.

@@ -48,6 +48,10 @@
 //	}
 //	use(c.AccessKeyID, c.AccessKeySecret, c.SecurityToken)
 //
+// [NewCached] does both for a [Config]:
+//
+//	cache, err := alicreds.NewCached(alicreds.Config{Type: "default"}, alicreds.CacheOptions{})
+//
 // Call Retrieve for every request that is signed: it costs nanoseconds while
 // the credentials are fresh. Take all fields from one value; those of two may
 // belong to two sessions.

@@ -51,6 +51,11 @@ func docChain() error {
 	return nil
 }
 
+func docCached() (*alicreds.Cache, error) {
+	cache, err := alicreds.NewCached(alicreds.Config{Type: "default"}, alicreds.CacheOptions{})
+	return cache, err
+}
+
 func docErrors(err error, log *log.Logger) {
 	var failure *alicreds.Error
 	var refused *openapi.Error

@@ -281,3 +281,14 @@ func ExampleNew() {
 	fmt.Println(err)
 	// Output: ram_role_arn: the session duration must be between 900 and 43200 seconds
 }
+
+func ExampleNewCached() {
+	cache, err := alicreds.NewCached(alicreds.Config{Type: "access_key", AccessKeyID: "LTAI5texample", AccessKeySecret: "example"}, alicreds.CacheOptions{})
+	if err != nil {
+		panic(err)
+	}
+	defer cache.Close()
+	c, err := cache.Retrieve(context.Background())
+	fmt.Println(c.Type(), c.AccessKeyID, err)
+	// Output: access_key LTAI5texample <nil>
+}
