@@ -105,7 +105,7 @@ func TestRenewWithoutConfig(t *testing.T) {
 	m := newMount(t)
 	m.must(logical.CreateOperation, "role/ci", map[string]any{"ram_groups": "readers", "max_ttl": "20m"})
 	secret := m.must(logical.ReadOperation, "creds/ci", nil).Secret
-	m.must(logical.DeleteOperation, "config", nil)
+	m.must(logical.DeleteOperation, "config", map[string]any{"force": true})
 	resp, err := m.renewLease(secret)
 	if err != nil || resp.IsError() {
 		t.Fatalf("renewal: %v %v", resp, err)

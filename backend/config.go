@@ -151,7 +151,7 @@ func configFields() fields[config] {
 				"a deny of creds/admin does not stop creds/ADMIN. Default false."),
 		parameter[config]("verify", framework.TypeBool, "Ask GetCallerIdentity first and store nothing when it is refused. Not stored itself; default false."),
 		parameter[config]("force", framework.TypeBool,
-			"Take an access_key that a rotation has replaced, which is otherwise answered with a warning and not taken. Not stored itself; default false."),
+			"Take an access_key that a rotation has replaced, which is otherwise answered with a warning and not taken. Deletion: delete the config although leases or static roles need it. Not stored itself; default false."),
 	)
 	return append(table, rootRotationFields()...)
 }

@@ -129,7 +129,7 @@ func newConsole(t *testing.T) *console {
 	m.must(logical.UpdateOperation, "role/session", map[string]any{"role_arn": roleARN})
 	session := m.must(logical.ReadOperation, "creds/session", nil).Data
 	m.must(logical.DeleteOperation, "role/session", nil)
-	m.must(logical.DeleteOperation, "config", nil)
+	m.must(logical.DeleteOperation, "config", map[string]any{"force": true})
 	c := &console{mount: m, files: map[string]string{
 		"secret.txt": alisim.DefaultAccessKeySecret, "legacy.txt": "fake-legacy-secret", "bearer.txt": "fake-bearer-token",
 		"key.pem": string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})),

@@ -114,7 +114,7 @@ func attackOutageSaysSinceWhen(t *testing.T) {
 		}
 		m.refused(logical.ReadOperation, "config/caller-identity", nil,
 			"what failed last in the background is credentials: since "+since.UTC().Format(time.RFC3339)+", 4 times")
-		m.must(logical.DeleteOperation, "config", nil)
+		m.must(logical.DeleteOperation, "config", map[string]any{"force": true})
 		m.refused(logical.ReadOperation, "config/caller-identity", nil, "no credentials are configured")
 	})
 }

@@ -279,7 +279,7 @@ func TestRevokeErrorsLink(t *testing.T) {
 	secret := m.must(logical.ReadOperation, "creds/ci", nil).Secret
 	m.fault(alisim.Fault{Kind: alisim.FaultRefuse, Action: "DeleteUser", Code: "NoPermission", Status: 403})
 	_, refused := m.revokeLease(secret)
-	m.must(logical.DeleteOperation, "config", nil)
+	m.must(logical.DeleteOperation, "config", map[string]any{"force": true})
 	_, unconfigured := m.revokeLease(secret)
 	for _, err := range []error{refused, unconfigured} {
 		if err == nil || strings.Count(err.Error(), "docs/troubleshooting.md#leases-that-do-not-end") != 1 {

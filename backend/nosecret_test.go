@@ -62,7 +62,7 @@ func TestNoSecretOfTheMetadataServiceInOutput(t *testing.T) {
 			ask("creds/node")
 			m.sim.ClearFaults()
 		}
-		m.must(logical.DeleteOperation, "config", nil)
+		m.must(logical.DeleteOperation, "config", map[string]any{"force": true})
 	}
 	if issued < 4 {
 		t.Errorf("only %d answers were good: %s", issued, said.String())

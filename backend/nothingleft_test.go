@@ -65,7 +65,7 @@ func TestRollbackKeepsWhatItCannotRemove(t *testing.T) {
 			func(m *mount) { m.become(0) },
 		},
 		"no config": {
-			func(m *mount) { m.must(logical.DeleteOperation, "config", nil) },
+			func(m *mount) { m.must(logical.DeleteOperation, "config", map[string]any{"force": true}) },
 			func(m *mount) { m.must(logical.UpdateOperation, "config", m.simConfig()) },
 		},
 		"cloud refuses": {

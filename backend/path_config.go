@@ -131,9 +131,23 @@ func firstWrite(data *framework.FieldData) error {
 	return errors.New("access_key is required: give access_key and secret_key, or say in credential_type where credentials come from")
 }
 
-func (b *backend) deleteConfig(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {
+func (b *backend) deleteConfig(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
 	if !b.WriteSafeReplicationState() {
 		return nil, logical.ErrReadOnly
+	}
+	if !data.Get("force").(bool) {
+		leases, err := req.Storage.List(ctx, issuedPrefix)
+		if err != nil {
+			return nil, err
+		}
+		static, err := req.Storage.List(ctx, staticRolePrefix)
+		if err != nil {
+			return nil, err
+		}
+		if len(leases)+len(static) > 0 {
+			return logical.ErrorResponse("%d RAM users and roles of leases and %d static roles need this config: without it nothing can be revoked or rotated, and a mount that is "+
+				"disabled then stays half-removed. First vault lease revoke -prefix %screds and delete the static roles; or give force=true, which leaves live AccessKeys", len(leases), len(static), b.mountPath()), nil
+		}
 	}
 	waiting, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()

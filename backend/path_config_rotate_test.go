@@ -261,7 +261,7 @@ func TestConfigDeletedDuringARotation(t *testing.T) {
 				if fail {
 					m.fault(alisim.Fault{Kind: alisim.FaultError500})
 				}
-				resp := m.must(logical.DeleteOperation, "config", nil)
+				resp := m.must(logical.DeleteOperation, "config", map[string]any{"force": true})
 				if warned := resp != nil && len(resp.Warnings) == 1; warned != fail {
 					t.Errorf("answer %v", resp)
 				}

@@ -176,7 +176,7 @@ func TestConfigChangeIsFollowed(t *testing.T) {
 	if arn() != before {
 		t.Error("the write was not followed")
 	}
-	m.must(logical.DeleteOperation, "config", nil)
+	m.must(logical.DeleteOperation, "config", map[string]any{"force": true})
 	m.refused(logical.ReadOperation, "config/caller-identity", nil, "no credentials are configured")
 }
 
@@ -206,5 +206,28 @@ func TestConfigAmbient(t *testing.T) {
 				t.Errorf("source %v: the environment won over given keys", id["source"])
 			}
 		})
+	}
+}
+
+// F3.3: a config that something needs is not deleted by mistake.
+func TestDeletingConfigInUseIsRefused(t *testing.T) {
+	t.Parallel()
+	m := newMount(t)
+	m.must(logical.UpdateOperation, "role/r", leastUser)
+	secret := m.must(logical.ReadOperation, "creds/r", nil).Secret
+	m.refused(logical.DeleteOperation, "config", nil, "1 RAM users and roles of leases and 0 static roles need this config")
+	m.refused(logical.DeleteOperation, "config", map[string]any{"force": false}, "First vault lease revoke -prefix alicloud/creds")
+	if _, err := m.revokeLease(secret); err != nil {
+		t.Fatal(err)
+	}
+	m.admin("CreateUser", map[string]string{"UserName": "app"})
+	m.must(logical.UpdateOperation, "static-role/app", map[string]any{"username": "app", "rotation_period": "720h"})
+	m.refused(logical.DeleteOperation, "config", nil, "0 RAM users and roles of leases and 1 static roles need this config")
+	if m.must(logical.ReadOperation, "config", nil) == nil {
+		t.Error("the config is gone")
+	}
+	m.must(logical.DeleteOperation, "config", map[string]any{"force": true})
+	if m.must(logical.ReadOperation, "config", nil) != nil {
+		t.Error("the config is still there")
 	}
 }

@@ -185,7 +185,7 @@ func TestRevokeAndRenewWithoutConfigOrRole(t *testing.T) {
 		t.Errorf("renewal without the role: %v %v", resp, err)
 	}
 	m.must(logical.UpdateOperation, "role/ci", map[string]any{"ram_groups": "readers"})
-	m.must(logical.DeleteOperation, "config", nil)
+	m.must(logical.DeleteOperation, "config", map[string]any{"force": true})
 	if _, err := m.revokeLease(secret); err == nil || !strings.Contains(err.Error(), "unable to delete access key because no credentials are configured") {
 		t.Errorf("revocation without config: %v", err)
 	}

@@ -244,7 +244,7 @@ func TestRoleCheckWithoutKeys(t *testing.T) {
 	if resp, err := m.request(logical.ReadOperation, "role/r/check", nil); err == nil {
 		t.Errorf("got %v, want an error", resp)
 	}
-	m.must(logical.DeleteOperation, "config", nil)
+	m.must(logical.DeleteOperation, "config", map[string]any{"force": true})
 	m.refused(logical.ReadOperation, "role/r/check", nil, "no credentials are configured")
 }
 

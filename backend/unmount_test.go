@@ -51,7 +51,7 @@ var ends = map[string]func(*mount){
 	"unmount":                             func(m *mount) { m.Cleanup(m.t.Context()) },
 	"a write of config":                   func(m *mount) { m.must(logical.UpdateOperation, "config", map[string]any{"timeout": "9s"}) },
 	"a write of config on another node":   func(m *mount) { m.InvalidateKey(m.t.Context(), "config") },
-	"the deletion of config":              func(m *mount) { m.must(logical.DeleteOperation, "config", nil) },
+	"the deletion of config":              func(m *mount) { m.must(logical.DeleteOperation, "config", map[string]any{"force": true}) },
 	"a rotation of the key of the config": func(m *mount) { m.must(logical.UpdateOperation, "config/rotate-root", nil) },
 }
 

@@ -118,7 +118,7 @@ var mistakes = []struct {
 		{what: "an unknown key, verified", typed: `vault write ali-prod/config verify=true access_key=LTAI5tNOBODY000000000000 secret_key=wrong`, must: refused},
 		{what: "a session policy without a type that has sessions", typed: `vault write ali-prod/config policy=@pol1.json`, must: refused, open: "F3.10"},
 		{what: "another account while leases are out", before: `vault read -field=username ali-prod/creds/ci >/dev/null`, typed: `vault write ali-prod/config access_key=LTAI5tOTHER0000000000000 secret_key=$SECRET`, must: warned, open: "F3.3"},
-		{what: "deleted while leases are out", before: `vault read -field=username ali-prod/creds/ci >/dev/null`, typed: `vault delete ali-prod/config`, must: refused, open: "F3.3"},
+		{what: "deleted while leases are out", before: `vault read -field=username ali-prod/creds/ci >/dev/null`, typed: `vault delete ali-prod/config`, must: refused},
 		{what: "the plural", typed: `vault write ali-prod/configs region=cn-beijing`, must: refused},
 		{what: "the built-in engine's root path", typed: `vault write ali-prod/config/root access_key=$KEY secret_key=$SECRET`, must: refused, empty: true},
 		{what: "listed", typed: `vault list ali-prod/config`, must: refused},

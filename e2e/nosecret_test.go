@@ -165,7 +165,7 @@ func TestNoSecretInOutput(t *testing.T) {
 		}
 		issue()
 		cloud.ClearFaults()
-		v.run(t, "delete", mount+"/config")
+		v.run(t, "delete", mount+"/config", "force=true")
 		write("config", engineConfig(cloud))
 	}
 

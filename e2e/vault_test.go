@@ -170,7 +170,7 @@ func TestVaultWrongInput(t *testing.T) {
 		}
 	})
 	t.Run("no config", func(t *testing.T) {
-		v.run(t, "delete", mount+"/config")
+		v.run(t, "delete", mount+"/config", "force=true")
 		_, err := v.api.Logical().ReadWithContext(t.Context(), mount+"/creds/deploy")
 		wantRefusal(t, err, 400, "config", "access_key")
 	})
