@@ -113,7 +113,7 @@ func TestTerraformCalls(t *testing.T) {
 			tf.t = t
 			session := terraformRole{name: "extras", arn: roleARN, ttl: 3600}
 			tf.role(session)
-			v.write(t, mount+"/role/extras", map[string]any{"external_id": "corp-1", "policy": terraformPolicy, "username_template": "tf"})
+			v.write(t, mount+"/role/extras", map[string]any{"external_id": "corp-1", "policy": terraformPolicy, "role_session_name_template": "tf"})
 			session.ttl = 7200
 			tf.role(session)
 			if got := v.read(t, mount+"/role/extras").Data; got["external_id"] != "corp-1" || got["policy"] != terraformPolicy {
