@@ -103,6 +103,11 @@ func TestDocCode(t *testing.T) {
 	t.Parallel()
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel() // so that no call is made
+	if cache, err := docCached(); err != nil {
+		t.Error(err)
+	} else {
+		cache.Close()
+	}
 	if err := docRole(cancelled, "LTAI5tfake", "fake", roleARN, nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
