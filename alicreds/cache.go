@@ -30,6 +30,10 @@ const (
 	versionPace  = time.Second
 	changedTrust = 5 * time.Second
 
+	// Credentials that are refused are dropped when they are as old as this:
+	// new ones that are refused too must not be asked for without end.
+	refusalPace = 10 * time.Second
+
 	firstBackOff   = time.Second
 	longestBackOff = 30 * time.Second
 
@@ -84,6 +88,8 @@ type Cache struct {
 // hits read them without a lock.
 type entry struct {
 	credentials Credentials
+	obtained    time.Time
+	refused     atomic.Bool // by a service
 	staleAt     time.Time
 	trustUntil  time.Time // then they are waited for although they do not expire; may be zero
 
@@ -158,13 +164,25 @@ func (c *Cache) look(ctx context.Context, e *entry, now time.Time) {
 // good tells whether the entry may be handed out without waiting.
 func (e *entry) good(now time.Time) bool {
 	blind := !e.trustUntil.IsZero() && !now.Before(e.trustUntil) && now.UnixNano() >= e.next.Load()
-	return !e.credentials.Expired(now) && e.changedAt.Load() == 0 && !blind
+	return !e.credentials.Expired(now) && e.changedAt.Load() == 0 && !e.refused.Load() && !blind
 }
 
 // trusted tells whether the entry may be handed out after a failure to renew it.
 func (e *entry) trusted(now time.Time) bool {
 	changed := e.changedAt.Load()
-	return !e.credentials.Expired(now) && (changed == 0 || now.Sub(time.Unix(0, changed)) < changedTrust)
+	return !e.credentials.Expired(now) && !e.refused.Load() && (changed == 0 || now.Sub(time.Unix(0, changed)) < changedTrust)
+}
+
+// Invalidate drops credentials that a service refused although they have not
+// expired: its role was made anew, or its key deleted. The next Retrieve waits for
+// new ones. Credentials other than the current ones are gone already; those
+// obtained in the last 10 s stay, because new ones would be refused as well.
+func (c *Cache) Invalidate(refused Credentials) {
+	e := c.current.Load()
+	if e != nil && e.credentials.Keys() == refused.Keys() && e.credentials.BearerToken == refused.BearerToken &&
+		time.Since(e.obtained) >= refusalPace {
+		e.refused.Store(true)
+	}
 }
 
 // Close ends a renewal that is under way and waits for it. Afterwards
@@ -272,10 +290,10 @@ func newEntry(c Credentials) *entry {
 	now := time.Now().Round(0) // all is wall clock time, also across a suspended machine
 	c.Expiration = c.Expiration.Round(0)
 	if c.Expiration.IsZero() {
-		return &entry{credentials: c, staleAt: now.Add(earlier(unexpiringRefresh)), trustUntil: now.Add(unexpiringTrust)}
+		return &entry{credentials: c, obtained: now, staleAt: now.Add(earlier(unexpiringRefresh)), trustUntil: now.Add(unexpiringTrust)}
 	}
 	window := min(earliestRefresh, c.Expiration.Sub(now)/refreshShare)
-	return &entry{credentials: c, staleAt: c.Expiration.Add(-earlier(window))}
+	return &entry{credentials: c, obtained: now, staleAt: c.Expiration.Add(-earlier(window))}
 }
 
 // earlier takes up to a tenth off, so that many processes that began

@@ -336,6 +336,37 @@ func TestCacheKeepsValidOverExpired(t *testing.T) {
 	})
 }
 
+// TestCacheInvalidate drops what a service refused, and only that (F5.1).
+func TestCacheInvalidate(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		age     time.Duration
+		refused string // AccessKeyID
+		want    string
+	}{
+		"the current ones":          {time.Minute, "A", "B"},
+		"others":                    {time.Minute, "Z", "A"},
+		"new ones":                  {9 * time.Second, "A", "A"},
+		"as old as they must be":    {10 * time.Second, "A", "B"},
+		"none":                      {time.Minute, "", "A"},
+		"stale, and being replaced": {50 * time.Minute, "A", "B"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				cache := alicreds.NewCache(&issuer{life: time.Hour}, alicreds.CacheOptions{})
+				cache.Invalidate(alicreds.Credentials{})
+				retrieve(t, cache)
+				time.Sleep(tc.age)
+				cache.Invalidate(alicreds.Credentials{AccessKeyID: tc.refused, AccessKeySecret: "fake"})
+				if got := retrieve(t, cache); got != tc.want {
+					t.Errorf("got %s, want %s", got, tc.want)
+				}
+			})
+		})
+	}
+}
+
 func TestCacheClose(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

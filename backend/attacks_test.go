@@ -11,8 +11,12 @@ func TestAttacks(t *testing.T) {
 		run  func(*testing.T)
 	}{
 		// F4.1: the keys change account under the mount
+		{"F4.1 a revocation in another account", attackSourceChangesAccount},
+		{"F4.1 tidy in another account", attackTidyInAnotherAccount},
 
 		// F4.2: a static role of the user whose key the mount works with
+		{"F4.2 the mount's own user", attackStaticRoleOfTheMount},
+		{"F4.2 a user that becomes the mount's own", attackStaticRoleBecomesTheMount},
 
 		// F4.3: a 200 of somebody else
 		{"F4.3 a filter answers a revocation", attackRevokeBehindAFilter},
@@ -45,6 +49,7 @@ func TestAttacks(t *testing.T) {
 		{"F4.11 readers of a slow STS", attackFloodOfReaders},
 
 		// F4.12: the mount's own role is made anew
+		{"F4.12 role deleted and made anew", attackMountsRoleMadeAnew},
 
 		// F4.13: a key made by hand during an outage
 		{"F4.13 hours after the lost call", attackKeyMadeDuringAnOutage},

@@ -17,7 +17,8 @@ import (
 // long as the config stays. It is safe for concurrent use.
 type cloud struct {
 	*ram.Client
-	own *ownCredentials
+	own       *ownCredentials
+	belowRole *ram.Client // as the principal that assumes the role of the mount; nil: none does
 
 	usernameTemplate, sessionTemplate, policyNameTemplate string // defaults of roles
 
@@ -50,21 +51,42 @@ func (b *backend) newCloud(c *config, told *failures) (*cloud, error) {
 	sts := alicreds.STSOptions{
 		Endpoint: c.STSEndpoint, FallbackEndpoints: c.STSFallbackEndpoints, Region: c.Region, VPC: vpc, Client: api,
 	}
-	source, err := c.provider(c.credentialType(), settings{sts: sts, system: b.System(), metadata: b.metadataOf(c), ask: sessionRequest{
+	in := settings{sts: sts, system: b.System(), metadata: b.metadataOf(c), ask: sessionRequest{
 		roleARN: c.RoleARN, name: c.RoleSessionName, policy: c.Policy, externalID: c.ExternalID, duration: c.RoleSessionExpiration,
-	}})
+	}}
+	source, err := c.provider(c.credentialType(), in)
 	if err != nil {
 		return nil, err
 	}
 	own := newOwnCredentials(source, told)
+	o := ram.Options{
+		API: api, Own: own, STS: sts,
+		Endpoint: c.RAMEndpoint, ResourceManagerEndpoint: c.ResourceManagerEndpoint, Region: c.Region, VPC: vpc,
+	}
+	var belowRole *ram.Client
+	if t, _ := sourceTypeNamed(c.credentialType()); t.assumes && t.keyed {
+		if o.Own, err = c.belowRole(in); err != nil {
+			return nil, err
+		}
+		belowRole = ram.New(o)
+		o.Own = own
+	}
 	return &cloud{
-		own: own,
-		Client: ram.New(ram.Options{
-			API: api, Own: own, STS: sts,
-			Endpoint: c.RAMEndpoint, ResourceManagerEndpoint: c.ResourceManagerEndpoint, Region: c.Region, VPC: vpc,
-		}),
+		own: own, belowRole: belowRole, Client: ram.New(o),
 		usernameTemplate: c.UsernameTemplate, sessionTemplate: c.RoleSessionNameTemplate, policyNameTemplate: c.PolicyNameTemplate,
 	}, nil
+}
+
+// below is who the keys belong to that assume the role of the mount, if that is a
+// principal of the account; nobody where the mount works with its keys as they are.
+func (c *cloud) below(ctx context.Context, account string) (who ram.Identity, err error) {
+	if c.belowRole != nil {
+		who, err = c.belowRole.Whoami(ctx)
+	}
+	if who.AccountID != account {
+		return ram.Identity{}, err
+	}
+	return who, err
 }
 
 // cloud returns the client for the stored config, nil where there is none. It

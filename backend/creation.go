@@ -40,7 +40,12 @@ func (b *backend) begin(ctx context.Context, c credsRequest, u issued) (*creatio
 // create creates what the plan says, in two waves. The index entry is written
 // beside the second one.
 func (n *creation) create(ctx context.Context, p ram.Plan) (ram.AccessKey, error) {
-	if err := n.first(ctx, p); err != nil {
+	var one *ram.Client // all is created with the same credentials, in the account that the WAL has
+	err := n.cloud.Within(ctx, n.issued.AccountID, func(c *ram.Client) error {
+		one = c
+		return n.first(ctx, c, p)
+	})
+	if err != nil {
 		return ram.AccessKey{}, err
 	}
 	var key ram.AccessKey
@@ -55,10 +60,10 @@ func (n *creation) create(ctx context.Context, p ram.Plan) (ram.AccessKey, error
 		return nil
 	})
 	w.Add(func() (err error) {
-		key, err = n.cloud.Equip(ctx, p)
+		key, err = one.Equip(ctx, p)
 		return err
 	})
-	err := w.Run()
+	err = w.Run()
 	n.issued.AccessKeyID = key.ID
 	return key, err
 }
@@ -77,12 +82,12 @@ func (n *creation) leaseTTL() time.Duration {
 
 // first creates the entity and the policies. A shared policy whose name somebody
 // else has taken gets another one.
-func (n *creation) first(ctx context.Context, p ram.Plan) error {
+func (n *creation) first(ctx context.Context, c *ram.Client, p ram.Plan) error {
 	for tries := 1; ; tries++ {
 		for i, d := range p.Documents {
 			p.Documents[i].Exists = d.Shared && n.b.holders.heldByOthers(d.Name)
 		}
-		err := n.cloud.Create(ctx, p)
+		err := c.Create(ctx, p)
 		taken, found := errors.AsType[*ram.PolicyTaken](err)
 		i := slices.IndexFunc(p.Documents, func(d ram.Document) bool { return found && d.Shared && d.Name == taken.Name })
 		if i < 0 || tries > mostTaken {

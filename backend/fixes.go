@@ -50,7 +50,7 @@ var fixes = map[string]string{
 	"SignatureDoesNotMatch":            "Check secret_key in config: it is not that of access_key. Write both together, with verify=true, which tries them first.",
 	"MissingSecurityToken":             "The AccessKey is temporary (it begins with STS.) and its security_token is missing: give all three parts of it, with credential_type=sts.",
 	"InvalidSecurityToken":             "The security_token is not that of the AccessKey, or is cut short: write all three parts of one session together.",
-	"InvalidSecurityToken.Expired":     "The temporary keys in config have expired: write new ones.",
+	"InvalidSecurityToken.Expired":     "The session is over: where config has temporary keys (credential_type=sts), write new ones. The session of a RAM role ends with the role too; the mount asks for another by itself, and this one was refused as well: see whether the role exists.",
 	"IncompleteSignature":              "Look at what is between Vault and Alibaba Cloud: a proxy that takes headers away, or an endpoint that is none of theirs.",
 	"InvalidTimeStamp":                 "Check the clock of the Vault server, and proxies that change headers.",
 	"InvalidTimeStamp.Expired":         "Check the clock of the Vault server: more than 15 minutes are not accepted.",

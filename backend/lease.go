@@ -123,20 +123,10 @@ func (b *backend) renew(ctx context.Context, req *logical.Request, _ *framework.
 	if err != nil {
 		return nil, err
 	}
-	if cloud != nil {
-		check, cancel := context.WithTimeout(ctx, readTimeout)
-		defer cancel()
-		err = cloud.Exists(check, l.entity())
-	}
-	switch {
-	case ram.HasCode(err, "EntityNotExist.User") && !ram.Unseen(l.CreatedAt):
+	switch gone, err := b.userGone(ctx, cloud, l); {
+	case gone:
 		return nil, fmt.Errorf("the RAM user %s of this lease no longer exists: read creds/ again for a new one", l.UserName)
-	case ram.HasCode(err, "EntityNotExist.User"): // made a moment ago, and not to be seen everywhere
-	case err != nil || cloud == nil:
-		// The renewal needs nothing of RAM, and must outlive its outages.
-		if err == nil {
-			err = errors.New(b.notConfigured())
-		}
+	case err != nil: // the renewal needs nothing of RAM, and must outlive its outages
 		b.failures.failed(failedLeaseCheck, l.UserName, err, time.Time{})
 	default:
 		b.failures.succeeded(failedLeaseCheck, l.UserName)
@@ -162,6 +152,20 @@ func (b *backend) renew(ctx context.Context, req *logical.Request, _ *framework.
 		return nil, err
 	}
 	return resp, nil
+}
+
+// userGone asks whether the user of a lease was deleted. One that was made a moment
+// ago is not to be seen everywhere yet.
+func (b *backend) userGone(ctx context.Context, c *cloud, l lease) (bool, error) {
+	switch {
+	case c == nil:
+		return false, errors.New(b.notConfigured())
+	case ram.Unseen(l.CreatedAt):
+		return false, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	return c.Gone(ctx, l.entity(), l.origin())
 }
 
 // revoke ends what the lease stands for: a RAM user or RAM role is deleted with

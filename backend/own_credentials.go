@@ -32,6 +32,9 @@ func (o *ownCredentials) Retrieve(ctx context.Context) (alicreds.Credentials, er
 	return c, err
 }
 
+// Invalidate drops credentials that a service refused before their end.
+func (o *ownCredentials) Invalidate(refused alicreds.Credentials) { o.kept.Invalidate(refused) }
+
 // Close ends a renewal that is under way, and waits for it.
 func (o *ownCredentials) Close() {
 	o.closed.Store(true)

@@ -61,13 +61,17 @@ func (o *ownKeys) call(ctx context.Context, repeatable bool, action string, para
 	if !ok || !ram.Denied(refused) && !refused.KeyRefused() {
 		return err
 	}
-	who, unknown := o.cloud.Whoami(ctx)
+	mount, unknown := o.cloud.OneKey(ctx)
+	if unknown != nil {
+		return err
+	}
+	who, unknown := mount.Whoami(ctx)
 	if unknown != nil || who.AccountID != o.account {
 		return err // a user of that name in another account is another user
 	}
 	named := map[string]string{"UserName": o.user}
 	maps.Copy(named, params)
-	again := o.cloud.Call(ctx, repeatable, action, named, out)
+	again := mount.Call(ctx, repeatable, action, named, out)
 	if ram.Denied(again) && !openapi.Ambiguous(again) {
 		return err
 	}

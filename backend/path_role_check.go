@@ -142,7 +142,7 @@ func (b *backend) likeLeases(ctx context.Context, req *logical.Request, c *roleC
 	}
 	like := pattern(c.entity, others)
 	// Of a document that nobody has, so that there is no such policy.
-	c.custom = policy.SharedName(c.cloud.policyNameTemplate, c.name, *tag, rand.Text())
+	c.custom = policy.SharedName(c.cloud.policyNameTemplate, c.name, *tag, c.who.AccountID, rand.Text())
 	likePolicy := pattern(c.custom, c.custom)
 	if c.role.PolicyPerLease {
 		c.custom, likePolicy = policy.OwnName(c.entity, rand.Text()), like

@@ -105,7 +105,7 @@ func TestStaticRoleRefusals(t *testing.T) {
 			{map[string]any{"username": "one", "rotation_period": "1h", "grace_period": "1h"}, "shorter than the time between two rotations"},
 			{map[string]any{"username": "nobody", "rotation_period": "24h"}, "RAM user nobody does not exist"},
 			{map[string]any{"username": "App", "rotation_period": "24h"}, "belongs to static-role/app already"},
-			{map[string]any{"username": "vault", "rotation_period": "24h"}, "is the one whose key is in config"},
+			{map[string]any{"username": "vault", "rotation_period": "24h"}, "is the one that this mount works with"},
 			{map[string]any{"username": "full", "rotation_period": "24h"}, "LTAI5tFULL1 (Active) and LTAI5tFULL2 (Active)"},
 			{map[string]any{"username": "one", "rotation_period": "24h"}, "LTAI5tONE (Active)"},
 			{map[string]any{"username": "one", "rotation_period": "24h", "force": true}, "LTAI5tONE (Active)"},
@@ -268,7 +268,7 @@ func TestStaticRoleSparesTheKeyInConfig(t *testing.T) {
 		"old key, in its grace period": {1, "overlapping", func(m *mount) { m.minutes(3 * 60) }},
 		"old key, disabled":            {1, "deleting", func(m *mount) { m.minutes(3 * 60) }},
 		"current key, by remove_key": {0, "idle", func(m *mount) {
-			m.refused(logical.DeleteOperation, "static-role/app", map[string]any{"remove_key": true}, "is the one in config")
+			m.refused(logical.DeleteOperation, "static-role/app", map[string]any{"remove_key": true}, "is the one that this mount works with")
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -103,7 +103,7 @@ func TestAdviceOnFamiliesOfCodes(t *testing.T) {
 		"Inactive":                       {"never activated", "#inactive"},
 		"MissingSecurityToken":           {"security_token is missing", "#missingsecuritytoken"},
 		"InvalidSecurityToken.Malformed": {"security_token", "#invalidsecuritytoken"},
-		"InvalidSecurityToken.Expired":   {"have expired", "#invalidsecuritytokenexpired"},
+		"InvalidSecurityToken.Expired":   {"session is over", "#invalidsecuritytokenexpired"},
 		"LimitExceeded.User.Policy":      {"inline_policies", "#limitexceededuserpolicy"},
 		"EntityNotExist.Policy.Version":  {"", "#any-other-code"},
 		"LimitExceeded.User.AccessKey":   {"", "#any-other-code"},

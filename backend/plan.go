@@ -58,7 +58,7 @@ func (c credsRequest) planDocuments(system logical.SystemView, u *issued, p *ram
 			d.Name = policy.OwnName(p.Entity.Name, inline.Hash)
 			u.InlinePolicies = append(u.InlinePolicies, d.Policy())
 		} else {
-			d.Name = policy.SharedName(c.cloud.policyNameTemplate, c.name, c.marks.tag, document)
+			d.Name = policy.SharedName(c.cloud.policyNameTemplate, c.name, c.marks.tag, u.AccountID, document)
 			if slices.Contains(u.SharedPolicies, d.Name) {
 				continue
 			}

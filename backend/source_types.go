@@ -119,20 +119,24 @@ func sourceTypeNamed(name string) (t sourceType, known bool) {
 // assumingProvider assumes a role with the keys of the source, or with those of
 // the default chain where it has none.
 func assumingProvider(s *source, in settings) (alicreds.Provider, error) {
-	inner := typeDefault
-	switch {
-	case s.SecurityToken != "":
-		inner = typeSTS
-	case s.AccessKey != "":
-		inner = typeAccessKey
-	}
-	keys, err := s.provider(inner, in)
+	keys, err := s.belowRole(in)
 	if err != nil {
 		return nil, err
 	}
 	o := in.ask.assumeRole()
 	o.STSOptions = in.sts
 	return alicreds.NewRAMRoleARN(keys, o)
+}
+
+// belowRole is the provider of the keys that assume the role.
+func (s *source) belowRole(in settings) (alicreds.Provider, error) {
+	switch {
+	case s.SecurityToken != "":
+		return s.provider(typeSTS, in)
+	case s.AccessKey != "":
+		return s.provider(typeAccessKey, in)
+	}
+	return s.provider(typeDefault, in)
 }
 
 func oidcProvider(s *source, in settings) (alicreds.Provider, error) {

@@ -31,11 +31,11 @@ func (b *backend) strays(ctx context.Context, s logical.Storage, c *cloud, mark 
 	if err != nil {
 		return nil, nil, err
 	}
-	source, err := b.source(ctx, s, c)
+	below, err := c.below(ctx, who.AccountID)
 	if err != nil {
 		return nil, nil, err
 	}
-	own := func(e ram.Entity) bool { return who.Is(e) || source.Is(e) }
+	own := func(e ram.Entity) bool { return who.Is(e) || below.Is(e) }
 	// The cloud first, the index second: what is issued in between is in the
 	// index and not in the list, never the other way round.
 	marked, err := c.Marked(ctx, mark.tag)
@@ -73,17 +73,6 @@ func (b *backend) strays(ctx context.Context, s logical.Storage, c *cloud, mark 
 		}
 	}
 	return strays, unproven, nil
-}
-
-// source is who the key in config belongs to, which may assume the role that the
-// mount works as; nobody where config has none.
-func (b *backend) source(ctx context.Context, s logical.Storage, c *cloud) (ram.Identity, error) {
-	stored, err := load[config](ctx, s, configKey)
-	if err != nil || stored == nil || stored.rotatable() != nil {
-		return ram.Identity{}, err
-	}
-	who, err := c.IdentityOf(ctx, stored.key().Signing())
-	return ram.Identity{Identity: who}, err
 }
 
 // made tells whether the mount can have given the entity or policy its name.
@@ -192,10 +181,10 @@ func (b *backend) absent(ctx context.Context, c *cloud, unseen []issued) []bool 
 	var w ram.Wave
 	for n, u := range unseen {
 		w.Add(func() error {
-			absent[n] = ram.NotExist(c.Exists(ctx, u.entity()))
+			absent[n], _ = c.Gone(ctx, u.entity(), u.origin()) // who cannot be asked about is there
 			return nil
 		})
 	}
-	_ = w.Run() // none fails: who cannot be asked about is there
+	_ = w.Run() // none fails
 	return absent
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"slices"
 	"strings"
 
 	"github.com/hashicorp/vault/sdk/logical"
@@ -32,33 +31,41 @@ func paced(ctx context.Context, limit *rate.Limiter) error {
 type userKeys struct {
 	ram.Keys
 	pace    pace
-	cloud   *cloud
+	cloud   *ram.Client // with the same credentials for all calls
 	account string
-	root    string // AccessKey ID in config, never to be touched
 }
 
-// userKeys refuses a user of another account than that which the user was first
-// seen in, "" before that: one of the same name there is another user.
+// userKeys refuses the user that the mount works with, and a user of another account
+// than that which the user was first seen in, "" before that: one of the same name
+// there is another user.
 func (b *backend) userKeys(ctx context.Context, s logical.Storage, user, account string) (*userKeys, error) {
 	cloud, err := b.cloud(ctx, s)
 	if err != nil {
 		return nil, err
 	}
-	c, err := load[config](ctx, s, configKey)
-	if err != nil {
-		return nil, err
-	}
-	if cloud == nil || c == nil {
+	if cloud == nil {
 		return nil, refuse("%s", b.notConfigured())
 	}
-	who, err := cloud.Whoami(ctx)
+	one, err := cloud.OneKey(ctx)
 	if err != nil {
 		return nil, err
+	}
+	who, err := one.Whoami(ctx)
+	if err != nil {
+		return nil, err
+	}
+	below, err := cloud.below(ctx, who.AccountID)
+	if err != nil {
+		return nil, err
+	}
+	if self := (ram.Entity{Kind: ram.User, Name: user}); who.Is(self) || below.Is(self) {
+		return nil, refuse("RAM user %s is the one that this mount works with, and would lose its key to the static role: "+
+			"rotate a key in config with config/rotate-root, and give a static role a user of its own", user)
 	}
 	if account != "" && account != who.AccountID {
 		return nil, refuse("RAM user %s belongs to account %s, but this mount is now configured for account %s", user, account, who.AccountID)
 	}
-	u := &userKeys{pace: b.pace, cloud: cloud, account: who.AccountID, root: c.AccessKey}
+	u := &userKeys{pace: b.pace, cloud: one, account: who.AccountID}
 	u.Keys = ram.Keys{User: user, Call: u.call}
 	return u, nil
 }
@@ -75,35 +82,6 @@ func (u *userKeys) call(ctx context.Context, repeatable bool, action string, par
 }
 
 func (u *userKeys) Owner() (account, user string) { return u.account, u.User }
-
-func (u *userKeys) List(ctx context.Context) ([]ram.AccessKey, error) {
-	keys, err := u.Keys.List(ctx)
-	if slices.ContainsFunc(keys, func(k ram.AccessKey) bool { return k.ID == u.root }) {
-		return nil, refuse("RAM user %s is the one whose key is in config: rotate it with config/rotate-root", u.User)
-	}
-	return keys, err
-}
-
-func (u *userKeys) Disable(ctx context.Context, id string) error {
-	if err := u.notRoot(id); err != nil {
-		return err
-	}
-	return u.Keys.Disable(ctx, id)
-}
-
-func (u *userKeys) Delete(ctx context.Context, id string) error {
-	if err := u.notRoot(id); err != nil {
-		return err
-	}
-	return u.Keys.Delete(ctx, id)
-}
-
-func (u *userKeys) notRoot(id string) error {
-	if id == u.root {
-		return refuse("AccessKey %s is the one in config: rotate it with config/rotate-root", id)
-	}
-	return nil
-}
 
 func (u *userKeys) Probe(ctx context.Context, k ram.AccessKey) error {
 	if err := paced(ctx, u.pace.reads); err != nil {

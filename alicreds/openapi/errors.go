@@ -143,6 +143,10 @@ func (e *Error) NotExist() bool { return hasCode(e.Code, "EntityNotExist") }
 // is unknown, deleted or disabled: InvalidAccessKeyId, with or without a suffix.
 func (e *Error) KeyRefused() bool { return hasCode(e.Code, "InvalidAccessKeyId") }
 
+// TokenRefused tells whether the service does not take the SecurityToken: the session
+// is over, its role is gone, or the token is not that of the AccessKey.
+func (e *Error) TokenRefused() bool { return hasCode(e.Code, "InvalidSecurityToken") }
+
 // TokenMissing tells that the AccessKey is a temporary one and that the call
 // came without its SecurityToken: MissingSecurityToken, and MissingParameter
 // of that name.

@@ -77,12 +77,12 @@ func OwnName(user, hash string) string {
 }
 
 // SharedName names an inline policy that all leases of a mount with the same
-// document share: what the template gives, or "vault" without one, and digests
-// of the mount's tag and of the document. A template that fails counts as none:
+// document share in an account: what the template gives, or "vault" without one, and
+// digests of the mount's tag, and of the account and the document. A template that fails counts as none:
 // CheckNameTemplate tells so when it is written.
-func SharedName(template, roleName, tag, document string) string {
+func SharedName(template, roleName, tag, account, document string) string {
 	prefix := "vault"
-	tagDigest, documentDigest := digest(tag)[:8], digest(document)[:32]
+	tagDigest, documentDigest := digest(tag)[:8], digest(account + document)[:32]
 	if template != "" {
 		if filled, err := fill(template, "", roleName); err == nil {
 			prefix = cut(word("", filled), MaxName-len("--")-len(tagDigest)-len(documentDigest))

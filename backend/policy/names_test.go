@@ -41,7 +41,7 @@ func TestNamesOfAnyDisplayNameAreValid(t *testing.T) {
 				if p := policy.OwnName(u, hash); !policy.IsName(p) || !strings.HasSuffix(p, "-"+hash) {
 					t.Errorf("%s, %s: name of its own policy %q (%d)", name, kind, p, len(p))
 				}
-				if p := policy.SharedName(template, role, "tag", "{}"); !policy.IsName(p) {
+				if p := policy.SharedName(template, role, "tag", "1234567890123456", "{}"); !policy.IsName(p) {
 					t.Errorf("%s, %s: name of a shared policy %q (%d)", name, kind, p, len(p))
 				}
 				if u == userName(t, template, display, role) {
@@ -89,20 +89,21 @@ var random = regexp.MustCompile(`^[a-z2-7]{20}$`)
 // The leases of a mount share a policy exactly if they have the same document.
 func TestSharedNamesFollowTheDocument(t *testing.T) {
 	t.Parallel()
-	name := policy.SharedName("", "ci", "tag", "{}")
-	if again := policy.SharedName("", "deploy", "tag", "{}"); again != name || !strings.HasPrefix(name, "vault-") {
+	name := policy.SharedName("", "ci", "tag", "1234567890123456", "{}")
+	if again := policy.SharedName("", "deploy", "tag", "1234567890123456", "{}"); again != name || !strings.HasPrefix(name, "vault-") {
 		t.Errorf("one document has the names %s and %s", name, again)
 	}
 	for what, other := range map[string]string{
-		"another document": policy.SharedName("", "ci", "tag", "[]"),
-		"another mount":    policy.SharedName("", "ci", "gat", "{}"),
-		"a template":       policy.SharedName("team/{{.RoleName}}", "ci", "tag", "{}"),
+		"another account":  policy.SharedName("", "ci", "tag", "6543210987654321", "{}"),
+		"another document": policy.SharedName("", "ci", "tag", "1234567890123456", "[]"),
+		"another mount":    policy.SharedName("", "ci", "gat", "1234567890123456", "{}"),
+		"a template":       policy.SharedName("team/{{.RoleName}}", "ci", "tag", "1234567890123456", "{}"),
 	} {
 		if other == name {
 			t.Errorf("%s has the name %s too", what, other)
 		}
 	}
-	if got, want := policy.SharedName("team/{{.RoleName}}", "ci", "tag", "{}"), strings.Replace(name, "vault-", "team-ci-", 1); got != want {
+	if got, want := policy.SharedName("team/{{.RoleName}}", "ci", "tag", "1234567890123456", "{}"), strings.Replace(name, "vault-", "team-ci-", 1); got != want {
 		t.Errorf("with a template %s, want %s", got, want)
 	}
 }

@@ -32,8 +32,9 @@ type Options struct {
 	VPC                     bool
 }
 
-// Client is STS and RAM as one principal. It is safe for concurrent use, and
-// keeps connections, credentials and the identity it was once told.
+// Client is STS and RAM as whoever its credentials are of at the moment. It is safe
+// for concurrent use, and keeps connections, credentials, and the identity that it
+// was told for these credentials.
 type Client struct {
 	api *openapi.Client
 	own alicreds.Provider
@@ -41,7 +42,13 @@ type Client struct {
 
 	ram, resourceManager service
 
-	identity atomic.Pointer[Identity] // asked for once
+	identity *atomic.Pointer[ownIdentity]
+}
+
+// ownIdentity is who the keys belong to. An AccessKey never changes its owner.
+type ownIdentity struct {
+	keys openapi.Keys
+	Identity
 }
 
 // New makes a Client. It calls nothing.
@@ -50,6 +57,7 @@ func New(o Options) *Client {
 		api: o.API, own: o.Own, sts: o.STS,
 		ram:             service{cmp.Or(o.Endpoint, Host("ram", o.Region, o.VPC)), version},
 		resourceManager: service{cmp.Or(o.ResourceManagerEndpoint, Host("resourcemanager", o.Region, o.VPC)), resourceManagerVersion},
+		identity:        &atomic.Pointer[ownIdentity]{},
 	}
 }
 
@@ -78,21 +86,19 @@ func (c *Client) CallAs(ctx context.Context, keys openapi.Keys, repeatable bool,
 }
 
 func (c *Client) send(ctx context.Context, to service, repeatable bool, action string, params map[string]string, out any) error {
-	own, err := c.own.Retrieve(ctx)
-	if err != nil {
-		return err
-	}
-	return c.denial(ctx, c.api.Do(ctx, to.request(repeatable, action, params, own.Keys()), out), action, params)
+	err := c.signed(ctx, func(own alicreds.Credentials) error {
+		return c.api.Do(ctx, to.request(repeatable, action, params, own.Keys()), out)
+	})
+	return c.denial(ctx, err, action, params)
 }
 
 // AssumeRole asks for a session with the client's own credentials.
-func (c *Client) AssumeRole(ctx context.Context, o alicreds.RAMRoleARNOptions) (alicreds.Credentials, error) {
-	own, err := c.own.Retrieve(ctx)
-	if err != nil {
-		return alicreds.Credentials{}, err
-	}
+func (c *Client) AssumeRole(ctx context.Context, o alicreds.RAMRoleARNOptions) (creds alicreds.Credentials, err error) {
 	o.STSOptions = c.sts
-	creds, err := alicreds.AssumeRole(ctx, own.Keys(), o)
+	err = c.signed(ctx, func(own alicreds.Credentials) (err error) {
+		creds, err = alicreds.AssumeRole(ctx, own.Keys(), o)
+		return err
+	})
 	return creds, c.assumeDenial(ctx, err, o)
 }
 
@@ -119,25 +125,28 @@ func (i Identity) Is(e Entity) bool {
 }
 
 // CallerIdentity asks who the client is.
-func (c *Client) CallerIdentity(ctx context.Context) (Identity, error) {
+func (c *Client) CallerIdentity(ctx context.Context) (who Identity, err error) {
+	err = c.signed(ctx, func(own alicreds.Credentials) error {
+		id, err := alicreds.CallerIdentity(ctx, own.Keys(), c.sts)
+		if err == nil {
+			who = Identity{id, own.Source}
+			c.identity.Store(&ownIdentity{own.Keys(), who})
+		}
+		return err
+	})
+	return who, err
+}
+
+// Whoami is CallerIdentity, asked once for the credentials that are in use.
+func (c *Client) Whoami(ctx context.Context) (Identity, error) {
 	own, err := c.own.Retrieve(ctx)
 	if err != nil {
 		return Identity{}, err
 	}
-	id, err := alicreds.CallerIdentity(ctx, own.Keys(), c.sts)
-	return Identity{id, own.Source}, err
-}
-
-// Whoami is CallerIdentity, asked once.
-func (c *Client) Whoami(ctx context.Context) (Identity, error) {
-	if id := c.identity.Load(); id != nil {
-		return *id, nil
+	if known := c.identity.Load(); known != nil && known.keys == own.Keys() {
+		return known.Identity, nil
 	}
-	who, err := c.CallerIdentity(ctx)
-	if err == nil {
-		c.identity.Store(&who)
-	}
-	return who, err
+	return c.CallerIdentity(ctx)
 }
 
 // IdentityOf asks who other keys belong to.

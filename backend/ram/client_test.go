@@ -313,7 +313,7 @@ func TestEventually(t *testing.T) {
 					a.refuse("GetUser", tc.code, tc.refusals)
 				}
 				began := time.Now()
-				err := ram.Eventually(t.Context(), "EntityNotExist.User", func() error { return a.Exists(t.Context(), user("vault")) })
+				err := ram.Eventually(t.Context(), "EntityNotExist.User", func() error { return a.Call(t.Context(), true, "GetUser", map[string]string{"UserName": "vault"}, nil) })
 				if took := time.Since(began); (err != nil) != tc.fails || took > tc.within {
 					t.Errorf("%v after %v", err, took)
 				}

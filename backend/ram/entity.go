@@ -42,10 +42,19 @@ type Policy struct {
 	Type string `json:"type"`
 }
 
-// Exists asks for the entity; its error says why it cannot be told, or, by
-// [NotExist], that there is none.
-func (c *Client) Exists(ctx context.Context, e Entity) error {
-	return c.Call(ctx, true, "Get"+string(e.Kind), e.params(), nil)
+// Gone tells whether the entity, which was created there and then, is no longer. Its
+// error says why that cannot be told.
+func (c *Client) Gone(ctx context.Context, e Entity, o Origin) (gone bool, err error) {
+	err = c.withOneKey(ctx, func(c *Client) error {
+		err := c.Call(ctx, true, "Get"+string(e.Kind), e.params(), nil)
+		if !HasCode(err, "EntityNotExist."+string(e.Kind)) {
+			return err
+		}
+		err = c.believeGone(ctx, o, e.String())
+		gone = err == nil
+		return err
+	})
+	return gone, err
 }
 
 // attach and detach succeed where nothing is left to do.

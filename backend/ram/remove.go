@@ -30,10 +30,16 @@ type Origin struct {
 }
 
 // Remove removes the entity and its own policies. It may be called any number of
-// times, and each step counts what is already gone as done. It removes first
+// times, and each step counts what is already gone as done. All of it is done with
+// the same credentials, and what is not there counts as gone only where these are
+// of the account in which it was created. It removes first
 // what it knows of, and lists and removes the rest where it knows too little (no
 // AccessKey ID) or RAM says that something is left.
 func (c *Client) Remove(ctx context.Context, done Created) error {
+	return c.withOneKey(ctx, func(c *Client) error { return c.removeCreated(ctx, done) })
+}
+
+func (c *Client) removeCreated(ctx context.Context, done Created) error {
 	if done.Entity.Name == "" {
 		return errors.New("there is no name of a user or role to clean up after")
 	}
@@ -65,6 +71,14 @@ func (c *Client) Remove(ctx context.Context, done Created) error {
 // RAM has the last word: it refuses while anything holds the policy, which
 // stays then.
 func (c *Client) RemoveUnused(ctx context.Context, policy string, o Origin) (stays bool, err error) {
+	err = c.withOneKey(ctx, func(c *Client) (err error) {
+		stays, err = c.removeUnused(ctx, policy, o)
+		return err
+	})
+	return stays, err
+}
+
+func (c *Client) removeUnused(ctx context.Context, policy string, o Origin) (stays bool, err error) {
 	err = c.remove(ctx, o, removal{
 		what: "policy " + policy, absent: "EntityNotExist.Policy",
 		delete: func(ctx context.Context) error { return c.DeleteUnused(ctx, policy) },
@@ -245,7 +259,7 @@ func (c *Client) believeGone(ctx context.Context, o Origin, what string) error {
 	if o.AccountID == "" {
 		return nil
 	}
-	who, err := c.Whoami(ctx)
+	who, err := c.CallerIdentity(ctx) // now, whatever was known before
 	if err != nil {
 		return fmt.Errorf("the %s does not exist, but it could not be confirmed that this mount still works in account %s: %w", what, o.AccountID, err)
 	}

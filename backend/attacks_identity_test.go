@@ -1,0 +1,248 @@
+package backend_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/logical"
+
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alisim"
+)
+
+const (
+	otherAccount = "6543210987654321"
+	otherKey     = "LTAI5tOtherAccountKey0001"
+	otherSecret  = "secret-of-the-other-account-00"
+)
+
+// twoAccounts are the default account and another one. In both is a RAM user and a
+// role, mount, that may do everything.
+func twoAccounts() alisim.Seed {
+	seed := alisim.DefaultSeed()
+	admin := func(account string) alisim.Role {
+		return alisim.Role{Name: "mount", TrustPolicy: alisim.TrustAccount(account), Policies: []string{"AdministratorAccess"}}
+	}
+	seed.Accounts[0].Roles = append(seed.Accounts[0].Roles, admin(alisim.DefaultAccountID))
+	seed.Accounts = append(seed.Accounts, alisim.Account{
+		ID: otherAccount, Roles: []alisim.Role{admin(otherAccount)},
+		Users: []alisim.User{{
+			Name: "vault", Policies: []string{"AdministratorAccess"},
+			AccessKeys: []alisim.AccessKey{{ID: otherKey, Secret: otherSecret}},
+		}},
+	})
+	return seed
+}
+
+// switchedMount works with sessions that a URI hands out, of one account until
+// switched and then of the other.
+func switchedMount(t *testing.T) (m *mount, switched *atomic.Bool) {
+	t.Helper()
+	m, switched = newSeededMount(t, twoAccounts()), &atomic.Bool{}
+	session := func(keys openapi.Keys, account string) alicreds.Credentials {
+		api, err := openapi.New(openapi.Options{HTTP: m.sim.Client()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := alicreds.AssumeRole(t.Context(), keys, alicreds.RAMRoleARNOptions{
+			RoleARN: "acs:ram::" + account + ":role/mount", STSOptions: alicreds.STSOptions{Endpoint: m.sim.URL, Client: api},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	before := session(openapi.Keys{AccessKeyID: alisim.DefaultAccessKeyID, AccessKeySecret: alisim.DefaultAccessKeySecret}, alisim.DefaultAccountID)
+	after := session(openapi.Keys{AccessKeyID: otherKey, AccessKeySecret: otherSecret}, otherAccount)
+	source := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		c := before
+		if switched.Load() {
+			c = after
+		}
+		_ = json.NewEncoder(w).Encode(map[string]string{
+			"Code": "Success", "AccessKeyId": c.AccessKeyID, "AccessKeySecret": c.AccessKeySecret, "SecurityToken": c.SecurityToken,
+			"Expiration": time.Now().Add(2 * time.Second).UTC().Format(time.RFC3339),
+		})
+	}))
+	t.Cleanup(source.Close)
+	config := m.simConfig()
+	delete(config, "access_key")
+	delete(config, "secret_key")
+	config["credential_type"], config["credentials_uri"] = "credentials_uri", source.URL
+	m.must(logical.UpdateOperation, "config", config)
+	return m, switched
+}
+
+// worksIn waits until the mount works in the account.
+func (m *mount) worksIn(account string) {
+	m.t.Helper()
+	for range 200 {
+		if m.must(logical.ReadOperation, "config/caller-identity", nil).Data["account_id"] == account {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	m.t.Fatalf("the mount does not work in account %s", account)
+}
+
+// F4.1: the keys that the mount is handed are of another account than before, in
+// which nothing of a lease exists. That is no reason to believe it gone.
+func attackSourceChangesAccount(t *testing.T) {
+	m, switched := switchedMount(t)
+	m.must(logical.UpdateOperation, "role/ci", map[string]any{"inline_policies": "[" + allowOSS + "]", "ttl": "15m"})
+	before := m.inventory()
+	lease := m.must(logical.ReadOperation, "creds/ci", nil)
+	key := lease.Data["access_key"].(string)
+	m.age(lease.Secret.InternalData)
+	switched.Store(true)
+	m.worksIn(otherAccount)
+
+	_, err := m.revokeLease(lease.Secret)
+	if err == nil || !strings.Contains(err.Error(), "belongs to account "+alisim.DefaultAccountID) {
+		t.Errorf("the revocation in the other account: %v", err)
+	}
+	if _, err := m.renewLease(lease.Secret); err != nil {
+		t.Errorf("the renewal in the other account: %v", err)
+	}
+	other := m.must(logical.ReadOperation, "creds/ci", nil)
+	if got := other.Secret.InternalData["account_id"]; got != otherAccount {
+		t.Errorf("a lease of the other account has account %v", got)
+	}
+	if _, err := m.revokeLease(other.Secret); err != nil {
+		t.Error(err)
+	}
+
+	switched.Store(false)
+	m.worksIn(alisim.DefaultAccountID)
+	if got := m.sim.Authorize(key, "oss:GetObject", "acs:oss:*:*:x"); got != "Allow" {
+		t.Errorf("the lease that lives on may not do what it says: %s", got)
+	}
+	if _, err := m.revokeLease(lease.Secret); err != nil {
+		t.Error(err)
+	}
+	m.unchanged(before)
+}
+
+// F4.1: tidy in another account forgets no lease for not being there.
+func attackTidyInAnotherAccount(t *testing.T) {
+	m, switched := switchedMount(t)
+	m.must(logical.UpdateOperation, "role/ci", map[string]any{"remote_policies": "name:AliyunOSSReadOnlyAccess,type:System", "ttl": "15m"})
+	lease := m.must(logical.ReadOperation, "creds/ci", nil)
+	name := lease.Data["username"].(string)
+	var entry map[string]any
+	m.stored(issuedPrefix+name, &entry)
+	m.age(entry)
+	aged, err := json.Marshal(entry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.put(issuedPrefix+name, string(aged))
+	switched.Store(true)
+	m.worksIn(otherAccount)
+	m.must(logical.UpdateOperation, "tidy", nil)
+	if e, err := m.storage.Get(t.Context(), issuedPrefix+name); err != nil || e == nil {
+		t.Errorf("tidy forgot a user of another account: %v", err)
+	}
+}
+
+// F4.2: whoever writes static roles takes the user that the mount works with, whose
+// key no config has. The first rotation would lock the mount out.
+func attackStaticRoleOfTheMount(t *testing.T) {
+	for name, config := range map[string]map[string]any{
+		"the key in config":             {},
+		"the source of an assumed role": {"credential_type": "ram_role_arn", "role_arn": "acs:ram::" + alisim.DefaultAccountID + ":role/mount"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := newSeededMount(t, twoAccounts())
+			all := m.simConfig()
+			for field, value := range config {
+				all[field] = value
+			}
+			m.must(logical.UpdateOperation, "config", all)
+			before := m.inventory()
+			for given, data := range map[string]map[string]any{
+				"by name":              {"username": alisim.DefaultUserName, "rotation_period": "24h"},
+				"in other letter case": {"username": strings.ToUpper(alisim.DefaultUserName), "rotation_period": "24h"},
+				"with its key":         {"username": alisim.DefaultUserName, "rotation_period": "24h", "access_key": alisim.DefaultAccessKeyID, "secret_key": alisim.DefaultAccessKeySecret},
+			} {
+				m.refused(logical.UpdateOperation, "static-role/own", data, "the one that this mount works with")
+				if t.Failed() {
+					t.Log(given)
+				}
+			}
+			m.unchanged(before)
+		})
+	}
+}
+
+// F4.2: a user that had a static role before the mount came to work with its key.
+func attackStaticRoleBecomesTheMount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		seed := alisim.DefaultSeed()
+		seed.Accounts[0].Users = append(seed.Accounts[0].Users, alisim.User{Name: "later", Policies: []string{"AdministratorAccess"}})
+		m := newTimedMount(t, alisim.DefaultSettings(), seed)
+		m.must(logical.UpdateOperation, "static-role/later", map[string]any{"username": "later", "rotation_period": "24h"})
+		key := m.must(logical.ReadOperation, "static-cred/later", nil)
+		m.must(logical.UpdateOperation, "config", map[string]any{"access_key": key.Data["access_key"], "secret_key": key.Data["secret_key"]})
+		m.minutes(3 * 24 * 60)
+		if _, err := m.request(logical.ReadOperation, "config/caller-identity", nil); err != nil {
+			t.Errorf("the mount is locked out: %v", err)
+		}
+		if now := m.must(logical.ReadOperation, "static-cred/later", nil).Data["access_key"]; now != key.Data["access_key"] {
+			t.Errorf("the key that the mount works with was rotated to %v", now)
+		}
+	})
+}
+
+// F4.12: the role that the mount works as is deleted and made anew, as Terraform
+// does. The session that the mount still has is refused for hours.
+func attackMountsRoleMadeAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newTimedMount(t, alisim.DefaultSettings(), twoAccounts())
+		m.must(logical.UpdateOperation, "config", map[string]any{
+			"credential_type": "ram_role_arn", "role_arn": "acs:ram::" + alisim.DefaultAccountID + ":role/mount", "max_retries": 0,
+		})
+		for role, data := range map[string]map[string]any{
+			"user":    {"inline_policies": "[" + allowOSS + "]"},
+			"role":    {"inline_policies": "[" + allowOSS + "]", "credential_type": "ram_role"},
+			"session": {"role_arn": alisim.DefaultRoleARN},
+		} {
+			m.must(logical.UpdateOperation, "role/"+role, data)
+		}
+		before := m.inventory()
+		lease := m.must(logical.ReadOperation, "creds/user", nil)
+		remade := func() {
+			t.Helper()
+			time.Sleep(time.Minute)
+			m.admin("DetachPolicyFromRole", map[string]string{"RoleName": "mount", "PolicyName": "AdministratorAccess", "PolicyType": "System"})
+			m.admin("DeleteRole", map[string]string{"RoleName": "mount"})
+			m.admin("CreateRole", map[string]string{"RoleName": "mount", "AssumeRolePolicyDocument": string(alisim.TrustAccount(alisim.DefaultAccountID))})
+			m.admin("AttachPolicyToRole", map[string]string{"RoleName": "mount", "PolicyName": "AdministratorAccess", "PolicyType": "System"})
+			time.Sleep(time.Minute)
+		}
+		remade()
+		if _, err := m.revokeLease(lease.Secret); err != nil {
+			t.Errorf("a revocation: %v", err)
+		}
+		m.must(logical.ReadOperation, "config/caller-identity", nil)
+		for _, role := range []string{"user", "role", "session"} {
+			remade()
+			resp := m.must(logical.ReadOperation, "creds/"+role, nil)
+			remade()
+			if _, err := m.revokeLease(resp.Secret); err != nil {
+				t.Errorf("revoking %s: %v", role, err)
+			}
+		}
+		after := m.inventory()
+		if len(after.Users) != len(before.Users) || len(after.Roles) != len(before.Roles) || len(after.Policies) != len(before.Policies) {
+			t.Errorf("RAM holds %+v, want no more than %+v", after, before)
+		}
+	})
+}
