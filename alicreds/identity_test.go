@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"os/user"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -240,4 +241,24 @@ func TestCustomChainProfile(t *testing.T) {
 	if got := get(t, alicreds.NewChain(alicreds.ChainOptions{FallThrough: true}, cli, other)); got.AccessKeyID != "other" {
 		t.Errorf("falling through: got %s", got)
 	}
+}
+
+// TestHomeOfTheUser: without HOME the operating system says where it is, unless
+// the program brings an environment of its own.
+func TestHomeOfTheUser(t *testing.T) {
+	for _, name := range []string{"HOME", "USERPROFILE", envConfigFile, envProfile, envNoCLI} {
+		t.Setenv(name, "")
+	}
+	u, err := user.Current()
+	if err != nil {
+		t.Skip(err)
+	}
+	p, err := alicreds.NewCLIProfile(alicreds.CLIProfileOptions{Profile: "nobody's", ReadOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = p.Retrieve(t.Context())
+	wantError(t, err, filepath.Join(u.HomeDir, ".aliyun", "config.json"))
+	_, err = cliProfile(t, alicreds.CLIProfileOptions{}).Retrieve(t.Context())
+	wantError(t, err, "no home directory")
 }
