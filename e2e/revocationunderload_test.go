@@ -167,7 +167,7 @@ func refuseMegabytes(t *testing.T, cloud *alisim.Server, v *vaultServer) {
 	before := vmPeak(pid)
 	// Of empty objects, which cost most once they are decoded. Vault takes no longer text.
 	policy := `{"Version":"1","Statement":[` + strings.Repeat("{},", 1<<20/3-20) + `{}]}`
-	for _, burst := range []struct{ width, limit int }{{10, 100}, {requests, 250}} { // in MiB
+	for _, burst := range []struct{ width, limit int }{{10, 100}, {requests, 400}} { // in MiB
 		atOnce(burst.width, requests, func(n int) {
 			path, field, value := mount+"/creds/deploy", "policy", policy
 			if n%2 == 0 {
