@@ -28,6 +28,11 @@ env_template "ALIBABA_CLOUD_SECURITY_TOKEN" {
   contents = "{{ with secret \"alicloud/creds/deploy\" }}{{ .Data.security_token }}{{ end }}"
 }
 
+# The aliyun CLI wants a region, too.
+env_template "ALIBABA_CLOUD_REGION_ID" {
+  contents = "cn-hangzhou"
+}
+
 exec {
   command                   = ["./app"]
   restart_on_secret_changes = "always"
