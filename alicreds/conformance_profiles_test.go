@@ -298,7 +298,7 @@ func profileRows() []row {
 		}},
 		{"122", "keys and sessions of a command", "", as(tests{"as": TestExternal})},
 		{"123", "commands that fail", "", as(tests{"as": TestExternalRefuses})},
-		{"124", "a command runs once for credentials that are good for an hour", "an expiration that cannot be read is an error; without one a Cache runs the command every 15 minutes, and an External at each call", func(t *testing.T) {
+		{"124", "a command runs once for credentials that are good for an hour", "an expiration that cannot be read is an error; without one a Cache runs the command every minute that it is used, and an External at each call", func(t *testing.T) {
 			for expiration, runs := range map[string]int{time.Now().Add(time.Hour).UTC().Format(time.RFC3339): 1, "": 1} {
 				ran := filepath.Join(t.TempDir(), "ran")
 				p := external(t, alicreds.ExternalOptions{}, "count", ran,

@@ -82,10 +82,12 @@ func NewCredentialsURI(uri string, o CredentialsURIOptions) (CredentialsURI, err
 			CheckRedirect: noRedirects,
 			Timeout:       o.Timeout,
 			Transport: &http.Transport{
-				Proxy:               proxy,
-				DialContext:         dialer.DialContext,
-				TLSHandshakeTimeout: o.ConnectTimeout,
-				DisableKeepAlives:   true, // asked once an hour or so
+				Proxy:                  proxy,
+				OnProxyConnectResponse: openapi.ProxyAnswer,
+				DialContext:            dialer.DialContext,
+				TLSHandshakeTimeout:    o.ConnectTimeout,
+				MaxResponseHeaderBytes: maxReply,
+				DisableKeepAlives:      true, // asked once an hour or so
 			},
 		},
 	}, nil

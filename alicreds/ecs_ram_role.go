@@ -1,6 +1,7 @@
 package alicreds
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -61,16 +62,22 @@ func (p ECSRAMRole) Retrieve(ctx context.Context) (Credentials, error) {
 	if p.metadata == nil {
 		return Credentials{}, failed(typeECSRAMRole, "%w: it has no metadata client", ErrUnavailable)
 	}
-	role := p.role
+	role, kept := p.role, false
 	if role == "" {
 		var err error
-		if role, err = p.metadata.roleName(ctx); err != nil {
+		if role, kept, err = p.metadata.roleName(ctx); err != nil {
 			return Credentials{}, p.explain(ctx, err, "no RAM role is attached to the instance")
 		}
 	}
 	body, err := p.metadata.get(ctx, securityCredentials+role)
 	if err != nil {
 		p.metadata.forgetRole()
+		switch {
+		case isNotFound(err) && kept: // the instance has another role now
+			return p.Retrieve(ctx)
+		case isNotFound(err):
+			err = fmt.Errorf("the instance has no RAM role of the name %s: %w", role, err)
+		}
 		return Credentials{}, p.explain(ctx, err, "")
 	}
 	c, err := readCoded(body, true)
@@ -81,16 +88,20 @@ func (p ECSRAMRole) Retrieve(ctx context.Context) (Credentials, error) {
 	return c, nil
 }
 
+func isNotFound(err error) bool {
+	refused, ok := errors.AsType[*openapi.Error](err)
+	return ok && refused.Status == http.StatusNotFound
+}
+
 // explain tells "not on ECS" and "no role" from failures. missing is what a
 // 404 means, "" when it is a failure like any other.
 func (p ECSRAMRole) explain(ctx context.Context, err error, missing string) error {
-	var refused *openapi.Error
 	var network *openapi.NetworkError
 	switch {
 	case ctx.Err() != nil:
 	case errors.Is(err, errMetadataOff):
 		return failed(typeECSRAMRole, "%w: %w", ErrUnavailable, err)
-	case missing != "" && !errors.Is(err, errSessionToken) && errors.As(err, &refused) && refused.Status == http.StatusNotFound:
+	case missing != "" && !errors.Is(err, errSessionToken) && isNotFound(err):
 		return failed(typeECSRAMRole, "%w: %s: %w", ErrUnavailable, missing, err)
 	case errors.As(err, &network):
 		return failed(typeECSRAMRole, "%w: no metadata service answers, this is not an ECS instance: %w", ErrUnavailable, err)
@@ -119,7 +130,7 @@ func readCoded(body []byte, required bool) (Credentials, error) {
 	case reply.Code == nil && required:
 		return Credentials{}, fmt.Errorf("the reply has no Code")
 	case reply.Code != nil && *reply.Code != "Success":
-		return Credentials{}, fmt.Errorf("the reply's Code is not Success")
+		return Credentials{}, fmt.Errorf("the reply's Code is %s", cmp.Or(codeWord(*reply.Code), "not Success"))
 	}
 	if !required {
 		return reply.temporaryKeys.unlimited()

@@ -197,13 +197,29 @@ func TestECSRAMRoleIsReplaced(t *testing.T) {
 	if _, err := p.Retrieve(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	i.journal()
 	i.role = "NewRole"
-	if _, err := p.Retrieve(t.Context()); err == nil {
-		t.Error("the old role still answers")
-	}
 	if _, err := p.Retrieve(t.Context()); err != nil {
 		t.Errorf("the new role: %v", err)
 	}
+	if got, want := i.journal(), "GET EcsRole v2, GET  v2, GET NewRole v2"; got != want {
+		t.Errorf("asked %s, want %s", got, want)
+	}
+}
+
+// A role name that the instance does not have is named, and what the service says
+// is the reason, too.
+func TestECSRAMRoleSaysWhatIsWrong(t *testing.T) {
+	t.Parallel()
+	i := newInstance(t)
+	_, err := i.provider(t, "Esc-Role", true).Retrieve(t.Context())
+	wantError(t, err, "the instance has no RAM role of the name Esc-Role", "(HTTP 404)")
+	i.keys = `{"Code":"AssumeRoleUnauthorizedAccess","Message":"hidden"}`
+	_, err = i.provider(t, "", true).Retrieve(t.Context())
+	wantError(t, err, "the reply's Code is AssumeRoleUnauthorizedAccess")
+	i.keys = `{"Code":"hunter2-fake-secret","Message":"hidden"}`
+	_, err = i.provider(t, "", true).Retrieve(t.Context())
+	wantError(t, err, "the reply's Code is not Success")
 }
 
 func TestECSRAMRoleMalformedReplies(t *testing.T) {

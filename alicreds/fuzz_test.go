@@ -121,11 +121,12 @@ func quotable(reply []byte) []string {
 	}
 	var refusal struct {
 		Error string `json:"error"`
+		Code  string
 	}
 	_ = json.Unmarshal(reply, &refusal)
 	return slices.DeleteFunc(values, func(value string) bool {
 		_, notTime := time.Parse(time.RFC3339, value)
-		return len(value) <= 8 || names[value] || notTime == nil || value == plainWord(refusal.Error, 128) || requestIDForm.MatchString(value)
+		return len(value) <= 8 || names[value] || notTime == nil || value == codeWord(refusal.Error) || value == codeWord(refusal.Code) || requestIDForm.MatchString(value)
 	})
 }
 

@@ -64,10 +64,12 @@ func loginClient(given *http.Client) *http.Client {
 		CheckRedirect: noRedirects,
 		Timeout:       defaultTimeout,
 		Transport: &http.Transport{
-			Proxy:               http.ProxyFromEnvironment,
-			DialContext:         (&net.Dialer{Timeout: defaultConnectTimeout}).DialContext,
-			TLSHandshakeTimeout: defaultConnectTimeout,
-			DisableKeepAlives:   true,
+			Proxy:                  http.ProxyFromEnvironment,
+			OnProxyConnectResponse: openapi.ProxyAnswer,
+			DialContext:            (&net.Dialer{Timeout: defaultConnectTimeout}).DialContext,
+			TLSHandshakeTimeout:    defaultConnectTimeout,
+			MaxResponseHeaderBytes: maxReply,
+			DisableKeepAlives:      true,
 		},
 	}
 }
@@ -88,6 +90,9 @@ func post(ctx context.Context, client *http.Client, action, url string, header h
 	var refused *openapi.Error
 	if errors.As(err, &refused) {
 		refused.Code, refused.RequestID = loginRefusal(answer)
+		if strings.Contains(header.Get("Authorization")+body, refused.RequestID) {
+			refused.RequestID = "" // what was sent comes back
+		}
 	}
 	if err != nil {
 		return err
@@ -112,7 +117,16 @@ func loginRefusal(answer []byte) (code, requestID string) {
 		RequestID string `json:"RequestId"`
 	}
 	_ = json.Unmarshal(answer, &reply) // an answer that says nothing is a refusal too
-	return cmp.Or(plainWord(reply.Error, 128), plainWord(reply.Code, 128), plainWord(reply.ErrorCode, 128)), plainWord(reply.RequestID, 128)
+	return cmp.Or(codeWord(reply.Error), codeWord(reply.Code), codeWord(reply.ErrorCode)), plainWord(reply.RequestID, 64)
+}
+
+// codeWord returns s if it is made as codes are: of letters, dots and underscores,
+// as no key or token is. Otherwise it returns "".
+func codeWord(s string) string {
+	if strings.ContainsAny(s, "0123456789-") {
+		return ""
+	}
+	return plainWord(s, 64)
 }
 
 // plainWord returns s if it is a word that may be shown: letters, digits and

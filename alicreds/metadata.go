@@ -75,10 +75,11 @@ func NewMetadata(o MetadataOptions) (*Metadata, error) {
 			CheckRedirect: noRedirects,
 			Timeout:       max(o.Timeout, o.ConnectTimeout),
 			Transport: &http.Transport{
-				DialContext:           (&net.Dialer{Timeout: o.ConnectTimeout}).DialContext,
-				ResponseHeaderTimeout: o.Timeout,
-				MaxIdleConns:          2,
-				IdleConnTimeout:       10 * time.Second,
+				DialContext:            (&net.Dialer{Timeout: o.ConnectTimeout}).DialContext,
+				ResponseHeaderTimeout:  o.Timeout,
+				MaxResponseHeaderBytes: maxReply,
+				MaxIdleConns:           2,
+				IdleConnTimeout:        10 * time.Second,
 			},
 		},
 	}, nil
@@ -177,26 +178,27 @@ func (m *Metadata) request(ctx context.Context, method, path, token string) ([]b
 	return send(m.http, r, metadataAction)
 }
 
-// roleName is the RAM role attached to the instance.
-func (m *Metadata) roleName(ctx context.Context) (string, error) {
+// roleName is the RAM role attached to the instance. kept tells that it is from an
+// earlier call.
+func (m *Metadata) roleName(ctx context.Context) (role string, kept bool, err error) {
 	m.mu.Lock()
-	role := m.role
+	role = m.role
 	m.mu.Unlock()
 	if role != "" {
-		return role, nil
+		return role, true, nil
 	}
 	body, err := m.get(ctx, securityCredentials)
 	if err != nil {
-		return "", err
+		return "", false, err
 	}
 	role = strings.TrimSpace(string(body))
 	if !roleName(role) {
-		return "", fmt.Errorf("%s: the name of the instance's role is not one", metadataAction)
+		return "", false, fmt.Errorf("%s: the name of the instance's role is not one", metadataAction)
 	}
 	m.mu.Lock()
 	m.role = role
 	m.mu.Unlock()
-	return role, nil
+	return role, false, nil
 }
 
 func (m *Metadata) forgetRole() {

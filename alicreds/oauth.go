@@ -273,7 +273,7 @@ func (l *oauthLogin) exchange(ctx context.Context, accessToken string) (Credenti
 	case err != nil:
 		return Credentials{}, err
 	case reply.Error != "":
-		return Credentials{}, &openapi.Error{Action: oauthExchangeAction, Status: http.StatusOK, Code: plainWord(reply.Error, 128), RequestID: plainWord(reply.RequestID, 128)}
+		return Credentials{}, &openapi.Error{Action: oauthExchangeAction, Status: http.StatusOK, Code: codeWord(reply.Error), RequestID: plainWord(reply.RequestID, 64)}
 	}
 	c, err := reply.temporaryKeys.credentials()
 	if err != nil {

@@ -6,13 +6,12 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptrace"
-	"net/url"
 	"sync/atomic"
 
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
 )
 
-const maxReply = 64 << 10
+const maxReply = 64 << 10 // of an answer's body, and of its headers
 
 // noRedirects makes a client return a redirect as the answer it is.
 func noRedirects(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
@@ -27,14 +26,10 @@ func send(client *http.Client, r *http.Request, action string) ([]byte, error) {
 		GotConn: func(httptrace.GotConnInfo) { sent.Store(true) },
 	}))
 	noAnswer := func(err error) error {
-		var u *url.Error
-		if errors.As(err, &u) {
-			err = u.Err
-		}
 		if r.Context().Err() != nil {
 			err = r.Context().Err()
 		}
-		return &openapi.NetworkError{Action: action, Host: r.URL.Host, Sent: sent.Load(), Err: err}
+		return openapi.Unanswered(action, r.URL.Host, sent.Load(), err)
 	}
 	res, err := client.Do(traced)
 	if err != nil {

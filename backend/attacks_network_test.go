@@ -1,8 +1,11 @@
 package backend_test
 
 import (
+	"bufio"
 	"context"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -127,4 +130,45 @@ func attackFloodOfReaders(t *testing.T) {
 		end()
 		readers.Wait()
 	})
+}
+
+// attackInternalService points a role at a service of the inside. What that says
+// is not told to whoever may write roles.
+func attackInternalService(t *testing.T) {
+	const told = "hunter2-of-the-inside"
+	for name, answer := range map[string]string{
+		"a banner":          "220 " + told + " ESMTP\r\n",
+		"a status":          "HTTP/1.1 " + told + " OK\r\n\r\n",
+		"a header":          "HTTP/1.1 200 OK\r\n" + told + "\r\n\r\n",
+		"a reason":          "HTTP/1.1 400 " + told + "\r\nContent-Length: 0\r\n\r\n",
+		"a body":            "HTTP/1.1 200 OK\r\n\r\n" + told,
+		"a Code":            "HTTP/1.1 200 OK\r\n\r\n" + `{"Code":"` + told + `"}`,
+		"a broken redirect": "HTTP/1.1 302 Found\r\nLocation: http://[::1/" + told + "\r\nContent-Length: 0\r\n\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			inside, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer inside.Close()
+			go func() {
+				for c, err := inside.Accept(); err == nil; c, err = inside.Accept() {
+					if _, err := http.ReadRequest(bufio.NewReader(c)); err == nil {
+						_, _ = io.WriteString(c, answer)
+					}
+					c.Close()
+				}
+			}()
+			m := newMount(t)
+			m.must(logical.UpdateOperation, "role/probe", map[string]any{"credential_type": "credentials_uri", "credentials_uri": "http://" + inside.Addr().String() + "/"})
+			resp, err := m.request(logical.ReadOperation, "creds/probe", nil)
+			if err == nil && !resp.IsError() {
+				t.Fatalf("answered %v", resp)
+			}
+			if text := fmt.Sprint(err, resp); strings.Contains(text, told) {
+				t.Errorf("it is quoted: %s", text)
+			}
+		})
+	}
 }

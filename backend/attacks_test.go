@@ -38,6 +38,7 @@ func TestAttacks(t *testing.T) {
 		{"F4.7 policies of a megabyte", attackMegabytes},
 
 		// F4.8: answers quoted in errors
+		{"F4.8 a service of the inside", attackInternalService},
 
 		// F4.9: marks that somebody copied
 		{"F4.9 on something else", attackCopiedMark},

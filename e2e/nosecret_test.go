@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bufio"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
@@ -8,6 +9,8 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -146,6 +149,30 @@ func TestNoSecretInOutput(t *testing.T) {
 	write("config", engineConfig(cloud))
 	issue()
 
+	// Something that is no RAM, or a broken one, and says what it was sent.
+	worksAsRole := engineConfig(cloud)
+	worksAsRole["credential_type"], worksAsRole["role_arn"] = "ram_role_arn", roleARN
+	for _, answer := range []string{
+		"220 denied: $SENT\r\n",
+		"HTTP/1.1 $SENT\r\n\r\n",
+		"HTTP/1.1 400 Bad\r\nyou sent $SENT\r\n\r\n",
+		"HTTP/1.1 400 Bad\r\nx-acs-request-id: 6894B13B-0000-5000-8000-000000000000\r\n\r\n" +
+			`{"Code":"SignatureDoesNotMatch","Message":"The request signature does not conform to Aliyun standards. server string to sign is:$SENT"}`,
+		"HTTP/1.1 403 Forbidden\r\n\r\n" + `{"Code":"$SENT","Message":"$SENT","RequestId":"$SENT"}`,
+	} {
+		worksAsRole["ram_endpoint"] = "http://" + reflecting(t, answer)
+		write("config", worksAsRole)
+		read(mount + "/creds/ci")
+		read(mount + "/creds/batch")
+		read(mount + "/role/ci/check")
+	}
+	if !strings.Contains(said.String(), "the answer is not HTTP") {
+		t.Error("nobody asked what says what it was sent")
+	}
+	v.write(t, mount+"/config", map[string]any{"credential_type": "access_key", "role_arn": ""})
+	write("config", engineConfig(cloud))
+	issue()
+
 	// Every type of config, with a cloud that works and one that refuses.
 	session := v.read(t, mount+"/creds/deploy").Data
 	key, pemBody := rsaKey(t)
@@ -253,4 +280,33 @@ func rsaKey(t *testing.T) (key, line string) {
 	}
 	key = string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
 	return key, strings.Split(key, "\n")[5]
+}
+
+// reflecting is a service that answers each request with those bytes, of which
+// $SENT becomes what the request shows of its keys.
+func reflecting(t *testing.T, answer string) (address string) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { listener.Close() })
+	go func() {
+		for {
+			c, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				r, err := http.ReadRequest(bufio.NewReader(c))
+				if err != nil {
+					return
+				}
+				sent := r.Header.Get("X-Acs-Security-Token") + " " + r.Header.Get("Authorization")
+				_, _ = io.WriteString(c, strings.ReplaceAll(answer, "$SENT", sent))
+			}()
+		}
+	}()
+	return listener.Addr().String()
 }

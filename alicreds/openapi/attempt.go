@@ -26,10 +26,8 @@ func (c *call) attempt(ctx context.Context, target *url.URL) (hint time.Duration
 			err = ctx.Err()
 		case limited.Err() != nil:
 			err = timeoutError{after: c.timeout}
-		default:
-			err = withoutURL(err)
 		}
-		return &NetworkError{Action: c.Action, Host: target.Host, Sent: sent.Load(), Err: err}
+		return Unanswered(c.Action, target.Host, sent.Load(), err)
 	}
 
 	request, err := c.request(traced, target)
@@ -96,7 +94,7 @@ func success(action string, res *http.Response, body []byte, out any) error {
 	case err != nil || !isRequestID(marks.RequestID):
 		return unusable(action, res, body, noRequestID)
 	case marks.Code != nil && marks.Code != "":
-		return unusable(action, res, body, neither+named(fmt.Sprint(marks.Code)))
+		return unusable(action, res, body, neither)
 	case out == nil:
 		return nil
 	}

@@ -656,7 +656,7 @@ func TestProxyOfTheEnvironment(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Do(t.Context(), call("sts.invalid"), nil); err == nil || openapi.Ambiguous(err) || !strings.Contains(err.Error(), "proxyconnect tcp: dial tcp 127.0.0.1:1:") {
+	if err := c.Do(t.Context(), call("sts.invalid"), nil); err == nil || openapi.Ambiguous(err) || !strings.Contains(err.Error(), "the proxy 127.0.0.1:1: connection refused") {
 		t.Errorf("Do = %v, want it to fail at the proxy", err)
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -160,25 +159,6 @@ func hasCode(code, family string) bool {
 	return code == family || strings.HasPrefix(code, family+".")
 }
 
-// NetworkError means that no answer arrived.
-type NetworkError struct {
-	Action string
-	Host   string
-	Sent   bool  // the request may have reached the service
-	Err    error // without URLs; context errors can be tested with errors.Is
-}
-
-// Error names the action, the host, and whether the call may have taken effect.
-func (e *NetworkError) Error() string {
-	if e.Sent {
-		return fmt.Sprintf("%s: no answer from %s: %v", e.Action, e.Host, e.Err)
-	}
-	return fmt.Sprintf("%s: cannot reach %s: %v", e.Action, e.Host, e.Err)
-}
-
-// Unwrap returns the cause.
-func (e *NetworkError) Unwrap() error { return e.Err }
-
 // Ambiguous tells whether the call may have taken effect although err was
 // returned: the request was sent and no usable answer of the service came back,
 // from any attempt. An answer without a Code is none of the service's: see
@@ -236,7 +216,7 @@ func refusal(action string, res *http.Response, body []byte) *Error {
 	case isRequestID(e.RequestID), code != "" && answer.namesHost():
 		e.Code = code
 	default:
-		e.reason = noRequestID + named(code)
+		e.reason = noRequestID
 		return e
 	}
 	if messageIsSafe(e.Code) {
@@ -249,14 +229,6 @@ func refusal(action string, res *http.Response, body []byte) *Error {
 		}
 	}
 	return e
-}
-
-// named adds the code of an answer that is not believed.
-func named(code string) string {
-	if code = identifier(code); code == "" {
-		return ""
-	}
-	return " (Code " + code + ")"
 }
 
 // answerBody is what gateways and services put around an answer.
@@ -356,7 +328,7 @@ func isRequestID(s string) bool { return requestIDForm.MatchString(s) }
 // identifier drops what is not a code or a request id, so that a foreign
 // answer cannot write into logs.
 func identifier(s string) string {
-	if len(s) > 128 || key.MatchString(s) {
+	if len(s) > 128 || key.MatchString(s) || slices.ContainsFunc(unbroken.FindAllString(s, -1), hasDigit) {
 		return ""
 	}
 	if strings.ContainsFunc(s, func(r rune) bool { return !inIdentifier(r) }) {
@@ -412,8 +384,10 @@ func inIdentifier(r rune) bool {
 	return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '.' || r == '-' || r == '_'
 }
 
+func hasDigit(s string) bool { return strings.ContainsAny(s, "0123456789") }
+
 func looksRandom(s string) bool {
-	return strings.ContainsAny(s, "0123456789") && strings.ToLower(s) != s && strings.ToUpper(s) != s
+	return hasDigit(s) && strings.ToLower(s) != s && strings.ToUpper(s) != s
 }
 
 const (
@@ -439,14 +413,4 @@ func scrub(message string) string {
 		message = strings.ToValidUTF8(message[:maxMessage], "")
 	}
 	return message
-}
-
-// withoutURL strips the URL that net/http puts around its errors: the
-// query holds policies.
-func withoutURL(err error) error {
-	var u *url.Error
-	for errors.As(err, &u) {
-		err = u.Err
-	}
-	return err
 }

@@ -6,8 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -41,7 +41,7 @@ func (c *call) repeat(ctx context.Context) error {
 			return gaveUp(failure, ctx.Err())
 		}
 		err = afterDoubt(failure, err)
-		if !made || ctx.Err() != nil || attempt > c.retries || !c.mayRepeat(err) {
+		if !made || ctx.Err() != nil || attempt > c.retries || !c.mayRepeat(attempt, err) {
 			return err
 		}
 		failure = err
@@ -61,30 +61,31 @@ func (c *call) repeat(ctx context.Context) error {
 }
 
 // mayRepeat tells whether another attempt may help and does no harm.
-func (c *call) mayRepeat(err error) bool {
-	return retryable(err) && (c.Repeatable || !Ambiguous(err))
+func (c *call) mayRepeat(attempt int, err error) bool {
+	return retryable(attempt, err) && (c.Repeatable || !Ambiguous(err))
 }
 
-// retryable tells whether another attempt may succeed.
-func retryable(err error) bool {
-	var refused *Error
-	if errors.As(err, &refused) {
-		return refused.Temporary()
+// retryable tells whether another attempt may succeed. Of several endpoints one is
+// enough.
+func retryable(attempt int, err error) bool {
+	switch e := err.(type) { // errors.As would stop at the first of joined errors
+	case nil:
+		return false
+	case *Error:
+		return e.Temporary()
+	case *NetworkError:
+		return !permanent(attempt, e)
+	case interface{ Unwrap() []error }:
+		return slices.ContainsFunc(e.Unwrap(), func(err error) bool { return retryable(attempt, err) })
 	}
-	var network *NetworkError
-	return errors.As(err, &network) && !permanent(err)
+	return retryable(attempt, errors.Unwrap(err))
 }
 
 // permanent names the network failures that a repetition does not cure: a
-// certificate that is not trusted and a name that does not exist. Of
-// several endpoints one is enough.
-func permanent(err error) bool {
-	var certificate *tls.CertificateVerificationError
-	if errors.As(err, &certificate) {
-		return true
-	}
-	var dns *net.DNSError
-	return errors.As(err, &dns) && dns.IsNotFound
+// certificate that is not trusted, and a name that does not exist at the second
+// time of asking, because name servers fail in that way, too.
+func permanent(attempt int, err *NetworkError) bool {
+	return isA[*tls.CertificateVerificationError](err) || noSuchHost(err) && attempt > 1
 }
 
 // wait is the pause before the next attempt: full jitter over a doubling
