@@ -10,7 +10,6 @@ import (
 	_ "time/tzdata" // schedules name time zones, which many containers have no files of
 
 	"github.com/hashicorp/go-hclog"
-	"github.com/hashicorp/vault/sdk/plugin"
 
 	"github.com/alicreds/vault-plugin-secrets-alicloud/backend"
 )
@@ -28,8 +27,7 @@ func main() {
 		// storage, as after a kill of this process, and the next one goes on there.
 		os.Exit(1)
 	}()
-	err := plugin.ServeMultiplex(&plugin.ServeOpts{BackendFactoryFunc: backend.Factory})
-	if err != nil {
+	if err := serve(); err != nil {
 		hclog.New(&hclog.LoggerOptions{Output: os.Stderr}).Error("plugin shutting down", "error", err)
 		os.Exit(1)
 	}

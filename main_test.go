@@ -27,7 +27,7 @@ func TestImportArrows(t *testing.T) {
 		"github.com/hashicorp/vault/sdk/...",
 	}
 	arrows := map[string][]string{
-		"":                     append(vault, module+"/backend"),
+		"":                     append(vault, module+"/backend", "github.com/hashicorp/go-plugin", "google.golang.org/grpc"),
 		"/backend":             append(vault, module+"/backend/policy", module+"/backend/ram", module+"/backend/rotation", module+"/alicreds", module+"/alicreds/openapi", "golang.org/x/..."),
 		"/backend/policy":      {"github.com/hashicorp/vault/sdk/framework", "github.com/hashicorp/vault/sdk/logical", "github.com/hashicorp/vault/sdk/helper/template", "github.com/hashicorp/go-secure-stdlib/base62"},
 		"/backend/ram":         {module + "/alicreds", module + "/alicreds/openapi"},                                 // knows no Vault
