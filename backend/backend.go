@@ -139,36 +139,16 @@ func (b *backend) HandleExistenceCheck(ctx context.Context, req *logical.Request
 	return b.Backend.HandleExistenceCheck(ctx, &logical.Request{Operation: req.Operation, Path: req.Path, Storage: req.Storage})
 }
 
-// HandleRequest refuses values of the wrong type before the framework does.
+// HandleRequest refuses what cannot be meant before the framework reads it.
 func (b *backend) HandleRequest(ctx context.Context, req *logical.Request) (*logical.Response, error) {
 	if req.MountPoint != "" {
 		b.path.Store(&req.MountPoint)
 	}
-	path := b.Route(req.Path[:min(len(req.Path), maxPath)])
-	lease := req.Operation == logical.RenewOperation || req.Operation == logical.RevokeOperation // what Vault says of one
-	if !lease {
-		if large := outOfBounds(path, req); large != "" {
-			return logical.ErrorResponse(large), nil
-		}
-	}
-	if err := b.unsupported(path, req); err != nil {
+	switch refusal, err := b.refusalOf(ctx, req); { // request_checks.go
+	case err != nil:
 		return nil, err
-	}
-	if path != nil && !lease && req.Operation != logical.HelpOperation {
-		if wrong, err := upperCase(ctx, req); err != nil || wrong != "" {
-			return logical.ErrorResponse(wrong), err
-		}
-	}
-	if path != nil {
-		if unknown := b.unknownField(path, req); unknown != "" {
-			return logical.ErrorResponse(unknown), nil
-		}
-		if wrong := wrongType(path, req.Data); wrong != "" {
-			return logical.ErrorResponse(wrong), nil
-		}
-		if mistaken := mistakenValue(path, req.Data); mistaken != "" && !lease {
-			return logical.ErrorResponse(mistaken), nil
-		}
+	case refusal != "":
+		return logical.ErrorResponse(refusal), nil
 	}
 	return b.Backend.HandleRequest(ctx, req)
 }
