@@ -132,15 +132,18 @@ var matrix = []scenario{
 // harms are all there are, less those that retries make up for.
 func harms(retries, brief bool) []harm {
 	const (
-		refuse = alisim.FaultRefuse
-		lost   = alisim.FaultApplyThenDrop
-		slow   = alisim.FaultHold // held until the client gives up, after it took effect
+		refuse  = alisim.FaultRefuse
+		lost    = alisim.FaultApplyThenDrop
+		slow    = alisim.FaultHold        // held until the client gives up, after it took effect
+		foreign = alisim.FaultNoRequestID // answered as by something that is not the service (F4.3)
+		twice   = alisim.FaultTwice       // delivered twice, and the second answer comes back (F1.3)
 	)
 	if raceDetector {
 		return []harm{{fault: lost}, {act: kill, at: cloudCall}, {act: kill, at: storageOperation, after: true}}
 	}
-	all := []harm{{fault: lost}, {fault: refuse, goesOn: true}}
+	all := []harm{{fault: lost}, {fault: refuse, goesOn: true}, {fault: foreign}, {fault: twice}}
 	if !brief {
+		all = append(all, harm{fault: foreign, goesOn: true}, harm{fault: twice, goesOn: true})
 		all = append(all, harm{fault: lost, goesOn: true}, harm{fault: slow}, harm{fault: alisim.FaultApplyThenFail}, harm{fault: alisim.FaultThrottle, goesOn: true})
 	}
 	if !brief && !retries {

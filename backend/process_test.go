@@ -60,7 +60,6 @@ const (
 	kill   act = "kill"    // nothing that the process does from here on has an effect, and its answer is lost
 	giveUp act = "give up" // the client goes away: the context is cancelled, the answer is lost
 	refuse act = "refuse"  // the cloud does, with NoPermission
-	repeat act = "repeat"  // the call is made twice on its way, and the second answer comes back: SignatureNonceUsed (F1.3)
 )
 
 var (
@@ -159,8 +158,6 @@ func (p *process) hurt(h harm, cancel context.CancelFunc, live func() error) err
 		case giveUp:
 			cancel()
 			return nil
-		case repeat:
-			return live()
 		}
 		fault := alisim.Fault{Kind: h.fault, Count: 1}
 		switch {

@@ -20,7 +20,7 @@ import (
 var (
 	crashedCalls = []harm{
 		{fault: alisim.FaultError500}, {fault: alisim.FaultDrop}, {fault: alisim.FaultApplyThenDrop}, {fault: alisim.FaultThrottle},
-		{act: refuse}, {act: repeat}, {act: kill}, {act: kill, after: true},
+		{fault: alisim.FaultNoRequestID}, {fault: alisim.FaultTwice}, {act: refuse}, {act: kill}, {act: kill, after: true},
 	}
 	crashedWrites = []harm{
 		{act: fail, at: storageOperation}, {act: fail, at: storageOperation, after: true}, {act: kill, at: storageOperation}, {act: kill, at: storageOperation, after: true},
