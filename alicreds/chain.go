@@ -7,6 +7,9 @@ import (
 	"fmt"
 	"strings"
 	"sync/atomic"
+	"time"
+
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
 )
 
 const typeDefault = "default"
@@ -14,8 +17,8 @@ const typeDefault = "default"
 // ChainOptions of a Chain. The zero value is useful.
 type ChainOptions struct {
 	// FallThrough asks the next provider after any error, as Alibaba Cloud's
-	// own Credentials tools do. A passing failure of the first provider may
-	// then select another identity for good.
+	// own Credentials tools do. A passing failure of the first provider then
+	// selects another identity, for 5 minutes at least.
 	FallThrough bool
 
 	// AlwaysWalk begins with the first provider at each call, in place of
@@ -29,14 +32,24 @@ type ChainOptions struct {
 // a profile that somebody asked for by its name: only a CLIProfile and a Profile
 // are asked for it.
 //
-// From then on only the provider that succeeded is asked. Failures are not
-// remembered. Wrap a Chain in a Cache.
+// From then on only the provider that succeeded is asked. Where one before it
+// failed, or could not be reached, which may pass, the chain begins anew after 5
+// minutes. Failures are not remembered. Wrap a Chain in a Cache.
 type Chain struct {
 	name    string // prefix of Source
 	members []Provider
 	options ChainOptions
-	winner  atomic.Pointer[Provider]
+	winner  atomic.Pointer[winner]
 }
+
+// winner is the provider that succeeded.
+type winner struct {
+	Provider
+	until time.Time // zero means for good
+}
+
+// winnerLife is that of a winner that another may have to make room for.
+const winnerLife = 5 * time.Minute
 
 // NewChain asks the members in the given order.
 func NewChain(o ChainOptions, members ...Provider) *Chain {
@@ -85,12 +98,13 @@ func (c *Chain) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "Chain of %d", len(
 // Retrieve asks in turn. Its error is a *ChainError, or that of the provider
 // that succeeded before.
 func (c *Chain) Retrieve(ctx context.Context) (Credentials, error) {
-	if winner := c.winner.Load(); winner != nil {
-		credentials, err := (*winner).Retrieve(ctx)
+	if first := c.winner.Load(); first != nil && (first.until.IsZero() || time.Now().Before(first.until)) {
+		credentials, err := first.Retrieve(ctx)
 		return c.named(credentials, err)
 	}
 	var walked ChainError
 	var missing noSuchProfile
+	var until time.Time
 	for _, member := range c.members {
 		if _, mayHave := member.(interface{ readsProfiles() }); missing.name != "" && !mayHave && !c.options.FallThrough {
 			walked.Attempts = append(walked.Attempts, missing.nowhere())
@@ -99,12 +113,15 @@ func (c *Chain) Retrieve(ctx context.Context) (Credentials, error) {
 		credentials, err := member.Retrieve(ctx)
 		if err == nil {
 			if !c.options.AlwaysWalk {
-				c.winner.Store(&member)
+				c.winner.Store(&winner{member, until})
 			}
 			return c.named(credentials, nil)
 		}
 		walked.Attempts = append(walked.Attempts, err)
 		errors.As(err, &missing)
+		if mayPass(err) {
+			until = time.Now().Add(winnerLife)
+		}
 		if ctx.Err() != nil || !errors.Is(err, ErrUnavailable) && !c.options.FallThrough {
 			break
 		}
@@ -114,12 +131,19 @@ func (c *Chain) Retrieve(ctx context.Context) (Credentials, error) {
 
 // Version is that of the provider that succeeded.
 func (c *Chain) Version(ctx context.Context) string {
-	if winner := c.winner.Load(); winner != nil {
-		if v, ok := (*winner).(Versioned); ok {
+	if first := c.winner.Load(); first != nil {
+		if v, ok := first.Provider.(Versioned); ok {
 			return v.Version(ctx)
 		}
 	}
 	return ""
+}
+
+// mayPass tells that a provider that did not succeed may do so later, without
+// anybody setting it up.
+func mayPass(err error) bool {
+	_, network := errors.AsType[*openapi.NetworkError](err)
+	return network || !errors.Is(err, ErrUnavailable)
 }
 
 func (c *Chain) named(credentials Credentials, err error) (Credentials, error) {

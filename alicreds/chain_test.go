@@ -7,8 +7,11 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
 )
 
 // member succeeds, or fails as it is told to, and counts.
@@ -248,5 +251,57 @@ func TestDefaultChecks(t *testing.T) {
 	}
 	if _, err := alicreds.Default(alicreds.DefaultOptions{Getenv: environment("ALIBABA_CLOUD_STS_REGION", "no region/")}); err == nil {
 		t.Error("accepts a bad region")
+	}
+}
+
+// A provider that could not be reached, or that failed and was passed over, is asked
+// again 5 minutes later. One that is not set up is not.
+func TestChainMakesRoom(t *testing.T) {
+	t.Parallel()
+	lost := openapi.Unanswered("instance metadata", "100.100.100.200", false, errors.New("timed out"))
+	for name, c := range map[string]struct {
+		err  error
+		o    alicreds.ChainOptions
+		room bool
+	}{
+		"not set up":         {alicreds.ErrUnavailable, alicreds.ChainOptions{}, false},
+		"not reached":        {fmt.Errorf("%w: %w", alicreds.ErrUnavailable, lost), alicreds.ChainOptions{}, true},
+		"failed, falls on":   {errors.New("broken"), alicreds.ChainOptions{FallThrough: true}, true},
+		"unset, falls on":    {alicreds.ErrUnavailable, alicreds.ChainOptions{FallThrough: true}, false},
+		"not reached, walks": {fmt.Errorf("%w: %w", alicreds.ErrUnavailable, lost), alicreds.ChainOptions{AlwaysWalk: true}, true},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			err := c.err
+			keys := func(source string) alicreds.Credentials {
+				return alicreds.Credentials{AccessKeyID: "id", AccessKeySecret: fakeSecret, Source: source}
+			}
+			chain := alicreds.NewChain(c.o,
+				alicreds.ProviderFunc(func(context.Context) (alicreds.Credentials, error) {
+					if err != nil {
+						return alicreds.Credentials{}, err
+					}
+					return keys("own"), nil
+				}),
+				alicreds.ProviderFunc(func(context.Context) (alicreds.Credentials, error) { return keys("next"), nil }))
+			if got := get(t, chain); got.Source != "next" {
+				t.Errorf("%s: got %s", name, got)
+			}
+			err = nil
+			time.Sleep(4 * time.Minute)
+			want := "next"
+			if c.o.AlwaysWalk {
+				want = "own"
+			}
+			if got := get(t, chain); got.Source != want {
+				t.Errorf("%s: after 4 minutes got %s", name, got)
+			}
+			if c.room {
+				want = "own"
+			}
+			time.Sleep(time.Minute)
+			if got := get(t, chain); got.Source != want {
+				t.Errorf("%s: after 5 minutes got %s, want %s", name, got.Source, want)
+			}
+		})
 	}
 }

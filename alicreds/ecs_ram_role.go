@@ -7,8 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-
-	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
 )
 
 const (
@@ -32,8 +30,12 @@ type ECSRAMRoleOptions struct {
 // ECSRAMRole asks the ECS metadata service for the session of the RAM role
 // attached to the instance. It is the type ecs_ram_role.
 //
-// Where no metadata service answers, or no role is attached, it is not set
-// up; that takes about a second to find out.
+// Where no connection to a metadata service comes about, or no role is
+// attached, or the service is switched off, it is not set up; the first takes a
+// second (ConnectTimeout) to find out. A service that took a connection or
+// answered before is there: what it then does not answer is a failure. It is
+// repeated, and takes 6 s (six times the longer timeout) at most with everything
+// else that Retrieve asks.
 type ECSRAMRole struct {
 	role     string
 	metadata *Metadata
@@ -62,11 +64,24 @@ func (p ECSRAMRole) Retrieve(ctx context.Context) (Credentials, error) {
 	if p.metadata == nil {
 		return Credentials{}, failed(typeECSRAMRole, "%w: it has no metadata client", ErrUnavailable)
 	}
+	patient, cancel := context.WithTimeout(ctx, p.metadata.patience)
+	defer cancel()
+	c, err := p.session(patient)
+	if err != nil {
+		return Credentials{}, p.explain(ctx, err)
+	}
+	return c, nil
+}
+
+func (p ECSRAMRole) session(ctx context.Context) (Credentials, error) {
 	role, kept := p.role, false
 	if role == "" {
 		var err error
 		if role, kept, err = p.metadata.roleName(ctx); err != nil {
-			return Credentials{}, p.explain(ctx, err, "no RAM role is attached to the instance")
+			if isNotFound(err) && !errors.Is(err, errSessionToken) {
+				err = fmt.Errorf("%w: no RAM role is attached to the instance: %w", ErrUnavailable, err)
+			}
+			return Credentials{}, err
 		}
 	}
 	body, err := p.metadata.get(ctx, securityCredentials+role)
@@ -74,36 +89,29 @@ func (p ECSRAMRole) Retrieve(ctx context.Context) (Credentials, error) {
 		p.metadata.forgetRole()
 		switch {
 		case isNotFound(err) && kept: // the instance has another role now
-			return p.Retrieve(ctx)
+			return p.session(ctx)
 		case isNotFound(err):
 			err = fmt.Errorf("the instance has no RAM role of the name %s: %w", role, err)
 		}
-		return Credentials{}, p.explain(ctx, err, "")
+		return Credentials{}, err
 	}
 	c, err := readCoded(body, true)
 	if err != nil {
-		return Credentials{}, failed(typeECSRAMRole, "%s: %w", metadataAction, err)
+		return Credentials{}, fmt.Errorf("%s: %w", metadataAction, err)
 	}
 	c.Source = typeECSRAMRole
 	return c, nil
 }
 
-func isNotFound(err error) bool {
-	refused, ok := errors.AsType[*openapi.Error](err)
-	return ok && refused.Status == http.StatusNotFound
-}
+func isNotFound(err error) bool { return hasStatus(err, http.StatusNotFound) }
 
-// explain tells "not on ECS" and "no role" from failures. missing is what a
-// 404 means, "" when it is a failure like any other.
-func (p ECSRAMRole) explain(ctx context.Context, err error, missing string) error {
-	var network *openapi.NetworkError
+// explain tells "not on ECS" from failures.
+func (p ECSRAMRole) explain(ctx context.Context, err error) error {
 	switch {
 	case ctx.Err() != nil:
 	case errors.Is(err, errMetadataOff):
 		return failed(typeECSRAMRole, "%w: %w", ErrUnavailable, err)
-	case missing != "" && !errors.Is(err, errSessionToken) && isNotFound(err):
-		return failed(typeECSRAMRole, "%w: %s: %w", ErrUnavailable, missing, err)
-	case errors.As(err, &network):
+	case p.metadata.absent(err):
 		return failed(typeECSRAMRole, "%w: no metadata service answers, this is not an ECS instance: %w", ErrUnavailable, err)
 	}
 	return &Error{Source: typeECSRAMRole, Err: err}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -21,7 +22,13 @@ const (
 
 	metadataTokenLife   = 21600 * time.Second // the most the service grants
 	metadataTokenMargin = time.Minute
+	metadataTokenPause  = 5 * time.Minute // until a token that was not answered is asked for again
+
+	metadataPatience = 6 // times the timeout, for everything that one Retrieve asks
 )
+
+// metadataPauses are those before a failure that may pass is asked again.
+var metadataPauses = [...]time.Duration{250 * time.Millisecond, 500 * time.Millisecond}
 
 // MetadataOptions of a Metadata. The zero value is the ECS metadata service.
 type MetadataOptions struct {
@@ -34,15 +41,26 @@ type MetadataOptions struct {
 // Metadata is a client of the ECS metadata service. It keeps the session
 // token for its six hours and the name of the instance's role; share one. It
 // never goes through a proxy and follows no redirect.
+//
+// What is not answered in time, cut off, throttled (429) or a failure of the
+// service's own (5xx) is asked again after 0.25 s and after another 0.5 s.
+//
+// The answer to the request for a token does not reach a container whose
+// instance has a hop limit of 1 (HttpPutResponseHopLimit). Where the service
+// answers without a token, the token is then not asked for during 5 minutes.
 type Metadata struct {
 	http     *http.Client
 	endpoint string
 	onlyV2   bool
+	patience time.Duration
 
-	mu    sync.Mutex
-	token sealed[string]
-	until time.Time
-	role  string
+	mu       sync.Mutex
+	token    sealed[string]
+	until    time.Time
+	silence  error     // why there was no answer to the request for a token
+	silent   time.Time // until when it is not asked for
+	role     string
+	answered bool // there is a metadata service
 }
 
 var (
@@ -71,6 +89,7 @@ func NewMetadata(o MetadataOptions) (*Metadata, error) {
 	return &Metadata{
 		endpoint: u.Scheme + "://" + u.Host,
 		onlyV2:   o.DisableIMDSv1,
+		patience: metadataPatience * max(o.Timeout, o.ConnectTimeout),
 		http: &http.Client{
 			CheckRedirect: noRedirects,
 			Timeout:       max(o.Timeout, o.ConnectTimeout),
@@ -85,36 +104,52 @@ func NewMetadata(o MetadataOptions) (*Metadata, error) {
 	}, nil
 }
 
-// get reads an item, with a token if there is one. A token that was kept and
+// get reads an item, and asks again where the failure may pass.
+func (m *Metadata) get(ctx context.Context, path string) ([]byte, error) {
+	for _, pause := range metadataPauses {
+		body, err := m.ask(ctx, path)
+		if err == nil || !m.mayPass(err) {
+			return body, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(pause):
+		}
+	}
+	return m.ask(ctx, path)
+}
+
+// ask reads an item, with a token if there is one. A token that was kept and
 // is refused is replaced once. A new one that is refused, or an item that
 // fails with it, is asked for without a token, unless that is disabled.
 //
 // 403 for the token and, unless disabled, for the item without one means that
 // the service is switched off for the instance.
-func (m *Metadata) get(ctx context.Context, path string) ([]byte, error) {
+func (m *Metadata) ask(ctx context.Context, path string) ([]byte, error) {
 	for replaced := false; ; replaced = true {
 		token, kept, err := m.sessionToken(ctx)
+		if err != nil && (ctx.Err() != nil || m.onlyV2 || unreachable(err)) {
+			return nil, withoutToken(err)
+		}
 		if err != nil {
-			return nil, err
+			body, again, err := m.askWithout(ctx, path, kept, err)
+			if again && !replaced {
+				continue
+			}
+			return body, err
 		}
 		body, err := m.request(ctx, http.MethodGet, path, token)
 		if err == nil || ctx.Err() != nil {
 			return body, err
 		}
-		var refused *openapi.Error
-		if token == "" && errors.As(err, &refused) && refused.Status == http.StatusForbidden {
-			return nil, fmt.Errorf("%w: %w", errMetadataOff, err)
-		}
-		if token == "" {
-			return nil, err
-		}
-		if errors.As(err, &refused) && (refused.Status == http.StatusUnauthorized || refused.Status == http.StatusForbidden) {
+		if hasStatus(err, http.StatusUnauthorized, http.StatusForbidden) {
 			m.forget(token)
 			if kept && !replaced {
 				continue
 			}
 		}
-		if m.onlyV2 || unreachable(err) {
+		if _, unanswered := errors.AsType[*openapi.NetworkError](err); m.onlyV2 || unanswered || hasStatus(err, http.StatusTooManyRequests) {
 			return nil, err
 		}
 		if body, again := m.request(ctx, http.MethodGet, path, ""); again == nil {
@@ -124,36 +159,71 @@ func (m *Metadata) get(ctx context.Context, path string) ([]byte, error) {
 	}
 }
 
-// sessionToken is "" when the service has none and IMDSv1 may be used. kept
-// tells that it is from an earlier call.
+// askWithout reads an item without the token that noToken tells the fate of. again
+// tells that the service wants the token, which was not asked for this time.
+func (m *Metadata) askWithout(ctx context.Context, path string, kept bool, noToken error) (body []byte, again bool, err error) {
+	_, silent := errors.AsType[*openapi.NetworkError](noToken)
+	body, err = m.request(ctx, http.MethodGet, path, "")
+	switch refused := hasStatus(err, http.StatusUnauthorized, http.StatusForbidden); {
+	case err == nil && silent && !kept:
+		m.beSilent(noToken)
+	case refused && kept:
+		m.beSilent(nil)
+		again = true
+		err = fmt.Errorf("%w: %w", withoutToken(noToken), err)
+	case refused && hasStatus(noToken, http.StatusForbidden):
+		err = fmt.Errorf("%w: %w", errMetadataOff, err)
+	case refused:
+		err = fmt.Errorf("%w: %w", withoutToken(noToken), err)
+	case silent && unreachable(err):
+		err = noToken // somebody took its connection
+	}
+	return body, again, err
+}
+
+// sessionToken is one of an earlier call if it was kept, and so may the error be.
 func (m *Metadata) sessionToken(ctx context.Context) (token string, kept bool, err error) {
 	m.mu.Lock()
-	known, until := m.token, m.until
+	known, until, silence, silent := m.token, m.until, m.silence, m.silent
 	m.mu.Unlock()
-	if known != nil && time.Now().Before(until) {
-		return known(), true, nil
-	}
 	asked := time.Now()
-	body, err := m.request(ctx, http.MethodPut, "/latest/api/token", "")
-	token = strings.TrimSpace(string(body))
-	if err == nil && (token == "" || strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r >= 0x7f })) {
-		token, err = "", errors.New("the answer is not a token")
-	}
 	switch {
-	case err == nil:
-		m.mu.Lock()
-		m.token, m.until = seal(token), asked.Add(metadataTokenLife-metadataTokenMargin)
-		m.mu.Unlock()
-		return token, false, nil
-	case ctx.Err() != nil || m.onlyV2 || unreachable(err):
-		var refused *openapi.Error
-		if errors.As(err, &refused) && refused.Status == http.StatusForbidden {
-			err = fmt.Errorf("%w: %w", errMetadataOff, err)
-		}
-		return "", false, fmt.Errorf("%w: %w", errSessionToken, err)
-	default:
-		return "", false, nil
+	case known != nil && asked.Before(until):
+		return known(), true, nil
+	case silence != nil && asked.Before(silent):
+		return "", true, silence
 	}
+	body, err := m.request(ctx, http.MethodPut, "/latest/api/token", "")
+	if err != nil {
+		return "", false, err
+	}
+	token = strings.TrimSpace(string(body))
+	if token == "" || strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
+		return "", false, errors.New("the answer is not a token")
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.token, m.until, m.silence = seal(token), asked.Add(metadataTokenLife-metadataTokenMargin), nil
+	return token, false, nil
+}
+
+// beSilent remembers that a token is not answered, and forgets it for nil.
+func (m *Metadata) beSilent(why error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.silence, m.silent = why, time.Now().Add(metadataTokenPause)
+}
+
+// withoutToken is the failure of an item that needs the token.
+func withoutToken(err error) error {
+	network, unanswered := errors.AsType[*openapi.NetworkError](err)
+	switch {
+	case unanswered && network.Sent:
+		return fmt.Errorf("%w: %w: in a container the answer needs a hop limit of 2 or more, so set the instance's HttpPutResponseHopLimit to 2 (ECS ModifyInstanceMetadataOptions)", errSessionToken, err)
+	case hasStatus(err, http.StatusForbidden):
+		return fmt.Errorf("%w: %w: %w", errSessionToken, errMetadataOff, err)
+	}
+	return fmt.Errorf("%w: %w", errSessionToken, err)
 }
 
 func (m *Metadata) forget(token string) {
@@ -175,7 +245,13 @@ func (m *Metadata) request(ctx context.Context, method, path, token string) ([]b
 	if token != "" {
 		r.Header.Set("X-aliyun-ecs-metadata-token", token)
 	}
-	return send(m.http, r, metadataAction)
+	body, err := send(m.http, r, metadataAction)
+	if _, unanswered := errors.AsType[*openapi.NetworkError](err); !unanswered {
+		m.mu.Lock()
+		m.answered = true
+		m.mu.Unlock()
+	}
+	return body, err
 }
 
 // roleName is the RAM role attached to the instance. kept tells that it is from an
@@ -207,8 +283,29 @@ func (m *Metadata) forgetRole() {
 	m.role = ""
 }
 
-// unreachable tells that there was no connection: not on ECS, most likely.
+// absent tells that there was no connection, and never was: not on ECS, most likely.
+func (m *Metadata) absent(err error) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return unreachable(err) && !m.answered
+}
+
+// mayPass tells that the same request may be answered a moment later.
+func (m *Metadata) mayPass(err error) bool {
+	if _, unanswered := errors.AsType[*openapi.NetworkError](err); unanswered {
+		return !m.absent(err)
+	}
+	refused, ok := errors.AsType[*openapi.Error](err)
+	return ok && refused.Temporary()
+}
+
+// unreachable tells that the request was not sent.
 func unreachable(err error) bool {
-	var network *openapi.NetworkError
-	return errors.As(err, &network) && !network.Sent
+	network, ok := errors.AsType[*openapi.NetworkError](err)
+	return ok && !network.Sent
+}
+
+func hasStatus(err error, statuses ...int) bool {
+	refused, ok := errors.AsType[*openapi.Error](err)
+	return ok && slices.Contains(statuses, refused.Status)
 }

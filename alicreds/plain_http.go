@@ -36,6 +36,7 @@ func send(client *http.Client, r *http.Request, action string) ([]byte, error) {
 		return nil, noAnswer(err)
 	}
 	defer res.Body.Close()
+	sent.Store(true) // a transport of the caller's own may not say so
 	body, err := io.ReadAll(io.LimitReader(res.Body, maxReply+1))
 	switch {
 	case err != nil:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"net/http/httptrace"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -49,7 +50,7 @@ func TestSlowAnswers(t *testing.T) {
 			m, err := NewMetadata(MetadataOptions{ConnectTimeout: 2 * time.Second, Timeout: 4 * time.Second, DisableIMDSv1: true})
 			m.http.Transport = slow
 			return ECSRAMRole{metadata: m}, err
-		}, 4 * time.Second},
+		}, 12750 * time.Millisecond}, // three requests and their pauses
 		"credentials URI": {func() (Provider, error) {
 			p, err := NewCredentialsURI("http://agent", CredentialsURIOptions{Timeout: 7 * time.Second})
 			p.http.Transport = slow
@@ -75,6 +76,42 @@ func TestSlowAnswers(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestMetadataHasPatience: the answers of one Retrieve, each at the last moment
+// and each of no use, take no longer than the doc comment says.
+func TestMetadataHasPatience(t *testing.T) {
+	t.Parallel()
+	for name, answer := range map[string]func(*http.Request) (*http.Response, error){
+		"no answer": func(r *http.Request) (*http.Response, error) {
+			httptrace.ContextClientTrace(r.Context()).GotConn(httptrace.GotConnInfo{})
+			<-r.Context().Done()
+			return nil, r.Context().Err()
+		},
+		"late failures": func(r *http.Request) (*http.Response, error) {
+			time.Sleep(900 * time.Millisecond)
+			failed := textAnswer("")
+			if failed.StatusCode = http.StatusInternalServerError; r.Method == http.MethodPut {
+				failed = textAnswer("token")
+			}
+			return failed, nil
+		},
+	} {
+		for _, onlyV2 := range []bool{false, true} {
+			synctest.Test(t, func(t *testing.T) {
+				m, err := NewMetadata(MetadataOptions{DisableIMDSv1: onlyV2})
+				if err != nil {
+					t.Fatal(err)
+				}
+				m.http.Transport = transport(answer)
+				began := time.Now()
+				_, err = ECSRAMRole{metadata: m}.Retrieve(t.Context())
+				if took := time.Since(began); err == nil || took > 7*time.Second {
+					t.Errorf("%s, only v2 %t: %v after %s", name, onlyV2, err, took)
+				}
+			})
+		}
 	}
 }
 
