@@ -233,6 +233,51 @@ func TestCloudOIDCRoleARN(t *testing.T) {
 	}
 }
 
+// An issuer that STS cannot reach for a moment is asked again. One that it never
+// reaches is an error, with the code that says so.
+func TestCloudOIDCIssuerFailsForAMoment(t *testing.T) {
+	t.Parallel()
+	for name, f := range map[string]alisim.Fault{
+		"connection closed": {Action: "Issuer.Discovery", Kind: alisim.FaultDrop, Count: 1},
+		"broken":            {Action: "Issuer.Discovery", Kind: alisim.FaultError500, Count: 1},
+		"no keys":           {Action: "Issuer.JWKS", Kind: alisim.FaultError500, Count: 1},
+		"never reached":     {Action: "Issuer.Discovery", Kind: alisim.FaultError500},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := newCloud(t)
+			issuer, err := c.Issuer(alisim.DefaultIssuerName)
+			if err != nil {
+				t.Fatal(err)
+			}
+			token, err := issuer.Sign(alisim.IdentityToken{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			p, err := alicreds.NewOIDCRoleARN(alicreds.TokenFile(file(t, token)), alicreds.OIDCRoleARNOptions{
+				RoleARN: alisim.DefaultPodRoleARN, OIDCProviderARN: alisim.DefaultOIDCProviderARN, STSOptions: c.sts,
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := c.AddFault(f); err != nil {
+				t.Fatal(err)
+			}
+			_, err = p.Retrieve(t.Context())
+			if f.Count > 0 {
+				if n := c.calls("AssumeRoleWithOIDC"); err != nil || n != 2 {
+					t.Errorf("%d calls, %v", n, err)
+				}
+				return
+			}
+			wantError(t, err, "AuthenticationFail.OIDCToken.IssuerConfigurationBroken")
+			if n := c.calls("AssumeRoleWithOIDC"); n != 4 {
+				t.Errorf("%d calls, want 4", n)
+			}
+		})
+	}
+}
+
 func TestCloudRSAKeyPair(t *testing.T) {
 	t.Parallel()
 	der, err := x509.MarshalPKIXPublicKey(&rsaKey().PublicKey)

@@ -154,6 +154,12 @@ func (e *Error) TokenMissing() bool {
 		hasCode(e.Code, "MissingParameter") && strings.Contains(e.Code+" "+e.Message, "SecurityToken")
 }
 
+// issuerSilent tells that STS got no keys from the issuer of an OIDC token. That
+// passes, or is how the issuer is set up: the answer is the same.
+func (e *Error) issuerSilent() bool {
+	return hasCode(e.Code, "AuthenticationFail.OIDCToken.IssuerConfigurationBroken")
+}
+
 // hasCode matches a code and its refinements: "Throttling", "Throttling.User".
 func hasCode(code, family string) bool {
 	return code == family || strings.HasPrefix(code, family+".")

@@ -72,7 +72,7 @@ func retryable(attempt int, err error) bool {
 	case nil:
 		return false
 	case *Error:
-		return e.Temporary()
+		return e.Temporary() || e.issuerSilent()
 	case *NetworkError:
 		return !permanent(attempt, e)
 	case interface{ Unwrap() []error }:
