@@ -51,8 +51,9 @@ type backend struct {
 	presences   presences // of their keys
 	pace        pace      // of calls for static roles
 	announcer   announcer
-	failures    *failures    // in the background
-	http        *http.Client // nil: made from config
+	failures    *failures         // in the background
+	http        *http.Client      // nil: made from config
+	keys        alicreds.Provider // nil: made from config
 
 	mu       sync.RWMutex // guards the following; never held over a call to the cloud
 	client   *cloud       // nil until needed, and after config has changed
@@ -68,6 +69,7 @@ func Factory(ctx context.Context, conf *logical.BackendConfig) (logical.Backend,
 // options say how the engine reaches the world. Vault gets the zero value.
 type options struct {
 	HTTP     *http.Client             // to the cloud; nil: made from config
+	Keys     alicreds.Provider        // the mount's own credentials; nil: made from config
 	Metadata alicreds.MetadataOptions // whether IMDSv1 is disabled is up to config and roles
 }
 
@@ -76,7 +78,7 @@ func newBackend(ctx context.Context, conf *logical.BackendConfig, o options) (lo
 	if err != nil {
 		return nil, err
 	}
-	b := &backend{tidyAge: 2 * minAge, metadata: map[bool]*alicreds.Metadata{}, pace: newPace(), http: o.HTTP}
+	b := &backend{tidyAge: 2 * minAge, metadata: map[bool]*alicreds.Metadata{}, pace: newPace(), http: o.HTTP, keys: o.Keys}
 	for _, onlyV2 := range []bool{false, true} {
 		o.Metadata.DisableIMDSv1 = onlyV2
 		if b.metadata[onlyV2], err = alicreds.NewMetadata(o.Metadata); err != nil {

@@ -58,6 +58,9 @@ func (b *backend) newCloud(c *config, told *failures) (*cloud, error) {
 	if err != nil {
 		return nil, err
 	}
+	if b.keys != nil {
+		source = b.keys
+	}
 	own := newOwnCredentials(source, told)
 	o := ram.Options{
 		API: api, Own: own, STS: sts,

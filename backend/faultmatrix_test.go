@@ -154,6 +154,7 @@ func harms(retries, brief bool) []harm {
 			all = append(all, harm{fault: kind, goesOn: true})
 		}
 	}
+	all = append(all, harm{act: move, at: cloudCall, after: true})
 	for _, after := range []bool{false, true} {
 		all = append(all, harm{act: kill, at: cloudCall, after: after})
 		if !retries {
@@ -188,12 +189,12 @@ type world struct {
 func newWorld(t *testing.T, s scenario, retries bool, settings alisim.Settings) *world {
 	t.Helper()
 	toThePresent()
-	sim, err := alisim.Start(alisim.Options{NoListen: true, Settings: &settings, JournalSize: 100})
+	sim, err := alisim.Start(alisim.Options{NoListen: true, Seed: twoAccounts(), Settings: &settings, JournalSize: 100})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(sim.Close)
-	w := &world{mount: newTimedMountIn(t, sim), scenario: s}
+	w := &world{mount: newMovingMountIn(t, sim), scenario: s}
 	if retries {
 		w.must(logical.UpdateOperation, "config", map[string]any{"max_retries": 3})
 	}
@@ -238,7 +239,7 @@ func (w *world) plant() {
 // boot starts a process.
 func (w *world) boot() {
 	w.t.Helper()
-	w.process = newProcess(w.sim, w.storage)
+	w.process = w.next()
 	w.start()
 }
 
@@ -292,6 +293,7 @@ func (w *world) run(h harm, k int) bool {
 	w.suffer(h, k)
 	resp, err, lost := w.do(req)
 	w.sim.ClearFaults()
+	w.keys.moved.Store(false)
 	hit := len(w.steps()[h.at]) > k
 	w.suffer(harm{}, 0)
 	if w.isDead() {

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/vault/sdk/logical"
 
@@ -18,6 +19,7 @@ import (
 type process struct {
 	storage logical.Storage
 	sim     *alisim.Server
+	keys    *handed // those that the mount is handed; nil: it has its own
 
 	mu     sync.Mutex
 	around func(s step, effect func() error) error // nil: nothing comes between
@@ -58,6 +60,7 @@ type act string
 const (
 	fail   act = "fail"
 	kill   act = "kill"    // nothing that the process does from here on has an effect, and its answer is lost
+	move   act = "move"    // the keys that the mount is handed are of another account from the next call on (F4.1)
 	giveUp act = "give up" // the client goes away: the context is cancelled, the answer is lost
 	refuse act = "refuse"  // the cloud does, with NoPermission
 )
@@ -70,6 +73,9 @@ var (
 func newProcess(sim *alisim.Server, storage logical.Storage) *process {
 	return &process{storage: storage, sim: sim}
 }
+
+// next is the process after this one.
+func (p *process) next() *process { return &process{storage: p.storage, sim: p.sim, keys: p.keys} }
 
 // comeBetween sets what happens around each step from now on.
 func (p *process) comeBetween(around func(s step, effect func() error) error) {
@@ -157,6 +163,10 @@ func (p *process) hurt(h harm, cancel context.CancelFunc, live func() error) err
 			return errKilled
 		case giveUp:
 			cancel()
+			return nil
+		case move:
+			p.keys.moved.Store(true)
+			time.Sleep(2 * handedFor)
 			return nil
 		}
 		fault := alisim.Fault{Kind: h.fault, Count: 1}

@@ -3,6 +3,7 @@ package backend_test
 import (
 	"context"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -30,12 +31,41 @@ func newTimedMount(t *testing.T, settings alisim.Settings, seed alisim.Seed) *mo
 // newTimedMountIn is one more mount in the same cloud.
 func newTimedMountIn(t *testing.T, sim *alisim.Server) *mount {
 	t.Helper()
-	m := &mount{t: t, process: newProcess(sim, &logical.InmemStorage{}), timed: true}
+	return configured(&mount{t: t, process: newProcess(sim, &logical.InmemStorage{}), timed: true})
+}
+
+func configured(m *mount) *mount {
+	m.t.Helper()
 	m.start()
 	m.must(logical.UpdateOperation, "config", map[string]any{
 		"access_key": alisim.DefaultAccessKeyID, "secret_key": alisim.DefaultAccessKeySecret, "max_retries": 0,
 	})
 	return m
+}
+
+// handedFor is how long a mount keeps the keys that it is handed.
+const handedFor = time.Second
+
+// handed are keys that are handed out for a moment: those of the mount's own account
+// until moved, and then those of the other one.
+type handed struct{ moved atomic.Bool }
+
+func (h *handed) Retrieve(context.Context) (alicreds.Credentials, error) {
+	c := alicreds.Credentials{AccessKeyID: alisim.DefaultAccessKeyID, AccessKeySecret: alisim.DefaultAccessKeySecret}
+	if h.moved.Load() {
+		c = alicreds.Credentials{AccessKeyID: otherKey, AccessKeySecret: otherSecret}
+	}
+	c.Expiration = time.Now().Add(handedFor)
+	return c, nil
+}
+
+// newMovingMountIn is a mount that is handed its keys, in a cloud of twoAccounts.
+func newMovingMountIn(t *testing.T, sim *alisim.Server) *mount {
+	t.Helper()
+	keys := &handed{}
+	m := &mount{t: t, process: newProcess(sim, &logical.InmemStorage{}), timed: true, options: backend.Options{Keys: keys}}
+	m.process.keys = keys
+	return configured(m)
 }
 
 // minutes passes time as Vault does: with a tick every minute.
@@ -57,7 +87,7 @@ func (m *mount) rest() { backend.Rest(m.Backend) }
 func (m *mount) restart() {
 	m.t.Helper()
 	m.Cleanup(context.Background())
-	m.process = newProcess(m.sim, m.storage)
+	m.process = m.next()
 	m.start()
 	if err := m.Initialize(context.Background(), &logical.InitializationRequest{Storage: m.process}); err != nil {
 		m.t.Fatal(err)
