@@ -3,6 +3,7 @@ package backend_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -35,6 +36,7 @@ type crashScenario struct {
 	begin   func(m *mount) // what sets it off, beside time
 	minutes int
 	mayStay bool // an accident may leave all as it was before
+	handed  bool // the mount is handed its keys, and does not rotate them
 }
 
 // rotationAt is the rotation that is stored under a key, nil where there is none.
@@ -76,14 +78,14 @@ func crashScenarios() map[string]crashScenario {
 			})
 			untilDue(m)
 		}},
-		"static, scheduled": {user: "app", key: "static-role/app", begin: rest, minutes: 140, prepare: func(m *mount) {
+		"static, scheduled": {user: "app", handed: true, key: "static-role/app", begin: rest, minutes: 140, prepare: func(m *mount) {
 			m.must(logical.UpdateOperation, "static-role/app", map[string]any{"username": "app", "rotation_period": "48h", "grace_period": "10m"})
 			untilDue(m)
 		}},
-		"static, requested": {user: "app", key: "static-role/app", minutes: 140, mayStay: true, prepare: func(m *mount) {
+		"static, requested": {user: "app", handed: true, key: "static-role/app", minutes: 140, mayStay: true, prepare: func(m *mount) {
 			m.must(logical.UpdateOperation, "static-role/app", map[string]any{"username": "app", "rotation_period": "48h", "grace_period": "10m"})
 		}, begin: func(m *mount) { _, _ = m.request(logical.UpdateOperation, "rotate-role/app", nil) }},
-		"static, created": {user: "app", key: "static-role/app", minutes: 140, mayStay: true, prepare: rest, begin: func(m *mount) {
+		"static, created": {user: "app", handed: true, key: "static-role/app", minutes: 140, mayStay: true, prepare: rest, begin: func(m *mount) {
 			_, _ = m.request(logical.UpdateOperation, "static-role/app", map[string]any{"username": "app", "rotation_period": "48h", "grace_period": "10m"})
 		}},
 	}
@@ -109,8 +111,12 @@ func TestRotationCrashPoints(t *testing.T) {
 				if len(steps[cloudCall]) < 4 || len(steps[storageOperation]) < 2 {
 					t.Fatalf("a rotation took the steps %v", steps)
 				}
+				calls := crashedCalls
+				if scenario.handed {
+					calls = append(slices.Clip(calls), harm{act: move, at: cloudCall, after: true})
+				}
 				for k := range steps[cloudCall] {
-					for _, h := range crashedCalls {
+					for _, h := range calls {
 						runCrash(t, scenario, h, k, &sum)
 					}
 				}
@@ -143,7 +149,11 @@ func runCrash(t *testing.T, scenario crashScenario, h harm, k int, sum *crashTal
 		seed.Accounts[0].Roles = append(seed.Accounts[0].Roles, alisim.Role{
 			Name: "vault", TrustPolicy: alisim.TrustAccount(alisim.DefaultAccountID), Policies: []string{"AdministratorAccess"},
 		})
+		seed.Accounts = append(seed.Accounts, twoAccounts().Accounts[1])
 		m := newTimedMount(t, settings, seed)
+		if scenario.handed {
+			m = newMovingMountIn(t, m.sim)
+		}
 		scenario.prepare(m)
 		before := m.rotationAt(scenario.key)
 		lockouts := 0
@@ -198,8 +208,15 @@ func runCrash(t *testing.T, scenario crashScenario, h harm, k int, sum *crashTal
 			live("after the restart", func() bool { return false })
 		}
 		m.suffer(harm{}, 0)
+		if scenario.handed {
+			m.keys.moved.Store(false)
+		}
 		m.comeBetween(nil)
-		for range 18 { // of retries
+		retries := 18
+		if h.act == move {
+			retries = 40 // it may begin only now
+		}
+		for range retries {
 			time.Sleep(4 * time.Minute)
 			m.minutes(1)
 		}
