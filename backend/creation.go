@@ -25,6 +25,7 @@ type creation struct {
 	b      *backend
 	issued issued
 	wal    string // id of the entry
+	begun  bool   // something may have been created for it alone
 }
 
 // begin writes the WAL entry. Nothing may be created before.
@@ -34,7 +35,7 @@ func (b *backend) begin(ctx context.Context, c credsRequest, u issued) (*creatio
 		return nil, err
 	}
 	b.holders.add(u.name(), u.SharedPolicies)
-	return &creation{c, b, u, wal}, nil
+	return &creation{c, b, u, wal, false}, nil
 }
 
 // create creates what the plan says, in two waves. The index entry is written
@@ -88,6 +89,7 @@ func (n *creation) first(ctx context.Context, c *ram.Client, p ram.Plan) error {
 			p.Documents[i].Exists = d.Shared && n.b.holders.heldByOthers(d.Name)
 		}
 		err := c.Create(ctx, p)
+		n.begun = n.begun || !ram.NothingOfItsOwn(err)
 		taken, found := errors.AsType[*ram.PolicyTaken](err)
 		i := slices.IndexFunc(p.Documents, func(d ram.Document) bool { return found && d.Shared && d.Name == taken.Name })
 		if i < 0 || tries > mostTaken {
@@ -161,6 +163,9 @@ func (n *creation) undo(ctx context.Context, cause error) {
 	s, u := n.req.Storage, n.issued
 	ctx, cancel := cleaningUp(context.WithoutCancel(ctx))
 	defer cancel()
+	if !n.begun && n.forgotten(ctx) {
+		return
+	}
 	u.CreatedAt = time.Now() // the last call may just have created something
 	err := n.b.remove(ctx, s, n.cloud, u)
 	switch {
@@ -176,4 +181,19 @@ func (n *creation) undo(ctx context.Context, cause error) {
 	if err != nil {
 		n.b.Logger().Warn("an unfinished issue is left to the rollback", "name", u.name(), "error", err)
 	}
+}
+
+// forgotten ends an issue without a call, where nothing was created for it alone. It
+// does not where a shared policy has no other holder: this issue may have created it,
+// or the last one may have left it to this issue.
+func (n *creation) forgotten(ctx context.Context) bool {
+	unused, err := n.b.holders.release(ctx, n.req.Storage, n.issued)
+	if err == nil && len(unused) == 0 {
+		err = framework.DeleteWAL(ctx, n.req.Storage, n.wal)
+	}
+	if err == nil && len(unused) == 0 {
+		return true
+	}
+	n.b.holders.add(n.issued.name(), n.issued.SharedPolicies)
+	return false
 }

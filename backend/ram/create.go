@@ -2,9 +2,12 @@ package ram
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
+
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
 )
 
 // Plan is what is to be created for one lease: a user or a role, and what it
@@ -27,12 +30,36 @@ type Plan struct {
 // then be called again.
 func (c *Client) Create(ctx context.Context, p Plan) error {
 	var w Wave
-	w.Add(func() error { return c.create(ctx, p) })
+	var refused error // the entity, for sure
+	w.Add(func() error {
+		err := c.create(ctx, p)
+		if !openapi.Ambiguous(err) {
+			refused = err
+		}
+		return err
+	})
+	own := false
 	for _, d := range p.Documents {
+		own = own || !d.Shared
 		w.Add(func() error { return c.ready(ctx, d) })
 	}
-	return w.Run()
+	err := w.Run()
+	if refused != nil && !own {
+		return nothingOfItsOwn{err}
+	}
+	return err
 }
+
+// nothingOfItsOwn is a failure of [Client.Create] that left nothing but, perhaps,
+// shared policies.
+type nothingOfItsOwn struct{ error }
+
+func (e nothingOfItsOwn) Unwrap() error { return e.error }
+
+// NothingOfItsOwn tells whether err, of [Client.Create], says that nothing was
+// created that would be of this lease alone: the entity was refused or not asked
+// for, and all policies are shared.
+func NothingOfItsOwn(err error) bool { return errors.As(err, new(nothingOfItsOwn)) }
 
 func (c *Client) create(ctx context.Context, p Plan) error {
 	params := p.Entity.params("Comments", p.Mark)
