@@ -279,19 +279,19 @@ func (d *accessDeniedDetail) UnmarshalJSON(b []byte) error {
 // Resource: acs:ram:*:<account id>:role/* Action: ram:CreateRole".
 var deniedSentence = regexp.MustCompile(`\bResource: (acs:\S+) Action: ([A-Za-z0-9-]+:[A-Za-z0-9*]+)`)
 
-func (r answerBody) denied() AccessDenied {
-	action, resource := r.Detail.AuthAction, r.Detail.AuthResource
-	if sentence := deniedSentence.FindStringSubmatch(r.Message); sentence != nil {
+func (a answerBody) denied() AccessDenied {
+	action, resource := a.Detail.AuthAction, a.Detail.AuthResource
+	if sentence := deniedSentence.FindStringSubmatch(a.Message); sentence != nil {
 		resource, action = cmp.Or(resource, sentence[1]), cmp.Or(action, sentence[2])
 	}
 	return AccessDenied{
 		Action:               name(action),
 		Resource:             name(resource),
-		PrincipalType:        name(r.Detail.AuthPrincipalType),
-		PrincipalDisplayName: name(r.Detail.AuthPrincipalDisplayName),
-		PrincipalOwnerID:     name(r.Detail.AuthPrincipalOwnerID),
-		NoPermissionType:     name(r.Detail.NoPermissionType),
-		PolicyType:           name(r.Detail.PolicyType),
+		PrincipalType:        name(a.Detail.AuthPrincipalType),
+		PrincipalDisplayName: name(a.Detail.AuthPrincipalDisplayName),
+		PrincipalOwnerID:     name(a.Detail.AuthPrincipalOwnerID),
+		NoPermissionType:     name(a.Detail.NoPermissionType),
+		PolicyType:           name(a.Detail.PolicyType),
 	}
 }
 
