@@ -70,7 +70,8 @@
 //
 // After a provider that is not set up the chain asks the next one. One that is
 // set up and fails ends the search: the next provider would be another identity,
-// with other permissions. From then on only the one that succeeded is asked.
+// with other permissions. From then on only the one that succeeded is asked, for
+// 5 minutes where one before it could not be reached, and else for good.
 //
 // # Errors
 //
