@@ -246,3 +246,19 @@ func attackMountsRoleMadeAnew(t *testing.T) {
 		}
 	})
 }
+
+// F4.19: who holds a lease that may ram:UpdateUser renames its user, and RAM answers
+// the revocation that there is none. The key lives on, and tidy names the user.
+func attackUserRenamesItself(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newTimedMount(t, alisim.DefaultSettings(), alisim.DefaultSeed())
+		m.must(logical.UpdateOperation, "role/ci", map[string]any{"inline_policies": "[" + allowOSS + "]", "policy_per_lease": true})
+		lease := m.must(logical.ReadOperation, "creds/ci", nil)
+		m.admin("UpdateUser", map[string]string{"UserName": lease.Data["username"].(string), "NewUserName": "renamed"})
+		m.minutes(26 * 60) // the lease is over, and its user believed gone
+		resp := m.must(logical.UpdateOperation, "tidy", nil)
+		if !strings.Contains(strings.Join(resp.Warnings, " "), "renamed") {
+			t.Errorf("tidy does not name the renamed user: %v", resp.Warnings)
+		}
+	})
+}

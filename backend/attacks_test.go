@@ -79,7 +79,7 @@ func TestAttacks(t *testing.T) {
 		{"work that no request waits for", attackBackgroundFailsUnseen},
 
 		// F4.19: a lease's user renames itself
-
+		{"F4.19 a user that is renamed", attackUserRenamesItself},
 	} {
 		t.Run(attack.name, func(t *testing.T) {
 			t.Parallel()
