@@ -29,6 +29,7 @@ type CredentialsURIOptions struct {
 
 	// RefuseMetadata refuses to connect to link-local addresses and to the
 	// metadata services of Alibaba Cloud and AWS, whatever name leads there.
+	// NewCredentialsURI refuses a URI that has such an address in it.
 	// It is for URIs that somebody else chose. No proxy is used then, because
 	// it would connect in our place.
 	RefuseMetadata bool
@@ -64,6 +65,10 @@ func NewCredentialsURI(uri string, o CredentialsURIOptions) (CredentialsURI, err
 	case o.RefuseMetadata && o.Proxy != "":
 		return CredentialsURI{}, failed(typeCredentialsURI, "metadata addresses cannot be refused behind a proxy")
 	case o.RefuseMetadata:
+		if addr, err := netip.ParseAddr(u.Hostname()); err == nil && isMetadata(addr) {
+			return CredentialsURI{}, failed(typeCredentialsURI, "%s: %w, because what they answer is for the machine alone: "+
+				"the type ecs_ram_role gives the keys of its RAM role", addr, errMetadataAddress)
+		}
 		proxy = nil
 	}
 	if o.ConnectTimeout <= 0 {

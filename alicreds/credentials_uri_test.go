@@ -158,7 +158,7 @@ func TestCredentialsURIRefusesMetadata(t *testing.T) {
 		if _, err := url.Parse(uri); err != nil {
 			t.Fatal(err)
 		}
-		_, err := credentialsURI(t, uri, alicreds.CredentialsURIOptions{RefuseMetadata: true}).Retrieve(t.Context())
+		_, err := alicreds.NewCredentialsURI(uri, alicreds.CredentialsURIOptions{RefuseMetadata: true})
 		if err == nil || !strings.Contains(err.Error(), "link-local and metadata addresses are refused") || strings.Contains(err.Error(), "hidden") {
 			t.Errorf("%s: %v", host, err)
 		}

@@ -245,7 +245,42 @@ func (c *config) update(data *framework.FieldData) error {
 	if err := c.source.matchKeys(before, data); err != nil {
 		return err
 	}
+	if err := c.refuseUnused(data); err != nil {
+		return err
+	}
 	return settleSchedule(&c.Schedule, data)
+}
+
+// refuseUnused refuses what a write gives and the type does not use, and takes away what
+// is stored of the type before. The key stays: the Terraform provider writes one
+// whatever the type, and nobody but the mount may know it.
+func (c *config) refuseUnused(data *framework.FieldData) error {
+	t, known := sourceTypeNamed(c.credentialType())
+	if !known || t.config == "" {
+		return nil // said by checkType
+	}
+	for _, f := range configFields() {
+		if f.name == "access_key" || f.name == "secret_key" || !ofSomeTypes(f.name) || t.uses(f.name) {
+			continue
+		}
+		if f.given(data) {
+			return fmt.Errorf("%s has no effect when credential_type is %s: leave it out, or give credential_type (%s)", f.name, t.name, strings.Join(configTypesWith(f.name), ", "))
+		}
+		if err := f.set(c, f.schema.Type.Zero()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// configTypesWith are the types of config that use a field.
+func configTypesWith(field string) (names []string) {
+	for _, t := range sourceTypes() {
+		if t.config != "" && t.uses(field) {
+			names = append(names, t.name)
+		}
+	}
+	return names
 }
 
 func (c *config) validate() error { return configFields().validate(c) }

@@ -9,6 +9,8 @@ import (
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
+
+	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/ram"
 )
 
 func (b *backend) pathConfig() *framework.Path {
@@ -38,10 +40,11 @@ func (b *backend) readConfig(ctx context.Context, req *logical.Request, _ *frame
 
 func (b *backend) writeConfig(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
 	var verified *config
+	var who ram.Identity // nobody: it was not asked for
 	if data.Get("verify").(bool) {
 		var err error
 		if verified, _, err = b.mergeConfig(ctx, req.Storage, data); err == nil {
-			err = b.verifyConfig(ctx, verified)
+			who, err = b.verifyConfig(ctx, verified)
 		}
 		if err != nil {
 			return answer("verify: nothing was stored, because GetCallerIdentity failed", err)
@@ -51,6 +54,10 @@ func (b *backend) writeConfig(ctx context.Context, req *logical.Request, data *f
 	// nor those of a rotation.
 	b.configWrite.Lock()
 	defer b.configWrite.Unlock()
+	before, err := load[config](ctx, req.Storage, configKey)
+	if err != nil {
+		return nil, err
+	}
 	c, warnings, err := b.mergeConfig(ctx, req.Storage, data)
 	refused, ok := errors.AsType[*refusal](err)
 	switch {
@@ -65,7 +72,11 @@ func (b *backend) writeConfig(ctx context.Context, req *logical.Request, data *f
 		return nil, err
 	}
 	b.resetCloud()
-	return warned(nil, append(c.warnings(), warnings...)), nil
+	warnings = append(c.warnings(), warnings...)
+	if who.IdentityType == "Account" {
+		warnings = append(warnings, rootKeys)
+	}
+	return warned(nil, append(warnings, b.otherAccount(ctx, req.Storage, before, c, who.AccountID)...)), nil
 }
 
 // mergeConfig returns what a write makes of the stored config. A refusal is the
@@ -108,16 +119,15 @@ func (b *backend) mergeConfig(ctx context.Context, s logical.Storage, data *fram
 	return c, warnings, nil
 }
 
-func (b *backend) verifyConfig(ctx context.Context, c *config) error {
+func (b *backend) verifyConfig(ctx context.Context, c *config) (who ram.Identity, err error) {
 	candidate, err := b.newCloud(c, nil)
 	if err != nil {
-		return err
+		return who, err
 	}
 	defer candidate.Close()
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	_, err = candidate.CallerIdentity(ctx)
-	return err
+	return candidate.CallerIdentity(ctx)
 }
 
 // firstWrite refuses to guess where credentials come from, as the built-in engine
@@ -136,17 +146,13 @@ func (b *backend) deleteConfig(ctx context.Context, req *logical.Request, data *
 		return nil, logical.ErrReadOnly
 	}
 	if !data.Get("force").(bool) {
-		leases, err := req.Storage.List(ctx, issuedPrefix)
+		out, err := b.out(ctx, req.Storage)
 		if err != nil {
 			return nil, err
 		}
-		static, err := req.Storage.List(ctx, staticRolePrefix)
-		if err != nil {
-			return nil, err
-		}
-		if len(leases)+len(static) > 0 {
+		if !out.none() {
 			return logical.ErrorResponse("%d RAM users and roles of leases and %d static roles need this config: without it nothing can be revoked or rotated, and a mount that is "+
-				"disabled then stays half-removed. First vault lease revoke -prefix %screds and delete the static roles; or give force=true, which leaves live AccessKeys", len(leases), len(static), b.mountPath()), nil
+				"disabled then stays half-removed. First vault lease revoke -prefix %screds and delete the static roles; or give force=true, which leaves live AccessKeys", len(out.issued), len(out.static), b.mountPath()), nil
 		}
 	}
 	waiting, cancel := context.WithTimeout(ctx, readTimeout)

@@ -66,11 +66,13 @@ func (b *backend) readCallerIdentity(ctx context.Context, req *logical.Request, 
 	})
 	resp := &logical.Response{Data: data}
 	if id.IdentityType == "Account" {
-		resp.AddWarning("these are the keys of the root account: it can assume no role, and whoever has them may do everything. " +
-			"Create a RAM user with the rights that role/<name>/check prints, and write its AccessKey to config")
+		resp.AddWarning(rootKeys)
 	}
 	return resp, nil
 }
+
+const rootKeys = "these are the keys of the root account: it can assume no role, and whoever has them may do everything. " +
+	"Create a RAM user with the rights that role/<name>/check prints, and write its AccessKey to config"
 
 // alsoFailed adds what failed last in the background.
 func alsoFailed(text, last string) string {

@@ -231,3 +231,113 @@ func TestDeletingConfigInUseIsRefused(t *testing.T) {
 		t.Error("the config is still there")
 	}
 }
+
+// F3.10: a field without effect is refused, as in roles, and a change of the type
+// keeps what the new one uses.
+func TestConfigRefusesWhatItsTypeDoesNotUse(t *testing.T) {
+	t.Parallel()
+	m := newMount(t)
+	values := map[string]any{
+		"role_arn": roleARN, "role_session_name": "vault", "external_id": "partner-7", "policy": sessionPolicy, "role_session_expiration": "1h",
+		"security_token": "CAIS", "oidc_provider_arn": "acs:ram::1234567890123456:oidc-provider/ack", "oidc_token_file_path": "/run/token",
+		"identity_token_audience": "vault", "identity_token_ttl": "1h", "role_name": "node", "disable_imds_v1": true,
+		"credentials_uri": "http://localhost:8080/", "public_key_id": "LTAI5tPUBLIC", "private_key": "PEM",
+	}
+	for field, value := range values {
+		m.refused(logical.UpdateOperation, "config", map[string]any{field: value}, field+" has no effect when credential_type is access_key: leave it out, or give credential_type (")
+		empty := any("")
+		if value == true {
+			empty = false
+		} else if value == "1h" {
+			empty = 0
+		}
+		m.must(logical.UpdateOperation, "config", map[string]any{field: empty})
+	}
+	m.must(logical.UpdateOperation, "config", map[string]any{
+		"credential_type": "ram_role_arn", "role_arn": roleARN, "external_id": "partner-7", "policy": sessionPolicy, "role_session_expiration": "1h",
+	})
+	m.must(logical.UpdateOperation, "config", map[string]any{
+		"credential_type": "oidc_role_arn", "oidc_provider_arn": values["oidc_provider_arn"], "oidc_token_file_path": "/run/token",
+	})
+	read := m.config()
+	for field, want := range map[string]any{"role_arn": roleARN, "policy": sessionPolicy, "role_session_expiration": 3600.0, "external_id": "", "access_key": alisim.DefaultAccessKeyID} {
+		if read[field] != want {
+			t.Errorf("after the change of the type %s is %v, want %v", field, read[field], want)
+		}
+	}
+	// The Terraform provider writes keys whatever the type.
+	m.must(logical.UpdateOperation, "config", map[string]any{"access_key": "LTAI5tOTHER", "secret_key": "other"})
+}
+
+const sessionPolicy = `{"Version":"1","Statement":[{"Effect":"Allow","Action":"ram:*","Resource":"*"}]}`
+
+// rootAndOther is the default seed with a root account's key, and a second account.
+func rootAndOther() alisim.Seed {
+	seed := alisim.DefaultSeed()
+	seed.Accounts[0].AccessKeys = []alisim.AccessKey{{ID: "LTAI5tROOT", Secret: "root"}}
+	seed.Accounts = append(seed.Accounts, alisim.Account{ID: "6543210987654321", Users: []alisim.User{
+		{Name: "vault", Policies: []string{"AdministratorAccess"}, AccessKeys: []alisim.AccessKey{{ID: "LTAI5tOTHER", Secret: "other"}}},
+	}})
+	return seed
+}
+
+// F3.6: whoever asks who the mount is hears of the root account.
+func TestVerifiedRootKeyIsWarnedOf(t *testing.T) {
+	t.Parallel()
+	m := newSeededMount(t, rootAndOther())
+	m.must(logical.UpdateOperation, "config", m.simConfig())
+	root := map[string]any{"access_key": "LTAI5tROOT", "secret_key": "root", "verify": true}
+	if resp := m.must(logical.UpdateOperation, "config", root); resp == nil || !strings.Contains(strings.Join(resp.Warnings, "\n"), "Create a RAM user") {
+		t.Errorf("answered %v", resp)
+	}
+}
+
+// F3.3: who points config at another account while something is out is told how much.
+func TestConfigOfAnotherAccountIsWarnedOf(t *testing.T) {
+	t.Parallel()
+	other := map[string]any{"access_key": "LTAI5tOTHER", "secret_key": "other"}
+	verified := map[string]any{"access_key": "LTAI5tOTHER", "secret_key": "other", "verify": true}
+	const users, static = "1 RAM users and roles of leases and 0 static roles are out in account 1234567890123456", "0 RAM users and roles of leases and 1 static roles are out"
+	for name, tc := range map[string]struct {
+		out   string
+		write map[string]any
+		want  string // "": no warning
+		calls int
+	}{
+		"nothing is out":             {"", verified, "", 1},
+		"not asked":                  {"user", other, users + ", and credentials of another account can neither", 0},
+		"asked":                      {"user", verified, users + ", and these credentials are of account 6543210987654321", 1},
+		"a role of that account":     {"user", map[string]any{"credential_type": "ram_role_arn", "role_arn": "acs:ram::6543210987654321:role/vault"}, "these credentials are of account 6543210987654321", 0},
+		"a role of the same account": {"user", map[string]any{"credential_type": "ram_role_arn", "role_arn": alisim.DefaultRoleARN}, "", 0},
+		"the same, asked":            {"user", map[string]any{"verify": true}, "", 1},
+		"the same":                   {"user", map[string]any{"region": "cn-beijing", "access_key": alisim.DefaultAccessKeyID, "secret_key": alisim.DefaultAccessKeySecret}, "", 0},
+		"a static role":              {"static", other, static, 0},
+		"a static role, asked":       {"static", verified, static, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := newSeededMount(t, rootAndOther())
+			m.must(logical.UpdateOperation, "config", m.simConfig())
+			switch tc.out {
+			case "user":
+				m.must(logical.UpdateOperation, "role/r", leastUser)
+				m.must(logical.ReadOperation, "creds/r", nil)
+			case "static":
+				m.admin("CreateUser", map[string]string{"UserName": "app"})
+				m.must(logical.UpdateOperation, "static-role/app", map[string]any{"username": "app", "rotation_period": "720h"})
+			}
+			before := len(m.sim.Journal())
+			resp := m.must(logical.UpdateOperation, "config", tc.write)
+			said := ""
+			if resp != nil {
+				said = strings.Join(resp.Warnings, "\n")
+			}
+			if tc.want == "" && strings.Contains(said, "are out") || !strings.Contains(said, tc.want) {
+				t.Errorf("warned %q, want %q", said, tc.want)
+			}
+			if n := len(m.sim.Journal()) - before; n != tc.calls {
+				t.Errorf("%d calls, want %d", n, tc.calls)
+			}
+		})
+	}
+}

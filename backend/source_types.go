@@ -47,6 +47,7 @@ type settings struct {
 
 // sourceTypes is the table. A new type is a line here, and its provider in alicreds.
 func sourceTypes() []sourceType {
+	session := []string{"role_arn", "role_session_name", "policy", "role_session_expiration"}
 	return []sourceType{
 		{
 			name: typeAccessKey, config: "the key in access_key and secret_key", role: true,
@@ -65,10 +66,13 @@ func sourceTypes() []sourceType {
 		{
 			name: typeRAMRoleARN, config: "the role in role_arn, assumed with the keys given",
 			assumes: true, keyed: true, rotates: true, provider: assumingProvider,
+			// Without keys it uses the default chain, which may ask the metadata service.
+			takes: append([]string{"security_token", "external_id", "disable_imds_v1"}, session...),
 		},
 		{
 			name: typeOIDCRoleARN, config: "the role in role_arn, assumed with an OIDC token",
 			needs: []string{"oidc_provider_arn"}, assumes: true, check: (*source).checkToken, provider: oidcProvider,
+			takes: append([]string{"oidc_token_file_path", "identity_token_audience", "identity_token_ttl"}, session...),
 		},
 		{
 			name: typeECSRAMRole, config: "the role of the ECS instance", role: true, takes: []string{"role_name", "disable_imds_v1"},
@@ -78,7 +82,7 @@ func sourceTypes() []sourceType {
 		},
 		{
 			name: typeRSAKeyPair, config: "a session of an RSA key pair",
-			needs: []string{"public_key_id", "private_key"},
+			needs: []string{"public_key_id", "private_key"}, takes: []string{"role_session_expiration"},
 			provider: func(s *source, in settings) (alicreds.Provider, error) {
 				return alicreds.NewRSAKeyPair(s.PublicKeyID, s.PrivateKey, alicreds.RSAKeyPairOptions{Duration: in.ask.duration, STSOptions: in.sts})
 			},
@@ -96,7 +100,7 @@ func sourceTypes() []sourceType {
 			provider: func(s *source, _ settings) (alicreds.Provider, error) { return alicreds.NewBearer(s.BearerToken) },
 		},
 		{
-			name: typeDefault, config: "the chain of all Credentials tools (environment, OIDC, profiles, instance role, URI)",
+			name: typeDefault, takes: []string{"disable_imds_v1"}, config: "the chain of all Credentials tools (environment, OIDC, profiles, instance role, URI)",
 			provider: func(_ *source, in settings) (alicreds.Provider, error) {
 				return alicreds.Default(alicreds.DefaultOptions{
 					STSOptions: in.sts, Getenv: environment, Metadata: in.metadata,
@@ -105,6 +109,16 @@ func sourceTypes() []sourceType {
 			},
 		},
 	}
+}
+
+// uses tells whether a field does something where a config or role has the type.
+func (t sourceType) uses(field string) bool {
+	return slices.Contains(t.needs, field) || slices.Contains(t.takes, field)
+}
+
+// ofSomeTypes tells whether a field is for some types of credentials and not for others.
+func ofSomeTypes(field string) bool {
+	return slices.ContainsFunc(sourceTypes(), func(t sourceType) bool { return t.uses(field) })
 }
 
 func sourceTypeNamed(name string) (t sourceType, known bool) {

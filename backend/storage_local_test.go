@@ -100,7 +100,7 @@ func TestVerifyNoticesAnotherWrite(t *testing.T) {
 				answered := make(chan *logical.Response)
 				go func() {
 					resp, err := m.HandleRequest(context.Background(), &logical.Request{
-						Operation: logical.UpdateOperation, Path: "config", Data: map[string]any{"external_id": "partner-7", "verify": true},
+						Operation: logical.UpdateOperation, Path: "config", Data: map[string]any{"username_template": "x", "verify": true},
 					})
 					if err != nil {
 						t.Error(err)
@@ -120,8 +120,8 @@ func TestVerifyNoticesAnotherWrite(t *testing.T) {
 						t.Errorf("%s is %v, want %v", field, read[field], want)
 					}
 				}
-				if stored := read["external_id"] == "partner-7"; stored == tc.refused {
-					t.Errorf("external_id is %v", read["external_id"])
+				if stored := read["username_template"] == "x"; stored == tc.refused {
+					t.Errorf("username_template is %v", read["username_template"])
 				}
 			})
 		})
@@ -134,7 +134,7 @@ func TestConfigWritesKeepEachOther(t *testing.T) {
 	t.Parallel()
 	m := newMount(t)
 	writes := map[string]any{
-		"region": "cn-beijing", "external_id": "partner-7", "sts_endpoint": "sts.example.com", "ram_endpoint": "ram.example.com",
+		"region": "cn-beijing", "resource_manager_endpoint": "resourcemanager.example.com", "sts_endpoint": "sts.example.com", "ram_endpoint": "ram.example.com",
 		"username_template": "x", "policy_name_template": "y", "role_session_name_template": "z", "max_retries": 2.0,
 	}
 	m.comeBetween(linger(len(writes)))
@@ -163,7 +163,7 @@ func TestConfigWritesKeepEachOther(t *testing.T) {
 func TestConfigWriteWithinAStepOfARotation(t *testing.T) {
 	t.Parallel()
 	m := newMount(t)
-	fields := []string{"role_session_name", "external_id", "username_template", "policy_name_template", "role_session_name_template"}
+	fields := []string{"username_template", "policy_name_template", "role_session_name_template"}
 	var written []string
 	var others sync.WaitGroup
 	m.comeBetween(func(s step, effect func() error) error {
