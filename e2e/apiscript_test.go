@@ -293,6 +293,8 @@ var apiReasons = []apiReason{
 	reason(`^PUT role/remote .*type:System,name:.* \| (status \| 204 \| 400|message \|  \| remote_policies: two policies in one text)`, "the first of the two would be lost"),
 	reason(`^PUT role/.* \| (status \| 204 \| 200|warnings \| (null|\[\]) \| \["without ttl a RAM user lives)`, "a RAM user that lives for weeks is seldom meant"),
 	reason(`^DELETE config #2 \| (status \| 204 \| 400|message \|  \| \d+ RAM users and roles of leases)`, "the leases that are out could never be revoked: force=true deletes all the same"),
+	reason(`^PUT config .* \| warnings \| null \| \["\d+ RAM users and roles of leases and \d+ static roles are out in account`, "who changes the key while something is out is told that another account's cannot revoke it; nothing is called, and it is stored"),
+	reason(`^PUT config \{"access_key":"LTAI.* \| status \| 204 \| 200`, "an answer with a warning has a body"),
 	reason(`^PUT config .* \| (status \| 204 \| 200|warnings \| null \| \["access_key and secret_key are empty)`, "a variable of the shell that was empty is told from the surroundings of the server that were meant"),
 	reason(`^GET config #\d+ \| data\.access_key \|  LTAIexample  \| LTAIexample$`, "the line end of a file that a key was read from belongs to no key"),
 
