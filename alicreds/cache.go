@@ -30,8 +30,8 @@ const (
 	versionPace  = time.Second
 	changedTrust = 5 * time.Second
 
-	// Credentials that are refused are dropped when they are as old as this:
-	// new ones that are refused too must not be asked for without end.
+	// Credentials that are refused are dropped once in this time: new ones that
+	// are refused too must not be asked for without end.
 	refusalPace = 10 * time.Second
 
 	firstBackOff   = time.Second
@@ -75,9 +75,10 @@ type Cache struct {
 
 	current atomic.Pointer[entry]
 
-	mu     sync.Mutex
-	flight *flight
-	closed bool
+	mu        sync.Mutex
+	flight    *flight
+	refusedAt time.Time // when credentials were dropped
+	closed    bool
 
 	open    context.Context // ends with Close
 	close   context.CancelFunc
@@ -88,7 +89,6 @@ type Cache struct {
 // hits read them without a lock.
 type entry struct {
 	credentials Credentials
-	obtained    time.Time
 	refused     atomic.Bool // by a service
 	staleAt     time.Time
 	trustUntil  time.Time // then they are waited for although they do not expire; may be zero
@@ -175,14 +175,18 @@ func (e *entry) trusted(now time.Time) bool {
 
 // Invalidate drops credentials that a service refused although they have not
 // expired: its role was made anew, or its key deleted. The next Retrieve waits for
-// new ones. Credentials other than the current ones are gone already; those
-// obtained in the last 10 s stay, because new ones would be refused as well.
+// new ones. Credentials other than the current ones are gone already. Those that
+// come within 10 s of such a refusal stay, because the next would be refused as well.
 func (c *Cache) Invalidate(refused Credentials) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	e := c.current.Load()
-	if e != nil && e.credentials.Keys() == refused.Keys() && e.credentials.BearerToken == refused.BearerToken &&
-		time.Since(e.obtained) >= refusalPace {
-		e.refused.Store(true)
+	now := time.Now()
+	if e == nil || e.credentials.Keys() != refused.Keys() || e.credentials.BearerToken != refused.BearerToken || now.Sub(c.refusedAt) < refusalPace {
+		return
 	}
+	c.refusedAt = now
+	e.refused.Store(true)
 }
 
 // Close ends a renewal that is under way and waits for it. Afterwards
@@ -290,10 +294,10 @@ func newEntry(c Credentials) *entry {
 	now := time.Now().Round(0) // all is wall clock time, also across a suspended machine
 	c.Expiration = c.Expiration.Round(0)
 	if c.Expiration.IsZero() {
-		return &entry{credentials: c, obtained: now, staleAt: now.Add(earlier(unexpiringRefresh)), trustUntil: now.Add(unexpiringTrust)}
+		return &entry{credentials: c, staleAt: now.Add(earlier(unexpiringRefresh)), trustUntil: now.Add(unexpiringTrust)}
 	}
 	window := min(earliestRefresh, c.Expiration.Sub(now)/refreshShare)
-	return &entry{credentials: c, obtained: now, staleAt: c.Expiration.Add(-earlier(window))}
+	return &entry{credentials: c, staleAt: c.Expiration.Add(-earlier(window))}
 }
 
 // earlier takes up to a tenth off, so that many processes that began

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"syscall"
 	"time"
 
@@ -28,7 +29,7 @@ type CredentialsURIOptions struct {
 	Proxy          string        // URL; default: the proxy of the environment
 
 	// RefuseMetadata refuses to connect to link-local addresses and to the
-	// metadata services of Alibaba Cloud and AWS, whatever name leads there.
+	// metadata services of clouds, whatever name or IPv6 form leads there.
 	// NewCredentialsURI refuses a URI that has such an address in it.
 	// It is for URIs that somebody else chose. No proxy is used then, because
 	// it would connect in our place.
@@ -125,14 +126,59 @@ func refuseMetadata(_, address string, _ syscall.RawConn) error {
 	return nil
 }
 
+// isMetadata tells whether the address leads to a service that hands out the keys of
+// the machine, or that only the machine itself is meant to reach.
 func isMetadata(addr netip.Addr) bool {
-	addr = addr.Unmap().WithZone("")
-	if nat64 := netip.MustParsePrefix("64:ff9b::/96"); nat64.Contains(addr) {
-		b := addr.As16()
-		addr = netip.AddrFrom4([4]byte(b[12:]))
+	addr = addr.WithZone("")
+	refused := func(addr netip.Addr) bool {
+		return addr.IsLinkLocalUnicast() || addr.IsLinkLocalMulticast() || addr.IsInterfaceLocalMulticast() || addr.IsUnspecified() ||
+			slices.Contains(metadataAddresses, addr.String())
 	}
-	return addr.IsLinkLocalUnicast() || addr.IsLinkLocalMulticast() || addr.IsUnspecified() ||
-		addr == netip.AddrFrom4([4]byte{100, 100, 100, 200}) || addr == netip.MustParseAddr("fd00:ec2::254")
+	return refused(addr) || addr != netip.IPv6Loopback() && slices.ContainsFunc(embeddedIPv4(addr), refused)
+}
+
+// metadataAddresses are those of clouds that are not link-local.
+var metadataAddresses = []string{
+	"100.100.100.200", // Alibaba Cloud
+	"fd00:ec2::254",   // AWS
+	"168.63.129.16",   // Azure
+	"192.0.0.192",     // Oracle
+	"fd20:ce::254",    // Google
+}
+
+// embeddedIPv4 are the IPv4 addresses that the kernel, a translator or a tunnel may
+// make of an IPv6 one.
+func embeddedIPv4(addr netip.Addr) (embedded []netip.Addr) {
+	if !addr.Is6() {
+		return nil
+	}
+	b := addr.As16()
+	for _, form := range []struct {
+		prefix string
+		at     [4]int // of its bytes
+		xor    byte
+	}{
+		{"::/96", [4]int{12, 13, 14, 15}, 0},           // IPv4-compatible
+		{"::ffff:0:0:0/96", [4]int{12, 13, 14, 15}, 0}, // IPv4-translated
+		{"64:ff9b::/96", [4]int{12, 13, 14, 15}, 0},    // NAT64, RFC 6052
+		{"64:ff9b:1::/48", [4]int{12, 13, 14, 15}, 0},  // RFC 8215
+		{"64:ff9b:1::/48", [4]int{6, 7, 9, 10}, 0},     // the same, by RFC 6052 for this length
+		{"2002::/16", [4]int{2, 3, 4, 5}, 0},           // 6to4
+		{"2001::/32", [4]int{4, 5, 6, 7}, 0},           // Teredo: the server
+		{"2001::/32", [4]int{12, 13, 14, 15}, 0xff},    // and the client
+	} {
+		if netip.MustParsePrefix(form.prefix).Contains(addr) {
+			var v4 [4]byte
+			for n, at := range form.at {
+				v4[n] = b[at] ^ form.xor
+			}
+			embedded = append(embedded, netip.AddrFrom4(v4))
+		}
+	}
+	if addr.Is4In6() {
+		embedded = append(embedded, addr.Unmap())
+	}
+	return embedded
 }
 
 // Retrieve asks the URI.

@@ -1,12 +1,15 @@
 package alicreds_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"os"
 	"os/exec"
 	"strings"
@@ -150,16 +153,16 @@ func TestCredentialsURIProxy(t *testing.T) {
 
 func TestCredentialsURIRefusesMetadata(t *testing.T) {
 	t.Parallel()
-	for _, host := range []string{
-		"100.100.100.200", "169.254.169.254", "[fe80::1]", "[::ffff:100.100.100.200]", "[::ffff:a9fe:a9fe]", "[64:ff9b::6464:64c8]",
-		"[fd00:ec2::254]", "0.0.0.0", "[::]",
+	for host, refused := range map[string]bool{
+		"100.100.100.200": true, "169.254.169.254": true, "0.0.0.0": true, "224.0.0.1": true, "168.63.129.16": true, "192.0.0.192": true,
+		"[fe80::1]": true, "[fe80::1%25eth0]": true, "[fd00:ec2::254]": true, "[fd20:ce::254]": true, "[::]": true, "[ff02::1]": true,
+		"[::ffff:100.100.100.200]": true, "[::ffff:a9fe:a9fe]": true, "[::6464:64c8]": true, "[::ffff:0:100.100.100.200]": true,
+		"[64:ff9b::6464:64c8]": true, "[64:ff9b:1::6464:64c8]": true, "[64:ff9b:1:6464:64:c800::]": true,
+		"[2002:6464:64c8::1]": true, "[2001:0:6464:64c8::1]": true, "[2001:0:1:1::9b9b:9b37]": true,
+		"127.0.0.1": false, "[::1]": false, "10.0.0.1": false, "[2001:db8::1]": false, "[64:ff9b::a00:1]": false, "name.example": false,
 	} {
-		uri := "http://" + host + ":1/hidden-path"
-		if _, err := url.Parse(uri); err != nil {
-			t.Fatal(err)
-		}
-		_, err := alicreds.NewCredentialsURI(uri, alicreds.CredentialsURIOptions{RefuseMetadata: true})
-		if err == nil || !strings.Contains(err.Error(), "link-local and metadata addresses are refused") || strings.Contains(err.Error(), "hidden") {
+		_, err := alicreds.NewCredentialsURI("http://"+host+":1/hidden-path", alicreds.CredentialsURIOptions{RefuseMetadata: true})
+		if got := err != nil && strings.Contains(err.Error(), "link-local and metadata addresses are refused"); got != refused || err != nil && strings.Contains(err.Error(), "hidden") {
 			t.Errorf("%s: %v", host, err)
 		}
 	}
@@ -190,9 +193,15 @@ func TestCredentialsURIRefusesMetadataWithoutProxy(t *testing.T) {
 	}
 }
 
-// metadata is one of commands: it reads a metadata address as a credentials URI.
+// metadata is one of commands: it reads a credentials URI whose host has the address
+// of a metadata service, to whoever resolves it.
 func metadata(args []string) int {
-	p, err := alicreds.NewCredentialsURI("http://169.254.169.254/", alicreds.CredentialsURIOptions{RefuseMetadata: args[0] == "refuse"})
+	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
+		here, there := net.Pipe()
+		go answerA(there, [4]byte{169, 254, 169, 254})
+		return here, nil
+	}}
+	p, err := alicreds.NewCredentialsURI("http://metadata.example/", alicreds.CredentialsURIOptions{RefuseMetadata: args[0] == "refuse"})
 	if err == nil {
 		_, err = p.Retrieve(context.Background())
 	}
@@ -201,4 +210,30 @@ func metadata(args []string) int {
 		return 1
 	}
 	return 0
+}
+
+// answerA answers queries over a stream, each after its length, with one address.
+func answerA(c net.Conn, address [4]byte) {
+	defer c.Close()
+	for {
+		var length [2]byte
+		if _, err := io.ReadFull(c, length[:]); err != nil {
+			return
+		}
+		query := make([]byte, binary.BigEndian.Uint16(length[:]))
+		if _, err := io.ReadFull(c, query); err != nil {
+			return
+		}
+		end := 12 + bytes.IndexByte(query[12:], 0) + 5 // of the question: a name, a type and a class
+		answer := append(query[:2:2], 0x81, 0x80, 0, 1, 0, 0, 0, 0, 0, 0)
+		answer = append(answer, query[12:end]...)
+		if query[end-3] == 1 { // the type is A
+			answer[7] = 1
+			answer = append(answer, 0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4)
+			answer = append(answer, address[:]...)
+		}
+		if _, err := c.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(answer))), answer...)); err != nil {
+			return
+		}
+	}
 }
