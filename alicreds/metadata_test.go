@@ -108,7 +108,8 @@ func TestMetadataBehindAHop(t *testing.T) {
 			t.Errorf("got %s", got)
 		}
 	}
-	if got := asked(); !slices.Equal(got, []string{"Token", "RoleName", "Credentials", "Credentials", "Credentials"}) {
+	// The simulator notes a call when it ends, and this one for the token ends when nobody waits any longer.
+	if got := slices.Sorted(slices.Values(asked())); !slices.Equal(got, []string{"Credentials", "Credentials", "Credentials", "RoleName", "Token"}) {
 		t.Errorf("asked %v", got)
 	}
 
