@@ -191,7 +191,7 @@ func (f *cliProfiles) read(ctx context.Context) (path string, text []byte, err e
 		}
 	}
 	err = readSettled(ctx, path, func() (settled, error) {
-		text, err = read(path)
+		text, err = read(ctx, path)
 		if json.Valid(withoutByteOrderMark(text)) {
 			return whole, err
 		}

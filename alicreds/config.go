@@ -385,7 +385,7 @@ func (c Config) privateKey() (text, path string, err error) {
 			return text, "", nil
 		}
 		path = text
-		if text, err = readKeyFile(path); err != nil { // which may be a key with a typo, and is not quoted
+		if text, err = readKeyFile(context.Background(), path); err != nil { // which may be a key with a typo, and is not quoted
 			return "", "", failed(c.Type, "private_key is neither a private key nor the path of a file with one: %w", withoutPath(err))
 		}
 		return text, path, nil
@@ -394,7 +394,7 @@ func (c Config) privateKey() (text, path string, err error) {
 	case c.PrivateKeyFile == "":
 		return "", "", failed(c.Type, "private_key_file is empty")
 	}
-	if text, err = readKeyFile(c.PrivateKeyFile); err != nil {
+	if text, err = readKeyFile(context.Background(), c.PrivateKeyFile); err != nil {
 		return "", "", &Error{Source: c.Type, Err: fmt.Errorf("%s: %w", c.PrivateKeyFile, withoutPath(err))}
 	}
 	return text, c.PrivateKeyFile, nil

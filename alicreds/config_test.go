@@ -97,7 +97,7 @@ func TestConfigRefuses(t *testing.T) {
 		"rsa absent file":    {with(rsa, func(c *alicreds.Config) { c.PrivateKeyFile = key + "x" }), nil, key + "x"},
 		"rsa directory":      {with(rsa, func(c *alicreds.Config) { c.PrivateKeyFile = filepath.Dir(key) }), nil, "not a regular file"},
 		"rsa device":         {with(rsa, func(c *alicreds.Config) { c.PrivateKeyFile = os.DevNull }), nil, "not a regular file"},
-		"rsa large file":     {with(rsa, func(c *alicreds.Config) { c.PrivateKeyFile = file(t, strings.Repeat("x", 70000)) }), nil, "64 KiB"},
+		"rsa large file":     {with(rsa, func(c *alicreds.Config) { c.PrivateKeyFile = file(t, strings.Repeat("x", 70000)) }), nil, "16 KiB"},
 		"rsa key":            {with(rsa, func(c *alicreds.Config) { c.PrivateKeyFile = badKey }), nil, "not PEM"},
 		"rsa duration":       {with(rsa, func(c *alicreds.Config) { c.SessionExpiration = 100 }), nil, "between 900 and 3600"},
 		"rsa other name":     {with(rsa, func(c *alicreds.Config) { c.RoleSessionExpiration = 100 }), nil, "between 900 and 3600"},

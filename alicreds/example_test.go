@@ -70,10 +70,10 @@ func ExampleNewRAMRoleARN() {
 		return
 	}
 	c, err := role.Retrieve(context.Background())
-	fmt.Println(c, err)
+	fmt.Println(c.Keys(), c.Source, err)
 	fmt.Println(c.SessionARN, c.AccountID)
 	// Output:
-	// Credentials(Keys(****, temporary) from ram_role_arn/access_key until 2999-01-01T00:00:00Z) <nil>
+	// Keys(****, temporary) ram_role_arn/access_key <nil>
 	// acs:ram::1234567890123456:role/deploy/alice 1234567890123456
 }
 
@@ -159,8 +159,8 @@ func ExampleNewOIDCRoleARN() {
 		return
 	}
 	c, err := role.Retrieve(context.Background())
-	fmt.Println(c, err)
-	// Output: Credentials(Keys(****, temporary) from oidc_role_arn until 2999-01-01T00:00:00Z) <nil>
+	fmt.Println(c.Keys(), c.Source, err)
+	// Output: Keys(****, temporary) oidc_role_arn <nil>
 }
 
 func ExampleNewECSRAMRole() {
@@ -223,8 +223,8 @@ func ExampleNewRSAKeyPair() {
 		return
 	}
 	c, err := pair.Retrieve(context.Background())
-	fmt.Println(c, err)
-	// Output: Credentials(Keys(TMPS****) from rsa_key_pair until 2999-01-01T00:00:00Z) <nil>
+	fmt.Println(c.Keys(), c.Source, err)
+	// Output: Keys(TMPS****) rsa_key_pair <nil>
 }
 
 func ExampleNewBearer() {

@@ -131,7 +131,7 @@ func (p OAuth) Retrieve(ctx context.Context) (Credentials, error) {
 }
 
 func (l *oauthLogin) session(ctx context.Context) (Credentials, error) {
-	kept, err := l.store.read()
+	kept, err := l.store.read(ctx)
 	switch {
 	case err != nil:
 		return Credentials{}, err

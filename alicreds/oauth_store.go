@@ -48,8 +48,8 @@ func newOAuthFile(path, profile string, o CLIProfileOptions) *oauthStore {
 }
 
 // read returns what is kept right now.
-func (s *oauthStore) read() (oauthRecord, error) {
-	r, err := s.written()
+func (s *oauthStore) read(ctx context.Context) (oauthRecord, error) {
+	r, err := s.written(ctx)
 	if err != nil {
 		return oauthRecord{}, err
 	}
@@ -62,11 +62,11 @@ func (s *oauthStore) read() (oauthRecord, error) {
 }
 
 // written is what the file holds.
-func (s *oauthStore) written() (oauthRecord, error) {
+func (s *oauthStore) written(ctx context.Context) (oauthRecord, error) {
 	if s.file == nil {
 		return oauthRecord{}, nil
 	}
-	text, err := s.file.read()
+	text, err := s.file.read(ctx)
 	if err != nil {
 		return oauthRecord{}, err
 	}
@@ -117,12 +117,12 @@ func (s *oauthStore) begin(ctx context.Context) (_ *oauthTurn, err error) {
 			return nil, err
 		}
 	}
-	written, err := s.written()
+	written, err := s.written(ctx)
 	if err != nil {
 		return nil, err
 	}
 	t.found = written.tokens
-	t.oauthRecord, err = s.read()
+	t.oauthRecord, err = s.read(ctx)
 	return t, err
 }
 
@@ -134,7 +134,7 @@ func (t *oauthTurn) overtaken(ctx context.Context) bool {
 		return false
 	}
 	for range 10 {
-		if written, err := t.store.written(); err == nil && written.tokens != t.found {
+		if written, err := t.store.written(ctx); err == nil && written.tokens != t.found {
 			t.found, t.oauthRecord = written.tokens, written
 			return true
 		}
@@ -180,7 +180,7 @@ func (t *oauthTurn) keep(ctx context.Context) {
 		}
 		s.complain(err)
 	}
-	if written, err := s.written(); err == nil {
+	if written, err := s.written(ctx); err == nil {
 		s.remember(seal(t.oauthRecord), written.tokens)
 	}
 }

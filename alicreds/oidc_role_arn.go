@@ -37,7 +37,7 @@ func (f TokenFile) Token(ctx context.Context) (string, error) {
 	var token string
 	var wrong error
 	err := readSettled(ctx, string(f), func() (settled, error) {
-		text, err := readRegularFile(string(f), 2*maxOIDCToken)
+		text, err := readRegularFile(ctx, string(f), 2*maxOIDCToken)
 		if err != nil {
 			return whole, err
 		}
@@ -167,7 +167,7 @@ func (p OIDCRoleARN) Retrieve(ctx context.Context) (Credentials, error) {
 	if err := o.call(ctx, openapi.Request{Action: "AssumeRoleWithOIDC", Params: params}, &reply); err != nil {
 		return Credentials{}, &Error{Source: typeOIDCRoleARN, Err: err}
 	}
-	c, err := reply.credentials(o.RoleARN, typeOIDCRoleARN)
+	c, err := reply.credentials(o.RoleARN, typeOIDCRoleARN, o.Duration)
 	if err != nil {
 		return Credentials{}, failed(typeOIDCRoleARN, "AssumeRoleWithOIDC: %w", err)
 	}

@@ -133,9 +133,9 @@ func (f *iniFile) find(ctx context.Context) (path, name string, text []byte, sec
 
 // read reads the first file that exists.
 func (f *iniFile) read(ctx context.Context) (path string, text []byte, err error) {
-	settle := func(read func(path string) ([]byte, error)) ([]byte, error) {
+	settle := func(read func(ctx context.Context, path string) ([]byte, error)) ([]byte, error) {
 		err := readSettled(ctx, path, func() (settled, error) {
-			text, err = read(path)
+			text, err = read(ctx, path)
 			if _, wrong := parseINI(text); wrong != nil || len(text) == 0 {
 				return broken, err
 			}

@@ -22,8 +22,8 @@ const envProfile = "ALIBABA_CLOUD_PROFILE"
 
 // readProfileFile reads a whole regular file of up to 1 MiB. Errors name the
 // path and quote nothing.
-func readProfileFile(path string) ([]byte, error) {
-	data, err := readRegularFile(path, maxProfileFile)
+func readProfileFile(ctx context.Context, path string) ([]byte, error) {
+	data, err := readRegularFile(ctx, path, maxProfileFile)
 	switch {
 	case errors.Is(err, errNotRegular):
 		return nil, err
@@ -41,7 +41,7 @@ func readProfileFile(path string) ([]byte, error) {
 // there is none, and when this user may not even look, which is no more than
 // another user's home directory. A file that is there and cannot be read was
 // meant to be.
-func readDefaultFile(path string) ([]byte, error) {
+func readDefaultFile(ctx context.Context, path string) ([]byte, error) {
 	_, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -49,7 +49,7 @@ func readDefaultFile(path string) ([]byte, error) {
 	case errors.Is(err, fs.ErrPermission):
 		return nil, fmt.Errorf("%w: this user may not look for a file %s", ErrUnavailable, path)
 	}
-	return readProfileFile(path)
+	return readProfileFile(ctx, path)
 }
 
 // noSuchProfile is ErrUnavailable where somebody asked for a profile by its name,
@@ -92,20 +92,46 @@ func (a asked) notHere(err error) error {
 var errNotRegular = errors.New("is not a regular file")
 
 // readRegularFile reads up to limit bytes, and one more to tell that there are
-// more. Nothing but a regular file is opened: opening a named pipe waits.
-func readRegularFile(path string, limit int64) ([]byte, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
+// more. Nothing but a regular file is opened: opening a named pipe waits. A read
+// that waits all the same, of /proc/kmsg or of a file system that does not answer,
+// is left alone when the context ends, or after 10 s.
+func readRegularFile(ctx context.Context, path string, limit int64) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, readWait)
+	defer cancel()
+	type content struct {
+		data []byte
+		err  error
 	}
-	if !info.Mode().IsRegular() {
+	read := make(chan content, 1)
+	go func() {
+		data, err := readWhole(ctx, path, limit)
+		read <- content{data, err}
+	}()
+	select {
+	case c := <-read:
+		return c.data, c.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func readWhole(ctx context.Context, path string, limit int64) ([]byte, error) {
+	if info, err := os.Stat(path); err != nil {
+		return nil, err
+	} else if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("%s %w", path, errNotRegular)
 	}
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|withoutWaiting, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
+	if info, err := f.Stat(); err != nil {
+		return nil, err
+	} else if !info.Mode().IsRegular() { // it has been replaced meanwhile
+		return nil, fmt.Errorf("%s %w", path, errNotRegular)
+	}
+	defer context.AfterFunc(ctx, func() { _ = f.SetReadDeadline(time.Now()) })() // where the file has deadlines
 	return io.ReadAll(io.LimitReader(f, limit+1))
 }
 
@@ -119,6 +145,8 @@ const (
 )
 
 const (
+	readWait = 10 * time.Second
+
 	settleWait  = time.Second
 	settlePause = 20 * time.Millisecond
 	settleAge   = 50 * time.Millisecond

@@ -114,7 +114,7 @@ func assumeRole(ctx context.Context, keys openapi.Keys, o RAMRoleARNOptions, sou
 	if err := o.call(ctx, openapi.Request{Action: "AssumeRole", Params: params, Keys: keys}, &reply); err != nil {
 		return Credentials{}, &Error{Source: source, Err: err}
 	}
-	c, err := reply.credentials(o.RoleARN, source)
+	c, err := reply.credentials(o.RoleARN, source, o.Duration)
 	if err != nil {
 		return Credentials{}, &Error{Source: source, Err: fmt.Errorf("AssumeRole: %w", err)}
 	}

@@ -134,7 +134,7 @@ func role(t *testing.T, source alicreds.Provider, o alicreds.RAMRoleARNOptions) 
 
 func TestRAMRoleARN(t *testing.T) {
 	t.Parallel()
-	d := newDesk(t, answers(200, sessionJSON()))
+	d := newDesk(t, answers(200, expiring(sessionJSON(), time.Now().Add(30*time.Minute).UTC().Format(time.RFC3339))))
 	source, err := alicreds.NewSTS(fakeID, fakeSecret, fakeToken)
 	if err != nil {
 		t.Fatal(err)
@@ -150,7 +150,7 @@ func TestRAMRoleARN(t *testing.T) {
 	if got.AccessKeyID != "STS.fakeid" || got.AccessKeySecret != "fake-session-secret" || got.SecurityToken != "fake-session-token" {
 		t.Errorf("got %s", got)
 	}
-	if left := time.Until(got.Expiration); left < 59*time.Minute || left > time.Hour || got.Expiration.Location() != time.UTC {
+	if left := time.Until(got.Expiration); left < 29*time.Minute || left > 30*time.Minute || got.Expiration.Location() != time.UTC {
 		t.Errorf("Expiration = %s", got.Expiration)
 	}
 	if got.Source != "ram_role_arn/sts" || got.RoleARN != roleARN || got.AccountID != "6543210987654321" || got.SessionARN != "acs:ram::6543210987654321:role/deploy/s" {

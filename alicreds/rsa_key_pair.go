@@ -78,17 +78,19 @@ func (p RSAKeyPair) of(file string) RSAKeyPair {
 	return p
 }
 
-const maxKeyFile = 64 << 10
+// maxRSAKey bounds a key in PEM: one of 16,384 bits has 12.7 KB. Looking at what is
+// larger takes seconds.
+const maxRSAKey = 16 << 10
 
-func readKeyFile(path string) (string, error) {
-	text, err := readRegularFile(path, maxKeyFile)
+func readKeyFile(ctx context.Context, path string) (string, error) {
+	text, err := readRegularFile(ctx, path, maxRSAKey)
 	switch {
 	case errors.Is(err, errNotRegular):
 		return "", errNotRegular
 	case err != nil:
 		return "", err
-	case len(text) > maxKeyFile:
-		return "", errors.New("it is larger than 64 KiB")
+	case len(text) > maxRSAKey:
+		return "", errors.New("it is larger than 16 KiB")
 	}
 	return string(text), nil
 }
@@ -102,8 +104,11 @@ func isKeyPath(s string) bool {
 }
 
 func parseRSAKey(text string) (*rsa.PrivateKey, error) {
-	if strings.TrimSpace(text) == "" {
+	switch {
+	case strings.TrimSpace(text) == "":
 		return nil, errors.New("the private key is empty")
+	case len(text) > maxRSAKey:
+		return nil, errors.New("the private key is larger than 16 KiB")
 	}
 	text = strings.NewReplacer(string(byteOrderMark), "", `\r`, "", `\n`, "\n").Replace(text)
 	if _, framed, ok := strings.Cut(text, "-----BEGIN "); ok {
@@ -138,7 +143,7 @@ func (p RSAKeyPair) Retrieve(ctx context.Context) (Credentials, error) {
 	}
 	o := p.options()
 	if o.file != "" {
-		text, err := readKeyFile(o.file)
+		text, err := readKeyFile(ctx, o.file)
 		if err == nil {
 			o.key, err = parseRSAKey(text)
 		}
@@ -161,6 +166,7 @@ func (p RSAKeyPair) Retrieve(ctx context.Context) (Credentials, error) {
 		return Credentials{}, failed(typeRSAKeyPair, "GenerateSessionAccessKey: %w", err)
 	}
 	c.Source = typeRSAKeyPair
+	c.endWithin(o.Duration)
 	return c, nil
 }
 

@@ -1,6 +1,7 @@
 package alicreds_test
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -286,4 +287,15 @@ func TestRSAKeyFile(t *testing.T) {
 			t.Errorf("quoted: %v", err)
 		}
 	}
+}
+
+// A key that is far larger than any in use is refused before it is looked at: that
+// would take seconds.
+func TestRSAKeyPairBoundsTheKey(t *testing.T) {
+	t.Parallel()
+	huge := string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: bytes.Repeat([]byte{0x30}, 146<<10)}))
+	_, err := alicreds.NewRSAKeyPair("pk", huge, alicreds.RSAKeyPairOptions{})
+	wantError(t, err, "the private key is larger than 16 KiB")
+	_, err = build(alicreds.Config{Type: "rsa_key_pair", PublicKeyID: "pk", PrivateKeyFile: file(t, huge)})
+	wantError(t, err, "larger than 16 KiB")
 }

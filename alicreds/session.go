@@ -128,12 +128,29 @@ func parseExpiration(s string) (time.Time, error) {
 
 var errEnded = errors.New("the reply's credentials expired")
 
-// credentials are those of the assumed role.
-func (r sessionReply) credentials(roleARN, source string) (Credentials, error) {
+// clockTolerance is how far the service's clock may be from the local one: it
+// refuses signatures beyond that.
+const clockTolerance = 15 * time.Minute
+
+// endWithin cuts an Expiration that is later than that of a session of the duration
+// that was asked for can be. What claims to live longer would be kept when it is
+// over.
+func (c *Credentials) endWithin(d time.Duration) {
+	if d == 0 {
+		d = defaultDuration
+	}
+	if now := time.Now().UTC(); c.Expiration.Sub(now) > d+clockTolerance {
+		c.Expiration = now.Add(d).Truncate(time.Second)
+	}
+}
+
+// credentials are those of the assumed role, for the duration that was asked for.
+func (r sessionReply) credentials(roleARN, source string, asked time.Duration) (Credentials, error) {
 	c, err := r.Credentials.credentials()
 	if err != nil {
 		return Credentials{}, err
 	}
+	c.endWithin(asked)
 	c.Source = source
 	c.RoleARN = roleARN
 	if sessionARN(r.AssumedRoleUser.Arn) {

@@ -30,7 +30,7 @@ type configFile struct {
 	tryLock func(*os.File) (bool, error) // nil: the operating system's; a test has another
 }
 
-func (f configFile) read() ([]byte, error) { return readProfileFile(f.path) }
+func (f configFile) read(ctx context.Context) ([]byte, error) { return readProfileFile(ctx, f.path) }
 
 // errLocked means that somebody else kept the lock.
 var errLocked = errors.New("another process is changing the file")
@@ -122,7 +122,7 @@ func (l *lockedConfig) unlock() { _ = l.held.Close() }
 // anew, because the aliyun CLI does not take part in the locking. Nothing
 // is written when the members are as they should be.
 func (l *lockedConfig) set(profile string, fields []jsonField) error {
-	before, err := l.read()
+	before, err := l.read(context.Background()) // a new login is kept to the end
 	if err != nil {
 		return err
 	}

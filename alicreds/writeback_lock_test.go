@@ -97,7 +97,7 @@ func TestReplaceFileFails(t *testing.T) {
 func TestReplaceFileIsDurable(t *testing.T) {
 	t.Parallel()
 	file := temporaryConfig(t)
-	before, err := file.read()
+	before, err := file.read(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,7 +107,7 @@ func TestReplaceFileIsDurable(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		now, err := file.read()
+		now, err := file.read(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -133,7 +133,7 @@ func TestReplaceFileIsDurable(t *testing.T) {
 	if err := replaceFile(file.path, []byte("newer"), func(*os.File) error { return full }); !errors.Is(err, full) {
 		t.Errorf("got %v", err)
 	}
-	if text, err := file.read(); err != nil || string(text) != "new" {
+	if text, err := file.read(t.Context()); err != nil || string(text) != "new" {
 		t.Errorf("the file holds %s, %v", text, err)
 	}
 	if entries, err := os.ReadDir(filepath.Dir(file.path)); err != nil || len(entries) != 1 {
@@ -157,7 +157,7 @@ func TestSetLimits(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if text, err := file.read(); err != nil || string(text) != `{"profiles":[{"name":"a"}]}` {
+	if text, err := file.read(t.Context()); err != nil || string(text) != `{"profiles":[{"name":"a"}]}` {
 		t.Errorf("the file holds %s, %v", text, err)
 	}
 }

@@ -2,12 +2,15 @@ package backend_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -171,4 +174,68 @@ func attackInternalService(t *testing.T) {
 			}
 		})
 	}
+}
+
+// attackSessionForEver has STS say once that the mount's own session lives until 9999.
+// The mount renews it before it is over all the same.
+func attackSessionForEver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		seed := alisim.DefaultSeed()
+		seed.Accounts[0].Roles = append(seed.Accounts[0].Roles,
+			alisim.Role{Name: "mount", TrustPolicy: alisim.TrustAccount(alisim.DefaultAccountID), Policies: []string{"AdministratorAccess"}})
+		m := newTimedMount(t, alisim.DefaultSettings(), seed)
+		m.must(logical.UpdateOperation, "config", map[string]any{"credential_type": "ram_role_arn", "role_arn": "acs:ram::" + alisim.DefaultAccountID + ":role/mount"})
+		m.must(logical.UpdateOperation, "role/deploy", map[string]any{"role_arn": alisim.DefaultRoleARN})
+		m.fault(alisim.Fault{Kind: alisim.FaultMalform, Malform: `set:Expiration="9999-12-31T23:59:59Z"`, Action: "AssumeRole", Count: 1})
+		for range 5 {
+			m.must(logical.ReadOperation, "creds/deploy", nil)
+			time.Sleep(30 * time.Minute)
+		}
+		for _, c := range m.sim.Journal() {
+			if c.Status != http.StatusOK {
+				t.Errorf("%s was refused: %s", c.Action, c.Code)
+			}
+		}
+	})
+}
+
+// attackFileThatNeverEnds names a file whose read waits as the token file of a role.
+// Nobody who reads the role waits longer than his request lives.
+func attackFileThatNeverEnds(t *testing.T) {
+	const log = "/proc/kmsg"
+	f, err := os.Open(log)
+	if err != nil {
+		t.Skip("only Linux, and only root, has a regular file whose reading waits: ", err)
+	}
+	f.Close()
+	m := newMount(t)
+	m.must(logical.UpdateOperation, "role/pod", map[string]any{
+		"credential_type": "oidc_role_arn", "role_arn": alisim.DefaultRoleARN,
+		"oidc_provider_arn": alisim.DefaultOIDCProviderARN, "oidc_token_file_path": log,
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		resp, err := m.Backend.HandleRequest(ctx, &logical.Request{Operation: logical.ReadOperation, Path: "creds/pod", Storage: m.process})
+		if err == nil && !resp.IsError() {
+			t.Error("the kernel's log is taken for a token")
+		}
+	}()
+	select {
+	case <-ended:
+	case <-time.After(30 * time.Second):
+		t.Error("the request is still under way, long after its context ended")
+	}
+}
+
+// attackHugeKey writes a private key that costs seconds to look at. It is refused
+// for its length.
+func attackHugeKey(t *testing.T) {
+	m := newMount(t)
+	key := pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: bytes.Repeat([]byte{0x30}, 40<<10)})
+	m.refused(logical.UpdateOperation, "config", map[string]any{
+		"credential_type": "rsa_key_pair", "access_key": "", "secret_key": "", "public_key_id": "pk", "private_key": string(key),
+	}, "the private key is larger than 16 KiB")
 }

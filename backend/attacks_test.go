@@ -51,6 +51,7 @@ func TestAttacks(t *testing.T) {
 
 		// F4.12: the mount's own role is made anew
 		{"F4.12 role deleted and made anew", attackMountsRoleMadeAnew},
+		{"F4.12 a session that claims to live for ever", attackSessionForEver},
 
 		// F4.13: a key made by hand during an outage
 		{"F4.13 hours after the lost call", attackKeyMadeDuringAnOutage},
@@ -66,6 +67,8 @@ func TestAttacks(t *testing.T) {
 
 		// F4.17: small ones
 		{"F4.17 a restored snapshot", attackRestoredSnapshot},
+		{"F4.17 a token file that never ends", attackFileThatNeverEnds},
+		{"F4.17 a private key of a megabit", attackHugeKey},
 		{"F4.17 a shared session of another ttl", attackSharedSessionOfAnotherTTL},
 		{"F4.17 a template that is not filled in", attackTemplateThatIsNotFilledIn},
 		{"F4.17 a name that widens", attackNameThatWidens},

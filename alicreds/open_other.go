@@ -1,0 +1,5 @@
+//go:build !unix
+
+package alicreds
+
+const withoutWaiting = 0
