@@ -341,3 +341,96 @@ func TestConfigOfAnotherAccountIsWarnedOf(t *testing.T) {
 		})
 	}
 }
+
+// F5.16: a key as a file or a clipboard has it. White space at its ends does not count;
+// inside, the character is named, and the key is not.
+func TestKeysWithWhiteSpace(t *testing.T) {
+	t.Parallel()
+	m := newMount(t)
+	m.admin("CreateUser", map[string]string{"UserName": "app"})
+	var made struct {
+		AccessKey struct{ AccessKeyId, AccessKeySecret string }
+	}
+	if err := m.callAs(adminKey, "CreateAccessKey", map[string]string{"UserName": "app"}, &made); err != nil {
+		t.Fatal(err)
+	}
+	id, secret := made.AccessKey.AccessKeyId, made.AccessKey.AccessKeySecret
+	for what, path := range map[string]struct {
+		path string
+		data map[string]any
+	}{
+		"config":        {"config", map[string]any{}},
+		"a role":        {"role/r", map[string]any{"credential_type": "access_key"}},
+		"temporary":     {"role/s", map[string]any{"credential_type": "sts", "security_token": "CAIS"}},
+		"a bearer":      {"role/b", map[string]any{"credential_type": "bearer", "bearer_token": "7f3a-9b21"}},
+		"a static role": {"static-role/app", map[string]any{"username": "app", "rotation_period": "720h"}},
+	} {
+		switch {
+		case what == "config":
+			path.data["access_key"], path.data["secret_key"] = alisim.DefaultAccessKeyID, alisim.DefaultAccessKeySecret
+		case path.data["bearer_token"] == nil:
+			path.data["access_key"], path.data["secret_key"] = id, secret
+		}
+		for _, field := range []string{"access_key", "secret_key", "security_token", "bearer_token"} {
+			good, given := path.data[field].(string)
+			if !given {
+				continue
+			}
+			for inside, name := range map[string]string{"\n": "a line feed", "\r\n": "a carriage return", "\t": "a tab", " ": "a blank", "\u00a0": "the character U+00A0", "\x00": "the character U+0000"} {
+				path.data[field] = good[:2] + inside + good[2:]
+				resp, _ := m.request(logical.UpdateOperation, path.path, path.data)
+				if !resp.IsError() || !strings.HasPrefix(resp.Error().Error(), field+" has "+name+" in it") || strings.Contains(resp.Error().Error(), good[2:]) {
+					t.Errorf("%s: %s with %q: %v", what, field, inside, resp)
+				}
+			}
+			path.data[field] = " \t" + good + "\r\n"
+		}
+		m.must(logical.UpdateOperation, path.path, path.data)
+	}
+	if read := m.must(logical.ReadOperation, "creds/r", nil).Data; read["access_key"] != id || read["secret_key"] != secret {
+		t.Errorf("the role issues %q", read["access_key"])
+	}
+	if read := m.config(); read["access_key"] != alisim.DefaultAccessKeyID {
+		t.Errorf("config has %q", read["access_key"])
+	}
+	if read := m.must(logical.ReadOperation, "static-cred/app", nil).Data; read["access_key"] != id || read["secret_key"] != secret {
+		t.Errorf("the static role has %q", read["access_key"])
+	}
+}
+
+// F3.17: a write that is wrong in several ways is refused with the same words each time.
+func TestWrongWritesAreRefusedAlike(t *testing.T) {
+	t.Parallel()
+	m := newMount(t)
+	for what, write := range map[string]struct {
+		path string
+		data map[string]any
+	}{
+		"unknown fields":   {"config", map[string]any{"regoin": "x", "acces_key": "x", "netwrok": "x", "tiemout": 1}},
+		"wrong types":      {"config", map[string]any{"timeout": "x", "max_retries": "x", "strict_names": "x", "connect_timeout": "x", "rotation_period": "x"}},
+		"wrong values":     {"config", map[string]any{"region": "x y", "network": "x", "sts_endpoint": "http://x", "max_retries": 99, "timeout": 999, "username_template": "{{"}},
+		"without effect":   {"config", map[string]any{"policy": "{}", "role_arn": "x", "external_id": "x", "role_name": "x", "credentials_uri": "x"}},
+		"in wrong places":  {"config", map[string]any{"secret_key": "LTAIx", "ca_certificate": "x.pem", "timeout": "1ms", "rotation_period": "1ms"}},
+		"of a role":        {"role/r", map[string]any{"role_arn": "x", "external_id": "x", "policy": "{", "ttl": "2h", "max_ttl": "1h", "source_identity": "{{x"}},
+		"without its type": {"role/r", map[string]any{"role_arn": roleARN, "ram_groups": "x", "trust_policy": "{}", "username_template": "x", "bearer_token": "x", "remote_policies": "name:x,type:System"}},
+		"of a static role": {"static-role/s", map[string]any{"username": "a b", "rotation_period": "1s", "rotation_schedule": "x", "grace_period": "1s", "access_key": "a b", "secret_key": "a b"}},
+	} {
+		var first string
+		for n := range 50 {
+			resp, err := m.request(logical.UpdateOperation, write.path, write.data)
+			said := fmt.Sprint(err)
+			if resp.IsError() {
+				said = fmt.Sprint(resp.Error(), err)
+			} else if err == nil {
+				t.Fatalf("%s: not refused", what)
+			}
+			if n == 0 {
+				first = said
+			}
+			if said != first {
+				t.Errorf("%s: %q, and at another time %q", what, first, said)
+				break
+			}
+		}
+	}
+}

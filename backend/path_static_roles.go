@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -122,6 +123,9 @@ func newStaticRole(data *framework.FieldData) (r *staticRole, given ram.AccessKe
 		return nil, given, refuse("%v", err)
 	}
 	given = ram.AccessKey{ID: strings.TrimSpace(data.Get("access_key").(string)), Secret: strings.TrimSpace(data.Get("secret_key").(string))}
+	if err := cmp.Or(checkKey("access_key", given.ID), checkKey("secret_key", given.Secret)); err != nil {
+		return nil, given, refuse("%v", err)
+	}
 	if given.ID == "" && given.Secret != "" {
 		return nil, given, refuse("access_key is required: the AccessKey ID that belongs to secret_key")
 	}

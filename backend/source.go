@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/hashicorp/vault/sdk/framework"
 
@@ -42,10 +44,10 @@ func (s *source) key() ram.AccessKey { return ram.AccessKey{ID: s.AccessKey, Sec
 // Vault's SDK, whose functions know maps of schemas, without an order, alone.
 func sourceFields() fields[source] {
 	return fields[source]{
-		text("access_key", func(s *source) *string { return &s.AccessKey }, "access_key, sts, ram_role_arn: AccessKey ID."),
-		secret("secret_key", func(s *source) *string { return &s.SecretKey }, "access_key, sts, ram_role_arn: AccessKey secret. Never read back."),
-		secret("security_token", func(s *source) *string { return &s.SecurityToken }, "sts: token of temporary keys. Never read back."),
-		secret("bearer_token", func(s *source) *string { return &s.BearerToken }, "bearer: the token. Never read back."),
+		ofKey(text("access_key", func(s *source) *string { return &s.AccessKey }, "access_key, sts, ram_role_arn: AccessKey ID."), func(s *source) string { return s.AccessKey }),
+		ofKey(secret("secret_key", func(s *source) *string { return &s.SecretKey }, "access_key, sts, ram_role_arn: AccessKey secret. Never read back."), func(s *source) string { return s.SecretKey }),
+		ofKey(secret("security_token", func(s *source) *string { return &s.SecurityToken }, "sts: token of temporary keys. Never read back."), func(s *source) string { return s.SecurityToken }),
+		ofKey(secret("bearer_token", func(s *source) *string { return &s.BearerToken }, "bearer: the token. Never read back."), func(s *source) string { return s.BearerToken }),
 		text("oidc_provider_arn", func(s *source) *string { return &s.OIDCProviderARN }, "oidc_role_arn: acs:ram::<account>:oidc-provider/<name>."),
 		text("oidc_token_file_path", func(s *source) *string { return &s.OIDCTokenFilePath },
 			"oidc_role_arn: file on the Vault server with the OIDC token, read again for each session. What is not a well-formed JWT is never sent."),
@@ -62,6 +64,25 @@ func sourceFields() fields[source] {
 		text("public_key_id", func(s *source) *string { return &s.PublicKeyID }, "rsa_key_pair: id of the public key."),
 		secret("private_key", func(s *source) *string { return &s.PrivateKey }, "rsa_key_pair: private key as PEM, not a path. Never read back."),
 	}
+}
+
+// ofKey is a part of somebody's keys.
+func ofKey(f field[source], at func(*source) string) field[source] {
+	return f.checked(func(s *source) error { return checkKey(f.name, at(s)) })
+}
+
+// checkKey refuses what no key has in it. White space at its ends is trimmed before.
+func checkKey(name, key string) error {
+	at := strings.IndexFunc(key, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) })
+	if at < 0 {
+		return nil
+	}
+	r, _ := utf8.DecodeRuneInString(key[at:])
+	what, named := map[rune]string{' ': "a blank", '\t': "a tab", '\n': "a line feed", '\r': "a carriage return"}[r]
+	if !named {
+		what = fmt.Sprintf("the character %U", r)
+	}
+	return fmt.Errorf("%s has %s in it, which no key has: was it pasted with what stands beside it, or broken over two lines?", name, what)
 }
 
 // redacted takes the place of the parts of a URI that may be secret, in answers.
