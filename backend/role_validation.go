@@ -90,11 +90,22 @@ func (r *role) validateSource() error {
 func (r *role) validateNoGrants(because string) error {
 	switch {
 	case len(r.RemotePolicies) > 0:
-		return fmt.Errorf("remote_policies must be blank %s", because)
+		return fmt.Errorf("remote_policies must be blank %s: clear one of the two, with remote_policies= or %s", because, r.otherKind())
 	case len(r.InlinePolicies) > 0:
-		return fmt.Errorf("inline_policies must be blank %s", because)
+		return fmt.Errorf("inline_policies must be blank %s: clear one of the two, with inline_policies=[] or %s", because, r.otherKind())
 	}
 	return nil
+}
+
+// otherKind is what to clear instead to keep policies.
+func (r *role) otherKind() string {
+	switch {
+	case len(r.RoleARNs) > 0:
+		return "role_arn= role_arns="
+	case r.RoleARN != "":
+		return "role_arn="
+	}
+	return "credential_type="
 }
 
 // validateRAMRoleARN is for sessions that the mount's own credentials ask for.
@@ -156,7 +167,8 @@ func checkFixedPolicy(name, document string, limit int) error {
 
 func (r *role) validateRAMUser() error {
 	if !r.grants() {
-		return errors.New("must include an arn, or at least one of inline_policies or remote_policies (or ram_groups)")
+		return errors.New("must include an arn, or at least one of inline_policies or remote_policies (or ram_groups): " +
+			"for example role_arn=acs:ram::<account>:role/<name>, or remote_policies=name:AliyunOSSReadOnlyAccess,type:System")
 	}
 	return r.validateGrants(maxCustomPoliciesOfUser)
 }

@@ -30,7 +30,7 @@ const maxDocuments = 64
 func Documents(list string) ([]json.RawMessage, error) {
 	var documents [maxDocuments + 1]json.RawMessage // of a longer list the rest is passed over
 	if err := json.Unmarshal([]byte(list), &documents); err != nil {
-		return nil, fmt.Errorf(`must be a JSON list of policy documents, such as [{"Version":"1","Statement":[...]}]: %w`, jsonError(err))
+		return nil, fmt.Errorf(`must be a JSON list of policy documents, such as [{"Version":"1","Statement":[...]}]: %w`, jsonError(list, err))
 	}
 	n := slices.IndexFunc(documents[:], func(d json.RawMessage) bool { return d == nil })
 	if n < 0 {

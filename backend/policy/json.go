@@ -14,11 +14,11 @@ func decode(document string, to any) error {
 	decoder := json.NewDecoder(strings.NewReader(document))
 	decoder.UseNumber()
 	if err := decoder.Decode(to); err != nil {
-		return jsonError(err)
+		return jsonError(document, err)
 	}
 	// A Decoder stops after the first value, and does not see what follows it.
 	if end := decoder.InputOffset(); strings.TrimSpace(document[end:]) != "" {
-		return fmt.Errorf("invalid JSON at byte %d", end+1)
+		return invalidAt(document, end+1)
 	}
 	return nil
 }
@@ -29,7 +29,7 @@ func encode(value any) (string, error) {
 	encoder := json.NewEncoder(&b)
 	encoder.SetEscapeHTML(false)
 	if err := encoder.Encode(value); err != nil {
-		return "", jsonError(err)
+		return "", jsonError("", err)
 	}
 	return strings.TrimSuffix(b.String(), "\n"), nil
 }
@@ -38,7 +38,7 @@ func encode(value any) (string, error) {
 func compact(document string) (string, error) {
 	var b bytes.Buffer
 	if err := json.Compact(&b, []byte(document)); err != nil {
-		return "", jsonError(json.Unmarshal([]byte(document), new(any))) // says at which byte, and decodes nothing
+		return "", jsonError(document, json.Unmarshal([]byte(document), new(any))) // says at which byte, and decodes nothing
 	}
 	return b.String(), nil
 }
@@ -104,14 +104,39 @@ func templatedKey(value any) bool {
 
 // jsonError says where JSON is wrong without quoting it: a document may hold
 // what does not belong in an answer or a log.
-func jsonError(err error) error {
+func jsonError(document string, err error) error {
 	var syntax *json.SyntaxError
 	var kind *json.UnmarshalTypeError
 	switch {
 	case errors.As(err, &syntax):
-		return fmt.Errorf("invalid JSON at byte %d", syntax.Offset)
+		return invalidAt(document, syntax.Offset)
 	case errors.As(err, &kind):
 		return fmt.Errorf("found a JSON %s at byte %d", kind.Value, kind.Offset)
 	}
 	return errors.New("invalid JSON")
+}
+
+// invalidAt says where a document is no JSON any more, its first byte being 1. Of the
+// document it repeats punctuation alone.
+func invalidAt(document string, at int64) error {
+	if at < 1 || at > int64(len(document)) {
+		return fmt.Errorf("invalid JSON at byte %d", at)
+	}
+	before, wrong := document[:at-1], document[at-1:at]
+	line, column := 1+strings.Count(before, "\n"), len(before)-strings.LastIndex(before, "\n")
+	place := fmt.Sprintf("invalid JSON at byte %d (line %d, column %d)", at, line, column)
+	last := strings.TrimRight(before, " \t\r\n")
+	switch {
+	case strings.Contains("]}", wrong) && strings.HasSuffix(last, ","):
+		return fmt.Errorf("%s: there is a comma too many before the %s", place, wrong)
+	case wrong == "'":
+		return fmt.Errorf("%s: a string begins with \", not with '", place)
+	case strings.HasSuffix(last, "{") && strings.Trim(wrong, " \t\r\n") != "":
+		return fmt.Errorf("%s: a name stands in \", which a shell may have taken away", place)
+	case strings.Contains("{[", wrong) && last != "" && strings.ContainsAny(last[len(last)-1:], "}]"), wrong == `"` && strings.HasSuffix(last, `"`):
+		return fmt.Errorf("%s: a comma is missing before it", place)
+	case at == int64(len(document)) && strings.Count(document, "{")+strings.Count(document, "[") > strings.Count(document, "}")+strings.Count(document, "]"):
+		return fmt.Errorf("%s: it ends too early", place)
+	}
+	return errors.New(place)
 }
