@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
 )
 
 const (
@@ -65,6 +67,11 @@ type CacheOptions struct {
 // the background every minute, or waited for when they were not renewed for
 // five: what nobody knows the end of may be over.
 //
+// When there are none to return and a service has definitely refused new ones, it
+// is not asked again for 1 s, then 2 s, and so on up to 30 s. Whoever asks
+// meanwhile gets that failure at once, so what mends it counts up to 30 s later;
+// a new Cache remembers nothing. Other failures are not remembered.
+//
 // Where the provider is Versioned, Retrieve notices within a second that the
 // file which the credentials came from has changed, and waits for the new ones.
 // If these cannot be had it goes on with the old ones for 5 s, because the
@@ -78,6 +85,7 @@ type Cache struct {
 	mu        sync.Mutex
 	flight    *flight
 	refusedAt time.Time // when credentials were dropped
+	denied    denial
 	closed    bool
 
 	open    context.Context // ends with Close
@@ -99,6 +107,13 @@ type entry struct {
 
 	next     atomic.Int64 // Unix nanoseconds before which no renewal begins
 	failures int          // of the renewals since; Cache.mu guards it
+}
+
+// denial is the last failure of the provider, where a service refused.
+type denial struct {
+	err   error
+	until time.Time // the provider is not asked before
+	times int       // since the last success
 }
 
 // flight is one call of the provider, for all who wait.
@@ -224,7 +239,18 @@ func (c *Cache) join(ctx context.Context) (*flight, *entry) {
 	if e := c.current.Load(); e != nil && e.good(time.Now()) {
 		return nil, e
 	}
+	if left := time.Until(c.denied.until); left > 0 && !c.closed {
+		f := &flight{done: make(chan struct{}), err: fmt.Errorf("%w (remembered: asked again in %s)", c.denied.err, left.Round(time.Millisecond))}
+		close(f.done)
+		return f, nil
+	}
 	return c.start(ctx), nil
+}
+
+// isDenied tells whether a service has refused, and would again.
+func isDenied(err error) bool {
+	refused, ok := errors.AsType[*openapi.Error](err)
+	return ok && !refused.Temporary() && !errors.Is(err, ErrUnavailable)
 }
 
 var errClosed = errors.New("the credentials cache is closed")
@@ -278,9 +304,14 @@ func (c *Cache) land(f *flight, credentials Credentials, version string, err err
 		e.version = version
 		f.credentials = e.credentials
 		c.current.Store(e)
+		c.denied = denial{}
 		return true
 	}
 	f.err = err
+	if isDenied(err) {
+		times := c.denied.times + 1
+		c.denied = denial{err, time.Now().Add(backOff(times)), times}
+	}
 	e := c.current.Load()
 	if e == nil {
 		return false

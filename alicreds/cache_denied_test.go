@@ -1,0 +1,103 @@
+package alicreds_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alisim"
+)
+
+// Fifty workers that go on asking for a role that may not be assumed do not make a
+// process call STS without a pause. What mends it counts within half a minute.
+func TestCacheRemembersRefusals(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		sim, err := alisim.Start(alisim.Options{NoListen: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer sim.Close()
+		if err := sim.AddFault(alisim.Fault{Action: "AssumeRole", Kind: alisim.FaultRefuse, Code: "NoPermission", Status: 403}); err != nil {
+			t.Fatal(err)
+		}
+		api, err := openapi.New(openapi.Options{HTTP: &http.Client{Transport: sim.Transport()}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		key, err := alicreds.NewAccessKey(alisim.DefaultAccessKeyID, alisim.DefaultAccessKeySecret)
+		if err != nil {
+			t.Fatal(err)
+		}
+		role, err := alicreds.NewRAMRoleARN(key, alicreds.RAMRoleARNOptions{RoleARN: alisim.DefaultRoleARN, STSOptions: alicreds.STSOptions{Client: api}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		cache := alicreds.NewCache(role, alicreds.CacheOptions{})
+		defer cache.Close()
+		var workers sync.WaitGroup
+		end := time.Now().Add(2 * time.Minute)
+		for range 50 {
+			workers.Go(func() {
+				for time.Now().Before(end) {
+					_, err := cache.Retrieve(t.Context())
+					var refused *openapi.Error
+					if !errors.As(err, &refused) || refused.Code != "NoPermission" {
+						t.Errorf("a worker gets %v", err)
+						return
+					}
+					time.Sleep(10 * time.Millisecond)
+				}
+			})
+		}
+		workers.Wait()
+		if n := len(sim.Journal()); n < 6 || n > 14 {
+			t.Errorf("%d calls in 2 min, want one after 1 s, 2 s, 4 s ... 30 s", n)
+		}
+		sim.ClearFaults()
+		mended := time.Now()
+		for {
+			if _, err := cache.Retrieve(t.Context()); err == nil {
+				break
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		if took := time.Since(mended); took > 31*time.Second {
+			t.Errorf("the failure hid what mended it for %s", took)
+		}
+	})
+}
+
+// What may pass by itself, or costs nothing to look at, is asked for each time.
+func TestCacheRemembersNothingElse(t *testing.T) {
+	t.Parallel()
+	for name, failure := range map[string]error{
+		"no answer":  &openapi.NetworkError{Action: "AssumeRole", Host: "sts", Err: errors.New("timed out")},
+		"throttled":  &openapi.Error{Code: "Throttling.User", Status: 400},
+		"outage":     &openapi.Error{Status: 503},
+		"not set up": fmt.Errorf("%w: %w", alicreds.ErrUnavailable, &openapi.Error{Status: 404}),
+		"a file":     errors.New("no such profile"),
+	} {
+		asked := 0
+		cache := alicreds.NewCache(alicreds.ProviderFunc(func(context.Context) (alicreds.Credentials, error) {
+			asked++
+			return alicreds.Credentials{}, failure
+		}), alicreds.CacheOptions{})
+		for range 3 {
+			if _, err := cache.Retrieve(t.Context()); !errors.Is(err, failure) {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		cache.Close()
+		if asked != 3 {
+			t.Errorf("%s: asked %d times, want 3", name, asked)
+		}
+	}
+}
