@@ -61,11 +61,13 @@ func attackPlantedPolicy(t *testing.T) {
 			m.admin("CreatePolicy", map[string]string{"PolicyName": sharedPolicy(second.Secret), "PolicyDocument": allowAll})
 		},
 	} {
-		for credentialType, lease := range map[string]map[string]any{"ram_user": {}, "ram_role": {"credential_type": "ram_role"}} {
+		for credentialType, lease := range map[string]map[string]any{
+			"ram_user": {"inline_policies": "[" + allowOSS + "]"},
+			"ram_role": {"inline_policies": "[" + allowOSS + "]", "credential_type": "ram_role"},
+		} {
 			t.Run(credentialType+", "+name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					m := newTimedMount(t, alisim.DefaultSettings(), alisim.DefaultSeed())
-					lease["inline_policies"] = "[" + allowOSS + "]"
 					m.must(logical.UpdateOperation, "role/ci", lease)
 					before := m.inventory()
 					first := m.must(logical.ReadOperation, "creds/ci", nil)
@@ -186,11 +188,13 @@ func (m *mount) marksOf(lease *logical.Secret) (ofHolder, ofPolicy string) {
 // F4.9: marks are there for all to read. Whoever copies one to something else does
 // not have it deleted by tidy.
 func attackCopiedMark(t *testing.T) {
-	for credentialType, lease := range map[string]map[string]any{"ram_user": {}, "ram_role": {"credential_type": "ram_role"}} {
+	for credentialType, lease := range map[string]map[string]any{
+		"ram_user": {"inline_policies": "[" + allowOSS + "]"},
+		"ram_role": {"inline_policies": "[" + allowOSS + "]", "credential_type": "ram_role"},
+	} {
 		t.Run(credentialType, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				m := newTimedMount(t, alisim.DefaultSettings(), alisim.DefaultSeed())
-				lease["inline_policies"] = "[" + allowOSS + "]"
 				m.must(logical.UpdateOperation, "role/ci", lease)
 				live := m.must(logical.ReadOperation, "creds/ci", nil).Secret
 				lost := m.must(logical.ReadOperation, "creds/ci", nil).Secret

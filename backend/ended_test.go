@@ -17,7 +17,10 @@ import (
 // lease stood for goes when it can, by whichever process there is.
 func TestEndedLeasesGoAfterAnOutage(t *testing.T) {
 	t.Parallel()
-	for credentialType, role := range map[string]map[string]any{"ram_user": {"ttl": "30s"}, "ram_role": {"credential_type": "ram_role", "ttl": "15m"}} {
+	for credentialType, role := range map[string]map[string]any{
+		"ram_user": {"ttl": "30s", "inline_policies": "[" + allowOSS + "]"},
+		"ram_role": {"ttl": "15m", "inline_policies": "[" + allowOSS + "]", "credential_type": "ram_role"},
+	} {
 		for name, between := range map[string]func(*mount){
 			"one process":     func(*mount) {},
 			"another process": (*mount).restart,
@@ -35,7 +38,6 @@ func TestEndedLeasesGoAfterAnOutage(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					m := newTimedMount(t, alisim.DefaultSettings(), alisim.DefaultSeed())
 					before := m.inventory()
-					role["inline_policies"] = "[" + allowOSS + "]"
 					m.must(logical.UpdateOperation, "role/ci", role)
 					lease := m.must(logical.ReadOperation, "creds/ci", nil).Secret
 					m.fault(alisim.Fault{Kind: alisim.FaultError500})

@@ -73,7 +73,7 @@ func (m *mount) minutes(n int) {
 	m.t.Helper()
 	for range n {
 		time.Sleep(time.Minute)
-		if resp, err := m.rollBack(); err != nil || resp.IsError() {
+		if resp, err := m.rollBack(); (err != nil || resp.IsError()) && !m.isDead() {
 			m.t.Fatalf("tick: %v %v", resp, err)
 		}
 		m.rest()
