@@ -25,7 +25,7 @@ type creation struct {
 	b      *backend
 	issued issued
 	wal    string // id of the entry
-	begun  bool   // something may have been created for it alone
+	tried  bool   // to create it
 }
 
 // begin writes the WAL entry. Nothing may be created before.
@@ -35,7 +35,7 @@ func (b *backend) begin(ctx context.Context, c credsRequest, u issued) (*creatio
 		return nil, err
 	}
 	b.holders.add(u.name(), u.SharedPolicies)
-	return &creation{c, b, u, wal, false}, nil
+	return &creation{credsRequest: c, b: b, issued: u, wal: wal}, nil
 }
 
 // create creates what the plan says, in two waves. The index entry is written
@@ -47,6 +47,9 @@ func (n *creation) create(ctx context.Context, p ram.Plan) (ram.AccessKey, error
 		return n.first(ctx, c, p)
 	})
 	if err != nil {
+		if one == nil {
+			n.issued.notCreated = p.Creates()
+		}
 		return ram.AccessKey{}, err
 	}
 	var key ram.AccessKey
@@ -89,9 +92,12 @@ func (n *creation) first(ctx context.Context, c *ram.Client, p ram.Plan) error {
 			p.Documents[i].Exists = d.Shared && n.b.holders.heldByOthers(d.Name)
 		}
 		err := c.Create(ctx, p)
-		n.begun = n.begun || !ram.NothingOfItsOwn(err)
 		taken, found := errors.AsType[*ram.PolicyTaken](err)
 		i := slices.IndexFunc(p.Documents, func(d ram.Document) bool { return found && d.Shared && d.Name == taken.Name })
+		if n.issued.notCreated = nil; !n.tried { // later an earlier try may have created it
+			n.issued.notCreated = ram.NotCreated(err)
+		}
+		n.tried = true
 		if i < 0 || tries > mostTaken {
 			return err
 		}
@@ -163,9 +169,6 @@ func (n *creation) undo(ctx context.Context, cause error) {
 	s, u := n.req.Storage, n.issued
 	ctx, cancel := cleaningUp(context.WithoutCancel(ctx))
 	defer cancel()
-	if !n.begun && n.forgotten(ctx) {
-		return
-	}
 	u.CreatedAt = time.Now() // the last call may just have created something
 	err := n.b.remove(ctx, s, n.cloud, u)
 	switch {
@@ -181,19 +184,4 @@ func (n *creation) undo(ctx context.Context, cause error) {
 	if err != nil {
 		n.b.Logger().Warn("an unfinished issue is left to the rollback", "name", u.name(), "error", err)
 	}
-}
-
-// forgotten ends an issue without a call, where nothing was created for it alone. It
-// does not where a shared policy has no other holder: this issue may have created it,
-// or the last one may have left it to this issue.
-func (n *creation) forgotten(ctx context.Context) bool {
-	unused, err := n.b.holders.release(ctx, n.req.Storage, n.issued)
-	if err == nil && len(unused) == 0 {
-		err = framework.DeleteWAL(ctx, n.req.Storage, n.wal)
-	}
-	if err == nil && len(unused) == 0 {
-		return true
-	}
-	n.b.holders.add(n.issued.name(), n.issued.SharedPolicies)
-	return false
 }

@@ -2,6 +2,7 @@ package backend
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/vault/sdk/logical"
@@ -24,6 +25,8 @@ type issued struct {
 	RAMGroups      []string     `json:"ram_groups"`
 	AccountID      string       `json:"account_id"`
 	CreatedAt      time.Time    `json:"created_at"`
+
+	notCreated []ram.Entity // what of it there cannot be, while the request that was to create it lasts
 }
 
 // name is that of the user or the role; neither is ever used twice.
@@ -49,10 +52,19 @@ func (u issued) origin() ram.Origin { return ram.Origin{AccountID: u.AccountID, 
 
 // created is what is to be removed.
 func (u issued) created() ram.Created {
-	return ram.Created{
-		Entity: u.entity(), AccessKeyID: u.AccessKeyID, Policies: u.RemotePolicies, OwnPolicies: u.InlinePolicies,
-		Groups: u.RAMGroups, Origin: u.origin(),
+	made := func(policies []ram.Policy) []ram.Policy {
+		return slices.DeleteFunc(slices.Clone(policies), func(p ram.Policy) bool { return p.Type == "Custom" && u.policyNeverMade(p.Name) })
 	}
+	return ram.Created{
+		Entity: u.entity(), NeverMade: u.neverMade(u.entity()), AccessKeyID: u.AccessKeyID,
+		Policies: made(u.RemotePolicies), OwnPolicies: made(u.InlinePolicies), Groups: u.RAMGroups, Origin: u.origin(),
+	}
+}
+
+func (u issued) neverMade(e ram.Entity) bool { return slices.Contains(u.notCreated, e) }
+
+func (u issued) policyNeverMade(name string) bool {
+	return u.neverMade(ram.Entity{Kind: ram.CustomPolicy, Name: name})
 }
 
 // issuedPrefix begins the index of what leases stand for, one entry for each

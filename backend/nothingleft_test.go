@@ -1,7 +1,6 @@
 package backend_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -499,57 +498,6 @@ func TestRevocationWhenStorageOrCloudFails(t *testing.T) {
 				m.unchanged(before)
 				if left, err := m.storage.List(t.Context(), issuedPrefix); err != nil || len(left) != 0 {
 					t.Errorf("the index holds %v (%v)", left, err)
-				}
-			})
-		})
-	}
-}
-
-// F5.9: a quota that is full costs the refused call, and no clean-up: neither calls,
-// nor a WAL entry, nor warnings.
-func TestRefusedCreationLeavesNothingToCleanUp(t *testing.T) {
-	t.Parallel()
-	shared := map[string]any{"inline_policies": "[" + allowOSS + "]", "remote_policies": "name:AliyunOSSReadOnlyAccess,type:System"}
-	perLease := map[string]any{"inline_policies": "[" + allowOSS + "]", "policy_per_lease": true}
-	for name, tc := range map[string]struct {
-		role   map[string]any
-		live   bool   // another lease holds the shared policies
-		action string // that is refused
-		undone bool
-	}{
-		"a user without policies of its own":        {map[string]any{"remote_policies": "name:AliyunOSSReadOnlyAccess,type:System"}, false, "CreateUser", false},
-		"a role without policies of its own":        {map[string]any{"credential_type": "ram_role", "remote_policies": "name:AliyunOSSReadOnlyAccess,type:System"}, false, "CreateRole", false},
-		"a user whose policies another lease holds": {shared, true, "CreateUser", false},
-		"a user whose shared policy was created":    {shared, false, "CreateUser", true},
-		"a user whose own policy was created":       {perLease, false, "CreateUser", true},
-		"a policy, beside a user that was created":  {perLease, false, "CreatePolicy", true},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				toThePresent() // RAM has system policies
-				m := newTimedMount(t, alisim.DefaultSettings(), alisim.DefaultSeed())
-				m.must(logical.UpdateOperation, "role/ci", tc.role)
-				m.logged = &bytes.Buffer{}
-				m.restart()
-				m.must(logical.ReadOperation, "config/caller-identity", nil)
-				if tc.live {
-					m.must(logical.ReadOperation, "creds/ci", nil)
-				}
-				before := m.inventory()
-				m.fault(alisim.Fault{Action: tc.action, Kind: alisim.FaultRefuse, Code: "LimitExceeded." + strings.TrimPrefix(tc.action, "Create"), Status: 409})
-				m.logged.Reset()
-				calls := len(m.sim.Journal())
-				m.refused(logical.ReadOperation, "creds/ci", nil, "LimitExceeded")
-				calls = len(m.sim.Journal()) - calls
-				if !tc.undone && (calls > 2 || m.walEntries() != 0 || strings.Contains(m.logged.String(), "[WARN]")) {
-					t.Errorf("%d calls, %d WAL entries, logged: %s", calls, m.walEntries(), m.logged)
-				}
-				m.sim.ClearFaults()
-				m.minutes(10)
-				m.unchanged(before)
-				if n := m.walEntries(); n != 0 {
-					t.Errorf("%d WAL entries are left", n)
 				}
 			})
 		})

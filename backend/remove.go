@@ -27,7 +27,7 @@ func (b *backend) remove(ctx context.Context, s logical.Storage, c *cloud, u iss
 			return err
 		}
 		var w ram.Wave
-		for _, name := range unused {
+		for _, name := range slices.DeleteFunc(unused, u.policyNeverMade) {
 			w.Add(func() error {
 				stays, err := c.RemoveUnused(ctx, name, u.origin())
 				if stays {

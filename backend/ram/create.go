@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
@@ -25,41 +26,26 @@ type Plan struct {
 	MaxSession time.Duration
 }
 
-// Create creates the entity and the policies, in one wave of parallel calls. Its
-// error is, or joins, a [PolicyTaken] for each name that is to be another; it may
-// then be called again.
-func (c *Client) Create(ctx context.Context, p Plan) error {
-	var w Wave
-	var refused error // the entity, for sure
-	w.Add(func() error {
-		err := c.create(ctx, p)
-		if !openapi.Ambiguous(err) {
-			refused = err
-		}
-		return err
-	})
-	own := false
+// Creates are the entity and the policies that are created.
+func (p Plan) Creates() []Entity {
+	all := []Entity{p.Entity}
 	for _, d := range p.Documents {
-		own = own || !d.Shared
-		w.Add(func() error { return c.ready(ctx, d) })
+		all = append(all, d.entity())
 	}
-	err := w.Run()
-	if refused != nil && !own {
-		return nothingOfItsOwn{err}
-	}
-	return err
+	return all
 }
 
-// nothingOfItsOwn is a failure of [Client.Create] that left nothing but, perhaps,
-// shared policies.
-type nothingOfItsOwn struct{ error }
-
-func (e nothingOfItsOwn) Unwrap() error { return e.error }
-
-// NothingOfItsOwn tells whether err, of [Client.Create], says that nothing was
-// created that would be of this lease alone: the entity was refused or not asked
-// for, and all policies are shared.
-func NothingOfItsOwn(err error) bool { return errors.As(err, new(nothingOfItsOwn)) }
+// Create creates the entity and the policies, in one wave of parallel calls. Its
+// error joins a [PolicyTaken] for each name that is to be another; it may then be
+// called again. [NotCreated] tells from it what there cannot be.
+func (c *Client) Create(ctx context.Context, p Plan) error {
+	var w Wave
+	w.Add(func() error { return c.create(ctx, p) })
+	for _, d := range p.Documents {
+		w.Add(func() error { return c.ready(ctx, d) })
+	}
+	return w.Run()
+}
 
 func (c *Client) create(ctx context.Context, p Plan) error {
 	params := p.Entity.params("Comments", p.Mark)
@@ -68,7 +54,38 @@ func (c *Client) create(ctx context.Context, p Plan) error {
 			"MaxSessionDuration", strconv.Itoa(int(p.MaxSession/time.Second)))
 	}
 	err := c.Call(ctx, true, "Create"+string(p.Entity.Kind), params, nil)
-	return alreadyThere(err, string(p.Entity.Kind))
+	return unmade(p.Entity, alreadyThere(err, string(p.Entity.Kind)))
+}
+
+// notMade is the error of a call that would have made something, and did not: RAM
+// refused it for certain, or never saw it.
+type notMade struct {
+	what Entity
+	error
+}
+
+func (e notMade) Unwrap() error { return e.error }
+
+func unmade(what Entity, err error) error {
+	if err == nil || openapi.Ambiguous(err) || strings.HasPrefix(code(err), "EntityAlreadyExist") {
+		return err // that something is there already may be what an earlier attempt has made
+	}
+	return notMade{what, err}
+}
+
+// NotCreated are the entities and policies of which the error of [Client.Create] says
+// for certain that this call of it has not created them.
+func NotCreated(err error) (what []Entity) {
+	all, joined := err.(interface{ Unwrap() []error })
+	if !joined {
+		return nil
+	}
+	for _, err := range all.Unwrap() {
+		if one, certain := errors.AsType[notMade](err); certain {
+			what = append(what, one.what)
+		}
+	}
+	return what
 }
 
 // Equip gives the entity what the plan has for it, in a second wave: an

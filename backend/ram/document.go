@@ -18,6 +18,8 @@ type Document struct {
 // Policy is the policy that the document becomes.
 func (d Document) Policy() Policy { return Policy{d.Name, "Custom"} }
 
+func (d Document) entity() Entity { return Entity{CustomPolicy, d.Name} }
+
 // PolicyTaken says that there is a policy of that name which is not the planned
 // one, or cannot be told from it: somebody made or changed it who wants its rights
 // to be given to others.
@@ -48,13 +50,20 @@ func (c *Client) ready(ctx context.Context, d Document) error {
 // has put there, who can tell the name from a lease before. RAM may take a while
 // to show what was created a moment ago, and to forget what was deleted.
 func (c *Client) createPolicy(ctx context.Context, d Document) error {
+	there := false // perhaps made by an earlier attempt
 	return Eventually(ctx, "EntityNotExist.Policy", func() error {
 		err := c.Call(ctx, true, "CreatePolicy", map[string]string{
 			"PolicyName": d.Name, "PolicyDocument": d.Text, "Description": d.Mark,
 		}, nil)
-		if err == nil || alreadyThere(err, "Policy") != nil {
+		switch {
+		case err == nil:
+			return nil
+		case alreadyThere(err, "Policy") != nil && there:
 			return err
+		case alreadyThere(err, "Policy") != nil:
+			return unmade(d.entity(), err)
 		}
+		there = true
 		err = c.compare(ctx, d)
 		switch {
 		case Denied(err) && !d.Shared:

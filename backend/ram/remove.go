@@ -16,6 +16,7 @@ const removalRounds = 4
 // Created is what was, or was about to be, created for one lease.
 type Created struct {
 	Entity      Entity
+	NeverMade   bool     // RAM refused to create the entity: there are policies at most
 	AccessKeyID string   // of a user; "" where it is not known
 	Policies    []Policy // attached; others may hold them too
 	OwnPolicies []Policy // attached and created for this lease alone: they go with it
@@ -43,6 +44,13 @@ func (c *Client) removeCreated(ctx context.Context, done Created) error {
 	if done.Entity.Name == "" {
 		return errors.New("there is no name of a user or role to clean up after")
 	}
+	var w Wave
+	for _, p := range done.OwnPolicies {
+		w.Add(func() error { return c.remove(ctx, done.Origin, c.removalOfPolicy(p.Name)) })
+	}
+	if done.NeverMade {
+		return w.Run()
+	}
 	known := holdings{policies: slices.Concat(done.OwnPolicies, done.Policies)}
 	for _, group := range done.Groups {
 		known.groups = append(known.groups, Entity{Group, group})
@@ -59,11 +67,7 @@ func (c *Client) removeCreated(ctx context.Context, done Created) error {
 	if err := c.strip(ctx, done.Entity, known); err != nil {
 		return err
 	}
-	var w Wave
 	w.Add(func() error { return c.remove(ctx, done.Origin, c.removalOf(done.Entity)) })
-	for _, p := range done.OwnPolicies {
-		w.Add(func() error { return c.remove(ctx, done.Origin, c.removalOfPolicy(p.Name)) })
-	}
 	return w.Run()
 }
 
