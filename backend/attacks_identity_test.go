@@ -2,6 +2,7 @@ package backend_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -248,17 +249,117 @@ func attackMountsRoleMadeAnew(t *testing.T) {
 }
 
 // F4.19: who holds a lease that may ram:UpdateUser renames its user, and RAM answers
-// the revocation that there is none. The key lives on, and tidy names the user.
+// the revocation that there is none of that name. It is removed under the other name.
 func attackUserRenamesItself(t *testing.T) {
+	for name, attack := range map[string]func(m *mount, user string, key [2]string){
+		"once": func(*mount, string, [2]string) {},
+		"and makes another user of its old name": func(m *mount, user string, _ [2]string) {
+			m.admin("CreateUser", map[string]string{"UserName": user})
+		},
+		"and that user has a key": func(m *mount, user string, _ [2]string) {
+			m.admin("CreateUser", map[string]string{"UserName": user})
+			m.admin("CreateAccessKey", map[string]string{"UserName": user})
+		},
+		"and goes on with another key": func(m *mount, _ string, key [2]string) {
+			m.admin("CreateAccessKey", map[string]string{"UserName": "renamed"})
+			m.admin("DeleteAccessKey", map[string]string{"UserName": "renamed", "UserAccessKeyId": key[0]})
+		},
+		"and takes its mark off": func(m *mount, _ string, _ [2]string) {
+			m.admin("UpdateUser", map[string]string{"UserName": "renamed", "NewComments": "nothing to see"})
+		},
+	} {
+		for end, ended := range map[string]func(m *mount, lease *logical.Response){
+			"revoked": func(m *mount, lease *logical.Response) {
+				if _, err := m.revokeLease(lease.Secret); err != nil {
+					m.t.Error(err)
+				}
+			},
+			"not revoked": func(m *mount, _ *logical.Response) { m.minutes(26 * 60) },
+			"revoked by force, and tidied": func(m *mount, _ *logical.Response) {
+				time.Sleep(26 * time.Hour)
+				m.must(logical.UpdateOperation, "tidy", nil)
+			},
+		} {
+			t.Run(name+", "+end, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					m := newTimedMount(t, alisim.DefaultSettings(), alisim.DefaultSeed())
+					m.must(logical.UpdateOperation, "role/ci", map[string]any{"inline_policies": "[" + allowOSS + "]", "policy_per_lease": true})
+					before := m.inventory()
+					lease := m.must(logical.ReadOperation, "creds/ci", nil)
+					user, key := lease.Data["username"].(string), [2]string{lease.Data["access_key"].(string), lease.Data["secret_key"].(string)}
+					m.admin("UpdateUser", map[string]string{"UserName": user, "NewUserName": "renamed"})
+					attack(m, user, key)
+					time.Sleep(time.Minute)
+					if _, err := m.renewLease(lease.Secret); err != nil && !strings.Contains(err.Error(), "no longer exists") {
+						t.Errorf("a renewal: %v", err)
+					}
+					ended(m, lease)
+					m.unchanged(before)
+				})
+			})
+		}
+	}
+}
+
+// F4.19: a user that keeps to no name cannot hold a revocation up for ever, nor is it
+// believed gone.
+func attackUserRenamesItselfAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newTimedMount(t, alisim.DefaultSettings(), alisim.DefaultSeed())
 		m.must(logical.UpdateOperation, "role/ci", map[string]any{"inline_policies": "[" + allowOSS + "]", "policy_per_lease": true})
 		lease := m.must(logical.ReadOperation, "creds/ci", nil)
-		m.admin("UpdateUser", map[string]string{"UserName": lease.Data["username"].(string), "NewUserName": "renamed"})
-		m.minutes(26 * 60) // the lease is over, and its user believed gone
-		resp := m.must(logical.UpdateOperation, "tidy", nil)
-		if !strings.Contains(strings.Join(resp.Warnings, " "), "renamed") {
-			t.Errorf("tidy does not name the renamed user: %v", resp.Warnings)
+		time.Sleep(time.Minute)
+		name, times := lease.Data["username"].(string), 0
+		m.comeBetween(func(s step, effect func() error) error {
+			if s.what == "DeleteAccessKey" {
+				times++
+				next := fmt.Sprintf("renamed-%d", times)
+				m.admin("UpdateUser", map[string]string{"UserName": name, "NewUserName": next})
+				name = next
+			}
+			return effect()
+		})
+		if _, err := m.revokeLease(lease.Secret); err == nil || !strings.Contains(err.Error(), "renamed again and again") || times > 5 {
+			t.Errorf("after %d names: %v", times, err)
 		}
+		m.comeBetween(nil)
+		before := m.inventory()
+		if _, err := m.revokeLease(lease.Secret); err != nil || len(m.inventory().Users) != len(before.Users)-1 {
+			t.Errorf("it is still there: %v", err)
+		}
+	})
+}
+
+// F4.19: the mount may not list users. That a user was deleted is believed then.
+func attackUserThatCannotBeLookedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newTimedMount(t, alisim.DefaultSettings(), alisim.DefaultSeed())
+		m.must(logical.UpdateOperation, "role/ci", map[string]any{"ram_groups": "readers"})
+		before := m.inventory()
+		lease := m.must(logical.ReadOperation, "creds/ci", nil)
+		user := lease.Data["username"].(string)
+		m.admin("RemoveUserFromGroup", map[string]string{"UserName": user, "GroupName": "readers"})
+		m.admin("DeleteAccessKey", map[string]string{"UserName": user, "UserAccessKeyId": lease.Data["access_key"].(string)})
+		m.admin("DeleteUser", map[string]string{"UserName": user})
+		time.Sleep(time.Minute)
+		m.fault(alisim.Fault{Action: "ListUsers", Kind: alisim.FaultRefuse, Code: "NoPermission", Status: http.StatusForbidden})
+		if _, err := m.revokeLease(lease.Secret); err != nil {
+			t.Error(err)
+		}
+		m.unchanged(before)
+	})
+}
+
+// F4.19: the user of a static role is renamed. Its key is not believed gone with the
+// name when the role is deleted with its key.
+func attackStaticUserRenamed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newTimedMount(t, alisim.DefaultSettings(), seedWith(alisim.User{Name: "app"}))
+		m.must(logical.UpdateOperation, "static-role/app", map[string]any{"username": "app", "rotation_period": "24h"})
+		key := m.must(logical.ReadOperation, "static-cred/app", nil).Data["access_key"].(string)
+		m.admin("UpdateUser", map[string]string{"UserName": "app", "NewUserName": "renamed"})
+		m.refused(logical.DeleteOperation, "static-role/app", map[string]any{"remove_key": true}, "AccessKey "+key+" works, as acs:ram::"+alisim.DefaultAccountID+":user/renamed")
+		m.admin("DeleteAccessKey", map[string]string{"UserName": "renamed", "UserAccessKeyId": key})
+		m.must(logical.DeleteOperation, "static-role/app", map[string]any{"remove_key": true})
 	})
 }

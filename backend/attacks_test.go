@@ -83,6 +83,9 @@ func TestAttacks(t *testing.T) {
 
 		// F4.19: a lease's user renames itself
 		{"F4.19 a user that is renamed", attackUserRenamesItself},
+		{"F4.19 a user that is renamed all the time", attackUserRenamesItselfAgain},
+		{"F4.19 a mount that may not look", attackUserThatCannotBeLookedFor},
+		{"F4.19 the user of a static role", attackStaticUserRenamed},
 	} {
 		t.Run(attack.name, func(t *testing.T) {
 			t.Parallel()

@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -91,7 +92,8 @@ func (n *creation) first(ctx context.Context, c *ram.Client, p ram.Plan) error {
 		for i, d := range p.Documents {
 			p.Documents[i].Exists = d.Shared && n.b.holders.heldByOthers(d.Name)
 		}
-		err := c.Create(ctx, p)
+		id, err := c.Create(ctx, p)
+		n.issued.UserID = cmp.Or(id, n.issued.UserID)
 		taken, found := errors.AsType[*ram.PolicyTaken](err)
 		i := slices.IndexFunc(p.Documents, func(d ram.Document) bool { return found && d.Shared && d.Name == taken.Name })
 		if n.issued.notCreated = nil; !n.tried { // later an earlier try may have created it

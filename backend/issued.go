@@ -24,6 +24,7 @@ type issued struct {
 	SharedPolicies []string     `json:"shared_policies,omitempty"` // those of RemotePolicies that are the mount's
 	RAMGroups      []string     `json:"ram_groups"`
 	AccountID      string       `json:"account_id"`
+	UserID         string       `json:"user_id,omitempty"` // RAM's, of the user; a WAL entry and a lease of a version before have none
 	CreatedAt      time.Time    `json:"created_at"`
 
 	notCreated []ram.Entity // what of it there cannot be, while the request that was to create it lasts
@@ -48,7 +49,9 @@ func (u issued) entity() ram.Entity {
 	return ram.Entity{Kind: ram.User, Name: u.UserName}
 }
 
-func (u issued) origin() ram.Origin { return ram.Origin{AccountID: u.AccountID, At: u.CreatedAt} }
+func (u issued) origin() ram.Origin {
+	return ram.Origin{AccountID: u.AccountID, UserID: u.UserID, At: u.CreatedAt}
+}
 
 // created is what is to be removed.
 func (u issued) created() ram.Created {

@@ -189,10 +189,10 @@ func (k staticKey) removeKeys(ctx context.Context, r *staticRole, current bool) 
 	if err != nil {
 		return err
 	}
-	switch err := rotation.UndoAll(ctx, keys, r.asRotation()); {
-	case ram.HasCode(err, "EntityNotExist.User"):
-		return nil
-	case err != nil || !current:
+	if _, err := keys.List(ctx); ram.HasCode(err, "EntityNotExist.User") {
+		return keys.outlived(ctx, r.asRotation(), current)
+	}
+	if err := rotation.UndoAll(ctx, keys, r.asRotation()); err != nil || !current {
 		return err
 	}
 	return keys.Delete(ctx, r.AccessKey)

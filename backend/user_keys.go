@@ -9,7 +9,9 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 	"golang.org/x/time/rate"
 
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
 	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/ram"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/rotation"
 )
 
 // pace bounds the calls for all static roles of a mount together. RAM allows 20
@@ -88,4 +90,30 @@ func (u *userKeys) Probe(ctx context.Context, k ram.AccessKey) error {
 		return err
 	}
 	return u.cloud.Probe(ctx, k, u.account, u.User)
+}
+
+// outlived refuses where a key of the rotation, or the current one, works although RAM
+// knows no user of that name: the user has another name by now.
+func (u *userKeys) outlived(ctx context.Context, r *rotation.Rotation, current bool) error {
+	var keys []ram.AccessKey
+	if current {
+		keys = append(keys, r.Current)
+	}
+	if r.Pending != nil {
+		keys = append(keys, r.Pending.AccessKey)
+	}
+	for _, k := range keys {
+		if err := paced(ctx, u.pace.reads); err != nil {
+			return err
+		}
+		who, err := u.cloud.IdentityOf(ctx, k.Signing())
+		refused, answered := errors.AsType[*openapi.Error](err)
+		switch {
+		case err == nil:
+			return refuse("RAM has no user %s any longer, but AccessKey %s works, as %s: the user was renamed. Delete the key in RAM", u.User, k.ID, who.ARN)
+		case !answered || refused.Temporary():
+			return err
+		}
+	}
+	return nil
 }

@@ -277,7 +277,7 @@ func TestCreateAndEquipGoOnFromWhatIsThere(t *testing.T) {
 			Documents: []ram.Document{{Name: "own", Text: allowAll}, {Name: "shared", Text: allowAll, Shared: true, Exists: true}},
 		}
 		for n := range 2 {
-			if err := a.Create(t.Context(), plan); err != nil {
+			if _, err := a.Create(t.Context(), plan); err != nil {
 				t.Errorf("time %d: create: %v", n+1, err)
 			}
 			if _, err := a.Equip(t.Context(), plan); err != nil {

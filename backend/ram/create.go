@@ -38,23 +38,33 @@ func (p Plan) Creates() []Entity {
 // Create creates the entity and the policies, in one wave of parallel calls. Its
 // error joins a [PolicyTaken] for each name that is to be another; it may then be
 // called again. [NotCreated] tells from it what there cannot be.
-func (c *Client) Create(ctx context.Context, p Plan) error {
+// userID is that of a user, if RAM has told it.
+func (c *Client) Create(ctx context.Context, p Plan) (userID string, err error) {
 	var w Wave
-	w.Add(func() error { return c.create(ctx, p) })
+	w.Add(func() (err error) {
+		userID, err = c.create(ctx, p)
+		return err
+	})
 	for _, d := range p.Documents {
 		w.Add(func() error { return c.ready(ctx, d) })
 	}
-	return w.Run()
+	err = w.Run()
+	return userID, err
 }
 
-func (c *Client) create(ctx context.Context, p Plan) error {
+func (c *Client) create(ctx context.Context, p Plan) (userID string, err error) {
+	var out struct {
+		User struct {
+			UserID string `json:"UserId"`
+		}
+	}
 	params := p.Entity.params("Comments", p.Mark)
 	if p.Entity.Kind == Role {
 		params = p.Entity.params("Description", p.Mark, "AssumeRolePolicyDocument", p.Trust,
 			"MaxSessionDuration", strconv.Itoa(int(p.MaxSession/time.Second)))
 	}
-	err := c.Call(ctx, true, "Create"+string(p.Entity.Kind), params, nil)
-	return unmade(p.Entity, alreadyThere(err, string(p.Entity.Kind)))
+	err = c.Call(ctx, true, "Create"+string(p.Entity.Kind), params, &out)
+	return out.User.UserID, unmade(p.Entity, alreadyThere(err, string(p.Entity.Kind)))
 }
 
 // notMade is the error of a call that would have made something, and did not: RAM

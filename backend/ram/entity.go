@@ -50,11 +50,35 @@ func (c *Client) Gone(ctx context.Context, e Entity, o Origin) (gone bool, err e
 		if !HasCode(err, "EntityNotExist."+string(e.Kind)) {
 			return err
 		}
-		err = c.believeGone(ctx, o, e.String())
-		gone = err == nil
+		if err = c.believeGone(ctx, o, e.String()); err != nil || e.Kind != User {
+			gone = err == nil
+			return err
+		}
+		name, err := c.userNow(ctx, o.UserID)
+		gone = err == nil && name == ""
 		return err
 	})
 	return gone, err
+}
+
+// userNow is the name that the user of that id has now, "" where there is none, or
+// where the id is not known. Who may not list users does not insist: most users that
+// are not there were deleted.
+func (c *Client) userNow(ctx context.Context, id string) (name string, err error) {
+	if id == "" {
+		return "", nil
+	}
+	err = c.pages(ctx, "ListUsers", nil, func(page listed) {
+		for _, u := range page.Users.User {
+			if u.UserID == id {
+				name = u.UserName
+			}
+		}
+	})
+	if Denied(err) {
+		return "", nil
+	}
+	return name, err
 }
 
 // attach and detach succeed where nothing is left to do.

@@ -95,14 +95,23 @@ func (k Keys) Disable(ctx context.Context, id string) error {
 // Delete deletes the key. A key that is not there counts as deleted. RAM deletes
 // active keys; where it should refuse one, the key is disabled first.
 func (k Keys) Delete(ctx context.Context, id string) error {
-	remove := func() error { return gone(k.Call(ctx, true, "DeleteAccessKey", k.params(id), nil)) }
-	err := remove()
+	_, err := k.remove(ctx, id)
+	return err
+}
+
+// remove is Delete, and tells whether the key was there.
+func (k Keys) remove(ctx context.Context, id string) (there bool, err error) {
+	remove := func() (bool, error) {
+		err := k.Call(ctx, true, "DeleteAccessKey", k.params(id), nil)
+		return err == nil, gone(err)
+	}
+	there, err = remove()
 	refused, ok := errors.AsType[*openapi.Error](err)
 	if !ok || refused.Temporary() || openapi.Ambiguous(err) || Denied(err) {
-		return err
+		return there, err
 	}
 	if k.Disable(ctx, id) != nil {
-		return err
+		return false, err
 	}
 	return remove()
 }

@@ -35,7 +35,10 @@ type listed struct {
 	IsTruncated bool
 	Marker      string
 	Users       struct {
-		User []struct{ UserName, Comments, CreateDate string }
+		User []struct {
+			UserID                         string `json:"UserId"`
+			UserName, Comments, CreateDate string
+		}
 	}
 	Roles struct {
 		Role []struct{ RoleName, Description, CreateDate string }

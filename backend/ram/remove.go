@@ -27,8 +27,12 @@ type Created struct {
 // Origin is where and when something was created.
 type Origin struct {
 	AccountID string // "" where it is not known
+	UserID    string // of a user, by which RAM knows it whatever its name is; "" where it is not known
 	At        time.Time
 }
+
+// maxRenames bounds how often a user is followed to another name while it is removed.
+const maxRenames = 3
 
 // Remove removes the entity and its own policies. It may be called any number of
 // times, and each step counts what is already gone as done. All of it is done with
@@ -40,16 +44,39 @@ func (c *Client) Remove(ctx context.Context, done Created) error {
 	return c.withOneKey(ctx, func(c *Client) error { return c.removeCreated(ctx, done) })
 }
 
+// removeCreated follows a user that has another name by now: whoever holds its key may
+// be allowed to rename it.
 func (c *Client) removeCreated(ctx context.Context, done Created) error {
 	if done.Entity.Name == "" {
 		return errors.New("there is no name of a user or role to clean up after")
 	}
+	for renames := 0; ; renames++ {
+		certain, err := c.removeNamed(ctx, done)
+		if err != nil || certain || done.Entity.Kind != User || done.NeverMade {
+			return err
+		}
+		name, err := c.userNow(ctx, done.Origin.UserID)
+		switch {
+		case err != nil:
+			return fmt.Errorf("looking whether the %s has another name by now: %w", done.Entity, err)
+		case name == "" || name == done.Entity.Name: // the list is behind
+			return nil
+		case renames == maxRenames:
+			return fmt.Errorf("the %s is user %s by now, and is renamed again and again", done.Entity, name)
+		}
+		done.Entity.Name, done.AccessKeyID = name, ""
+	}
+}
+
+// removeNamed removes what has the name. It is certain to have been the right user
+// where this had the AccessKey of the lease and was there to be deleted.
+func (c *Client) removeNamed(ctx context.Context, done Created) (certain bool, err error) {
 	var w Wave
 	for _, p := range done.OwnPolicies {
 		w.Add(func() error { return c.remove(ctx, done.Origin, c.removalOfPolicy(p.Name)) })
 	}
 	if done.NeverMade {
-		return w.Run()
+		return false, w.Run()
 	}
 	known := holdings{policies: slices.Concat(done.OwnPolicies, done.Policies)}
 	for _, group := range done.Groups {
@@ -58,17 +85,28 @@ func (c *Client) removeCreated(ctx context.Context, done Created) error {
 	if done.Entity.Kind == User {
 		known.keys = []AccessKey{{ID: done.AccessKeyID}}
 		if done.AccessKeyID == "" {
-			var err error
 			if known.keys, err = c.keysOf(ctx, done.Entity); err != nil {
-				return err
+				return false, err
 			}
 		}
 	}
-	if err := c.strip(ctx, done.Entity, known); err != nil {
-		return err
+	hadKey, err := c.strip(ctx, done.Entity, known)
+	if err != nil {
+		return false, err
 	}
-	w.Add(func() error { return c.remove(ctx, done.Origin, c.removalOf(done.Entity)) })
-	return w.Run()
+	there := true
+	entity := c.removalOf(done.Entity)
+	w.Add(func() error {
+		del := entity.delete
+		entity.delete = func(ctx context.Context) error {
+			err := del(ctx)
+			there = there && !HasCode(err, entity.absent)
+			return err
+		}
+		return c.remove(ctx, done.Origin, entity)
+	})
+	err = w.Run()
+	return there && hadKey && done.AccessKeyID != "", err
 }
 
 // RemoveUnused deletes a custom policy that several entities may have held.
@@ -122,11 +160,16 @@ type holdings struct {
 }
 
 // strip takes everything named from the entity. It tries all of it before it
-// returns the first failure, so that one refusal leaves no more than it must.
-func (c *Client) strip(ctx context.Context, e Entity, h holdings) error {
+// returns the first failure, so that one refusal leaves no more than it must. It
+// tells whether the keys were there.
+func (c *Client) strip(ctx context.Context, e Entity, h holdings) (hadKeys bool, err error) {
 	var w Wave
-	for _, k := range h.keys {
-		w.Add(func() error { return Keys{User: e.Name, Call: c.Call}.Delete(ctx, k.ID) })
+	had := make([]bool, len(h.keys))
+	for n, k := range h.keys {
+		w.Add(func() (err error) {
+			had[n], err = Keys{User: e.Name, Call: c.Call}.remove(ctx, k.ID)
+			return err
+		})
 	}
 	for _, p := range h.policies {
 		w.Add(func() error { return c.detach(ctx, e, p) })
@@ -136,7 +179,8 @@ func (c *Client) strip(ctx context.Context, e Entity, h holdings) error {
 			return gone(c.Call(ctx, true, "RemoveUserFromGroup", e.params("GroupName", group.Name), nil))
 		})
 	}
-	return w.Run()
+	err = w.Run()
+	return !slices.Contains(had, false), err
 }
 
 // keysOf lists the keys of a user; none where there is no such user.
@@ -167,7 +211,8 @@ func (c *Client) empty(ctx context.Context, e Entity) error {
 	if err := w.Run(); err != nil {
 		return err
 	}
-	return c.strip(ctx, e, h)
+	_, err := c.strip(ctx, e, h)
+	return err
 }
 
 // detachEverywhere takes the custom policy from everything that RAM lists.
