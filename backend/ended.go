@@ -18,6 +18,10 @@ const (
 	endedGrace    = 5 * time.Minute // after the end of a lease, for Vault's own revocation
 	endedPerRound = 20
 	endedRetry    = 5 * time.Minute // after a failure
+
+	// What is of another account than the mount's is tried for so long: nobody may
+	// ever point the mount at that account again.
+	otherAccountFor = 7 * 24 * time.Hour
 )
 
 // endings says when the leases of the index end. It is an image of it, read once
@@ -172,7 +176,15 @@ func (b *backend) removeEndedOne(ctx context.Context, s logical.Storage, name st
 	if c == nil {
 		return errors.New(b.notConfigured())
 	}
-	if err := b.remove(ctx, s, c, entry.issued); err != nil {
+	err = b.remove(ctx, s, c, entry.issued)
+	if elsewhere, ok := errors.AsType[*ram.OtherAccount](err); ok && time.Since(entry.end()) > otherAccountFor {
+		if err := b.forget(ctx, s, entry.issued); err != nil {
+			return err
+		}
+		b.Logger().Error("giving up what a lease stood for that is over: look in that account whether it is still there", "name", name, "account", entry.AccountID, "error", elsewhere)
+		return nil
+	}
+	if err != nil {
 		return err
 	}
 	b.Logger().Info("a lease was over and not revoked: what it stood for is removed", "name", name, "ended", entry.end())

@@ -1,6 +1,7 @@
 package backend_test
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 	"testing"
@@ -141,4 +142,57 @@ func TestEndedLeasesGoBitByBit(t *testing.T) {
 		fmt.Printf("TestEndedLeasesGoBitByBit: leases %d left %d\n", leases, len(m.inventory().Users)-len(before.Users))
 		m.unchanged(before)
 	})
+}
+
+// F5.12: an issue that did not end is of an account that the mount does not work in any
+// longer. Vault tells of it every minute for a day and not for ever; whether the
+// account comes back or not, there is an end.
+func TestUnfinishedIssueOfAnotherAccount(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		back time.Duration // when the mount is pointed at its account again; 0: never
+		left bool
+	}{
+		"that comes back after an hour": {time.Hour, false},
+		"that comes back after days":    {3 * 24 * time.Hour, false},
+		"that is gone":                  {0, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				m := newTimedMount(t, alisim.DefaultSettings(), twoAccounts())
+				m.must(logical.UpdateOperation, "role/ci", map[string]any{"ram_groups": "readers"})
+				m.logged = &bytes.Buffer{}
+				m.restart()
+				before := m.inventory()
+				m.unfinished("ci")
+				m.must(logical.UpdateOperation, "config", map[string]any{"access_key": otherKey, "secret_key": otherSecret})
+				begun, failures := time.Now(), 0
+				for time.Since(begun) < 10*24*time.Hour {
+					if tc.back > 0 && time.Since(begun) >= tc.back {
+						tc.back = 0
+						m.must(logical.UpdateOperation, "config", map[string]any{"access_key": alisim.DefaultAccessKeyID, "secret_key": alisim.DefaultAccessKeySecret})
+					}
+					time.Sleep(10 * time.Minute)
+					if resp, err := m.rollBack(); err != nil || resp.IsError() {
+						failures++
+					}
+					m.rest()
+				}
+				if failures > 24*6+1 {
+					t.Errorf("%d of the ticks of ten days failed", failures)
+				}
+				names, err := m.storage.List(t.Context(), issuedPrefix)
+				if m.walEntries() != 0 || len(names) != 0 || err != nil {
+					t.Errorf("%d WAL entries, the index has %v (%v)", m.walEntries(), names, err)
+				}
+				if got := m.lines("giving up what a lease stood for"); got != map[bool]int{true: 1}[tc.left] {
+					t.Errorf("it was given up %d times", got)
+				}
+				if !tc.left {
+					m.unchanged(before)
+				}
+			})
+		})
+	}
 }

@@ -41,6 +41,18 @@ func (b *backend) remove(ctx context.Context, s logical.Storage, c *cloud, u iss
 			return err
 		}
 	}
+	return b.forgetEntry(ctx, s, u)
+}
+
+// forget takes the user or role out of the index, and leaves the cloud as it is.
+func (b *backend) forget(ctx context.Context, s logical.Storage, u issued) error {
+	if _, err := b.holders.release(ctx, s, u); err != nil {
+		return err
+	}
+	return b.forgetEntry(ctx, s, u)
+}
+
+func (b *backend) forgetEntry(ctx context.Context, s logical.Storage, u issued) error {
 	if err := s.Delete(ctx, issuedPrefix+u.name()); err != nil {
 		return err
 	}

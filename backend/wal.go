@@ -27,9 +27,13 @@ func putWAL(ctx context.Context, s logical.Storage, u issued) (string, error) {
 	return id, nil
 }
 
-// rollback cleans up after an issue that did not end. An error keeps the entry:
-// Vault offers it again every minute, for as long as it takes, because an entry
-// given up would be a RAM user forgotten.
+// rollbackFor is for how long Vault offers an entry again. It does so every minute,
+// and logs an error each time.
+const rollbackFor = 24 * time.Hour
+
+// rollback cleans up after an issue that did not end. An error keeps the entry, and
+// Vault offers it again. After rollbackFor it becomes an entry of the index, whose
+// lease is over: that is tried again as well, but less often and with less noise.
 func (b *backend) rollback(ctx context.Context, req *logical.Request, kind string, data interface{}) error {
 	if b.readOnlyNode() {
 		return logical.ErrReadOnly // not nil: that would delete the entry
@@ -37,6 +41,14 @@ func (b *backend) rollback(ctx context.Context, req *logical.Request, kind strin
 	u, err := readWAL(kind, data)
 	if err == nil {
 		err = b.removeUnfinished(ctx, req.Storage, u)
+	}
+	if err != nil && u.name() != "" && time.Since(u.CreatedAt) > rollbackFor {
+		now := time.Now()
+		if kept := b.saveIssued(ctx, req.Storage, indexEntry{u, now, now}); kept == nil {
+			b.failures.succeeded(failedRollback, u.name())
+			b.Logger().Warn("an unfinished issue could not be rolled back for a day: it is removed with the leases that are over", "name", u.name(), "error", oneLine(err))
+			return nil
+		}
 	}
 	if err != nil {
 		b.failures.failed(failedRollback, u.name(), err, time.Now().Add(vaultTick))

@@ -313,7 +313,15 @@ func (c *Client) believeGone(ctx context.Context, o Origin, what string) error {
 		return fmt.Errorf("the %s does not exist, but it could not be confirmed that this mount still works in account %s: %w", what, o.AccountID, err)
 	}
 	if who.AccountID != o.AccountID {
-		return fmt.Errorf("the %s belongs to account %s, but this mount is now configured for account %s", what, o.AccountID, who.AccountID)
+		return &OtherAccount{what, o.AccountID, who.AccountID}
 	}
 	return nil
+}
+
+// OtherAccount says that something was created in another account than that which the
+// client works in.
+type OtherAccount struct{ what, of, now string }
+
+func (e *OtherAccount) Error() string {
+	return fmt.Sprintf("the %s belongs to account %s, but this mount is now configured for account %s", e.what, e.of, e.now)
 }
