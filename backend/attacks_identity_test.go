@@ -153,6 +153,50 @@ func attackTidyInAnotherAccount(t *testing.T) {
 	}
 }
 
+// F4.1: a lease of the built-in engine does not tell its account. It is that which the
+// mount worked in when it was taken over, whatever config says since.
+func attackLeaseWithoutAccount(t *testing.T) {
+	other := map[string]any{"access_key": otherKey, "secret_key": otherSecret}
+	own := map[string]any{"access_key": alisim.DefaultAccessKeyID, "secret_key": alisim.DefaultAccessKeySecret}
+	for name, repoint := range map[string]func(m *mount){
+		"a write of config": func(m *mount) { m.must(logical.UpdateOperation, "config", other) },
+		"config deleted and written": func(m *mount) {
+			m.must(logical.DeleteOperation, "config", map[string]any{"force": true})
+			m.must(logical.UpdateOperation, "config", other)
+		},
+		"a write that changes nothing, and one that does": func(m *mount) {
+			m.must(logical.UpdateOperation, "config", own)
+			m.must(logical.UpdateOperation, "config", other)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := newTimedMount(t, alisim.DefaultSettings(), twoAccounts())
+				m.must(logical.UpdateOperation, "role/ci", map[string]any{"inline_policies": "[" + allowOSS + "]", "policy_per_lease": true})
+				before := m.inventory()
+				lease := m.must(logical.ReadOperation, "creds/ci", nil).Secret
+				for _, ours := range []string{"ram_groups", "account_id", "created_at", "user_id"} {
+					delete(lease.InternalData, ours)
+				}
+				m.restart()
+				time.Sleep(time.Minute)
+				repoint(m)
+				if _, err := m.revokeLease(lease); err == nil || !strings.Contains(err.Error(), "belongs to account "+alisim.DefaultAccountID) {
+					t.Errorf("the revocation in the other account: %v", err)
+				}
+				if _, err := m.renewLease(lease); err != nil {
+					t.Errorf("the renewal in the other account: %v", err)
+				}
+				m.must(logical.UpdateOperation, "config", own)
+				if _, err := m.revokeLease(lease); err != nil {
+					t.Error(err)
+				}
+				m.unchanged(before)
+			})
+		})
+	}
+}
+
 // F4.2: whoever writes static roles takes the user that the mount works with, whose
 // key no config has. The first rotation would lock the mount out.
 func attackStaticRoleOfTheMount(t *testing.T) {

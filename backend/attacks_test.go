@@ -13,6 +13,7 @@ func TestAttacks(t *testing.T) {
 		// F4.1: the keys change account under the mount
 		{"F4.1 a revocation in another account", attackSourceChangesAccount},
 		{"F4.1 tidy in another account", attackTidyInAnotherAccount},
+		{"F4.1 a lease of the built-in engine", attackLeaseWithoutAccount},
 
 		// F4.2: a static role of the user whose key the mount works with
 		{"F4.2 the mount's own user", attackStaticRoleOfTheMount},

@@ -172,6 +172,7 @@ func (n *creation) undo(ctx context.Context, cause error) {
 	ctx, cancel := cleaningUp(context.WithoutCancel(ctx))
 	defer cancel()
 	u.CreatedAt = time.Now() // the last call may just have created something
+	u.UserID = ""            // nobody has its key, to rename it
 	err := n.b.remove(ctx, s, n.cloud, u)
 	switch {
 	case err == nil && !openapi.Ambiguous(cause):

@@ -112,6 +112,9 @@ func (b *backend) renew(ctx context.Context, req *logical.Request, _ *framework.
 	if l.RoleType != leaseRAM {
 		return nil, errors.New("a session cannot be renewed: read creds/ again for a new one")
 	}
+	if err := b.accounted(ctx, req.Storage, &l); err != nil {
+		return nil, err
+	}
 	r, err := loadRole(ctx, req.Storage, l.RoleName)
 	if err != nil {
 		return nil, err
@@ -181,6 +184,9 @@ func (b *backend) revoke(ctx context.Context, req *logical.Request, _ *framework
 	}
 	if l.RoleType == leaseSTS {
 		return nil, nil
+	}
+	if err := b.accounted(ctx, req.Storage, &l); err != nil {
+		return nil, err
 	}
 	cloud, err := b.cloud(ctx, req.Storage)
 	if err != nil {

@@ -50,6 +50,9 @@ func (b *backend) writeConfig(ctx context.Context, req *logical.Request, data *f
 			return answer("verify: nothing was stored, because GetCallerIdentity failed", err)
 		}
 	}
+	if err := b.replacing(ctx, req.Storage, data); err != nil {
+		return nil, err
+	}
 	// One write at a time: two partial writes must not lose each other's fields,
 	// nor those of a rotation.
 	b.configWrite.Lock()
@@ -77,6 +80,19 @@ func (b *backend) writeConfig(ctx context.Context, req *logical.Request, data *f
 		warnings = append(warnings, rootKeys)
 	}
 	return warned(nil, append(warnings, b.otherAccount(ctx, req.Storage, before, c, who.AccountID)...)), nil
+}
+
+// replacing is told of a write before it is done.
+func (b *backend) replacing(ctx context.Context, s logical.Storage, data *framework.FieldData) error {
+	before, err := load[config](ctx, s, configKey)
+	if err != nil || before == nil {
+		return err
+	}
+	next, _, err := b.mergeConfig(ctx, s, data)
+	if err != nil || before.samePrincipal(next) {
+		return nil // the write itself says what is wrong
+	}
+	return b.noteFirstAccount(ctx, s)
 }
 
 // mergeConfig returns what a write makes of the stored config. A refusal is the
@@ -154,6 +170,9 @@ func (b *backend) deleteConfig(ctx context.Context, req *logical.Request, data *
 			return logical.ErrorResponse("%d RAM users and roles of leases and %d static roles need this config: without it nothing can be revoked or rotated, and a mount that is "+
 				"disabled then stays half-removed. First vault lease revoke -prefix %screds and delete the static roles; or give force=true, which leaves live AccessKeys", len(out.issued), len(out.static), b.mountPath()), nil
 		}
+	}
+	if err := b.noteFirstAccount(ctx, req.Storage); err != nil {
+		return nil, err
 	}
 	waiting, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()

@@ -304,7 +304,7 @@ func TestConfigOfAnotherAccountIsWarnedOf(t *testing.T) {
 		want  string // "": no warning
 		calls int
 	}{
-		"nothing is out":             {"", verified, "", 1},
+		"nothing is out":             {"", verified, "", 2}, // one of the credentials before, as in the first write alone
 		"not asked":                  {"user", other, users + ", and credentials of another account can neither", 0},
 		"asked":                      {"user", verified, users + ", and these credentials are of account 6543210987654321", 1},
 		"a role of that account":     {"user", map[string]any{"credential_type": "ram_role_arn", "role_arn": "acs:ram::6543210987654321:role/vault"}, "these credentials are of account 6543210987654321", 0},

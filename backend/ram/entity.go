@@ -55,7 +55,7 @@ func (c *Client) Gone(ctx context.Context, e Entity, o Origin) (gone bool, err e
 			return err
 		}
 		name, err := c.userNow(ctx, o.UserID)
-		gone = err == nil && name == ""
+		gone = err == nil && (name == "" || name == e.Name) // the list may be behind
 		return err
 	})
 	return gone, err
