@@ -45,7 +45,11 @@ type Credentials struct {
 	SecurityToken   string
 	BearerToken     string
 
-	Expiration time.Time // zero when they do not expire, or nobody knows when
+	// Expiration is zero when they do not expire, or nobody knows when. What
+	// this package obtains ends after the duration that was asked for, or, where that
+	// is not known, after 12 h at most, which is the most that a role's
+	// MaxSessionDuration can be; 15 min more are put down to the service's clock.
+	Expiration time.Time
 
 	// Source is the path they came by, outermost provider first, such as
 	// "ram_role_arn/access_key".

@@ -89,8 +89,8 @@ func ExampleNewCloudSSO() {
 		return
 	}
 	c, err := login.Retrieve(context.Background())
-	fmt.Println(c, c.AccountID, err)
-	// Output: Credentials(Keys(****, temporary) from cloud_sso until 2999-01-01T00:00:00Z) 1234567890123456 <nil>
+	fmt.Println(c.Keys(), c.Source, c.AccountID, err)
+	// Output: Keys(****, temporary) cloud_sso 1234567890123456 <nil>
 }
 
 func ExampleNewOAuth() {
@@ -106,7 +106,7 @@ func ExampleNewOAuth() {
 	login, err := alicreds.NewOAuth(alicreds.OAuthTokens{RefreshToken: "example-refresh-1"}, alicreds.OAuthOptions{
 		URL: server.URL, ClientID: "example", // Site: "CN" in earnest
 		Save: func(_ context.Context, t alicreds.OAuthTokens, session alicreds.Credentials) error {
-			fmt.Println("keep", t.RefreshToken, session)
+			fmt.Println("keep", t.RefreshToken, session.Keys())
 			return nil
 		},
 	})
@@ -115,9 +115,9 @@ func ExampleNewOAuth() {
 		return
 	}
 	c, err := login.Retrieve(context.Background())
-	fmt.Println(c, err)
+	fmt.Println(c.Keys(), c.Source, err)
 	// Output:
-	// keep example-refresh-2 Credentials(Keys(none))
-	// keep example-refresh-2 Credentials(Keys(****, temporary) until 2999-01-01T00:00:00Z)
-	// Credentials(Keys(****, temporary) from oauth until 2999-01-01T00:00:00Z) <nil>
+	// keep example-refresh-2 Keys(none)
+	// keep example-refresh-2 Keys(****, temporary)
+	// Keys(****, temporary) oauth <nil>
 }

@@ -187,8 +187,8 @@ func ExampleNewECSRAMRole() {
 		return
 	}
 	c, err := role.Retrieve(context.Background())
-	fmt.Println(c, err)
-	// Output: Credentials(Keys(****, temporary) from ecs_ram_role until 2999-01-01T00:00:00Z) <nil>
+	fmt.Println(c.Keys(), c.Source, err)
+	// Output: Keys(****, temporary) ecs_ram_role <nil>
 }
 
 func ExampleNewCredentialsURI() {
@@ -201,8 +201,8 @@ func ExampleNewCredentialsURI() {
 		return
 	}
 	c, err := uri.Retrieve(context.Background())
-	fmt.Println(c, err)
-	// Output: Credentials(Keys(****, temporary) from credentials_uri until 2999-01-01T00:00:00Z) <nil>
+	fmt.Println(c.Keys(), c.Source, err)
+	// Output: Keys(****, temporary) credentials_uri <nil>
 }
 
 func ExampleNewRSAKeyPair() {

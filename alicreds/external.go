@@ -191,6 +191,7 @@ func readExternal(output []byte) (Credentials, error) {
 			return Credentials{}, fmt.Errorf("what the command printed: %w", err)
 		}
 		c.Expiration = expiration
+		c.endWithin(maxDuration)
 	}
 	return c, nil
 }

@@ -139,8 +139,8 @@ func plainWord(s string, limit int) string {
 }
 
 // validFor tells whether credentials that were kept are complete and good
-// for that long.
+// for that long. An end that no session can have says nothing.
 func (c Credentials) validFor(d time.Duration) bool {
 	return c.AccessKeyID != "" && c.AccessKeySecret != "" && c.SecurityToken != "" &&
-		!c.Expiration.IsZero() && time.Until(c.Expiration) > d
+		!c.Expiration.IsZero() && time.Until(c.Expiration) > d && endsWithin(c.Expiration, maxDuration)
 }

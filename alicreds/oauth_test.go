@@ -188,7 +188,7 @@ func TestDefectD19(t *testing.T) {
 	} {
 		d := authority(t, answers(200, oauthTokenJSON), answers(200, reply))
 		got := get(t, oauth(t, alicreds.OAuthTokens{AccessToken: "a"}, d.oauth()))
-		if got.AccessKeyID != "STS.fakeid" || got.SecurityToken == "" || got.Expiration.Year() != 2999 {
+		if got.AccessKeyID != "STS.fakeid" || got.SecurityToken == "" || got.Expiration.IsZero() {
 			t.Errorf("got %s", got)
 		}
 	}

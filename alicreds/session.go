@@ -101,6 +101,7 @@ func (k *temporaryKeys) unlimited() (Credentials, error) {
 	if err != nil {
 		return Credentials{}, err
 	}
+	c.endWithin(maxDuration) // whatever was asked for
 	return c, nil
 }
 
@@ -139,9 +140,14 @@ func (c *Credentials) endWithin(d time.Duration) {
 	if d == 0 {
 		d = defaultDuration
 	}
-	if now := time.Now().UTC(); c.Expiration.Sub(now) > d+clockTolerance {
+	if now := time.Now().UTC(); !endsWithin(c.Expiration, d) {
 		c.Expiration = now.Add(d).Truncate(time.Second)
 	}
+}
+
+// endsWithin tells whether a session of the duration can end then.
+func endsWithin(expiration time.Time, d time.Duration) bool {
+	return time.Until(expiration) <= d+clockTolerance
 }
 
 // credentials are those of the assumed role, for the duration that was asked for.
