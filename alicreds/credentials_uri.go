@@ -162,7 +162,9 @@ func embeddedIPv4(addr netip.Addr) (embedded []netip.Addr) {
 		{"::ffff:0:0:0/96", [4]int{12, 13, 14, 15}, 0}, // IPv4-translated
 		{"64:ff9b::/96", [4]int{12, 13, 14, 15}, 0},    // NAT64, RFC 6052
 		{"64:ff9b:1::/48", [4]int{12, 13, 14, 15}, 0},  // RFC 8215
-		{"64:ff9b:1::/48", [4]int{6, 7, 9, 10}, 0},     // the same, by RFC 6052 for this length
+		{"64:ff9b:1::/48", [4]int{6, 7, 9, 10}, 0},     // the same, by RFC 6052 for this length,
+		{"64:ff9b:1::/48", [4]int{7, 9, 10, 11}, 0},    // for a /56 in it,
+		{"64:ff9b:1::/48", [4]int{9, 10, 11, 12}, 0},   // and for a /64
 		{"2002::/16", [4]int{2, 3, 4, 5}, 0},           // 6to4
 		{"2001::/32", [4]int{4, 5, 6, 7}, 0},           // Teredo: the server
 		{"2001::/32", [4]int{12, 13, 14, 15}, 0xff},    // and the client

@@ -158,6 +158,7 @@ func TestCredentialsURIRefusesMetadata(t *testing.T) {
 		"[fe80::1]": true, "[fe80::1%25eth0]": true, "[fd00:ec2::254]": true, "[fd20:ce::254]": true, "[::]": true, "[ff02::1]": true,
 		"[::ffff:100.100.100.200]": true, "[::ffff:a9fe:a9fe]": true, "[::6464:64c8]": true, "[::ffff:0:100.100.100.200]": true,
 		"[64:ff9b::6464:64c8]": true, "[64:ff9b:1::6464:64c8]": true, "[64:ff9b:1:6464:64:c800::]": true,
+		"[64:ff9b:1:64:64:64c8::1]": true, "[64:ff9b:1::64:6464:c800:0]": true,
 		"[2002:6464:64c8::1]": true, "[2001:0:6464:64c8::1]": true, "[2001:0:1:1::9b9b:9b37]": true,
 		"127.0.0.1": false, "[::1]": false, "10.0.0.1": false, "[2001:db8::1]": false, "[64:ff9b::a00:1]": false, "name.example": false,
 	} {
