@@ -70,7 +70,8 @@ type CacheOptions struct {
 // When there are none to return and a service has definitely refused new ones, it
 // is not asked again for 1 s, then 2 s, and so on up to 30 s. Whoever asks
 // meanwhile gets that failure at once, so what mends it counts up to 30 s later;
-// a new Cache remembers nothing. Other failures are not remembered.
+// a new Cache remembers nothing. Neither does one whose file has changed since, see
+// Versioned, nor does a refusal outlive Invalidate. Other failures are not remembered.
 //
 // Where the provider is Versioned, Retrieve notices within a second that the
 // file which the credentials came from has changed, and waits for the new ones.
@@ -81,11 +82,11 @@ type Cache struct {
 	options  CacheOptions
 
 	current atomic.Pointer[entry]
+	denied  atomic.Pointer[denial]
 
 	mu        sync.Mutex
 	flight    *flight
 	refusedAt time.Time // when credentials were dropped
-	denied    denial
 	closed    bool
 
 	open    context.Context // ends with Close
@@ -101,19 +102,25 @@ type entry struct {
 	staleAt     time.Time
 	trustUntil  time.Time // then they are waited for although they do not expire; may be zero
 
-	version   string       // of a Versioned provider, from before it was asked
-	nextLook  atomic.Int64 // Unix nanoseconds before which the version is not looked at
-	changedAt atomic.Int64 // Unix nanoseconds when it was found to be another; 0: it is not
+	seen seen
 
 	next     atomic.Int64 // Unix nanoseconds before which no renewal begins
 	failures int          // of the renewals since; Cache.mu guards it
 }
 
+// seen is the version of a Versioned provider from before it was asked.
+type seen struct {
+	version   string
+	nextLook  atomic.Int64 // Unix nanoseconds before which the version is not looked at
+	changedAt atomic.Int64 // Unix nanoseconds when it was found to be another; 0: it is not
+}
+
 // denial is the last failure of the provider, where a service refused.
 type denial struct {
 	err   error
-	until time.Time // the provider is not asked before
+	until time.Time // the provider is not asked before, unless its version changes
 	times int       // since the last success
+	seen  seen
 }
 
 // flight is one call of the provider, for all who wait.
@@ -141,13 +148,16 @@ func (c *Cache) Retrieve(ctx context.Context) (Credentials, error) {
 	now := time.Now()
 	e := c.current.Load()
 	if e != nil {
-		c.look(ctx, e, now)
+		c.look(ctx, &e.seen, now)
 	}
 	if e != nil && e.good(now) {
 		if !now.Before(e.staleAt) {
 			c.renew(ctx, e, now)
 		}
 		return e.credentials, nil
+	}
+	if d := c.denied.Load(); d != nil {
+		c.look(ctx, &d.seen, now)
 	}
 	f, valid := c.join(ctx)
 	if valid != nil {
@@ -164,44 +174,45 @@ func (c *Cache) Retrieve(ctx context.Context) (Credentials, error) {
 	}
 }
 
-// look notices that the provider has another version than the entry.
-func (c *Cache) look(ctx context.Context, e *entry, now time.Time) {
+// look notices that the provider has another version than before.
+func (c *Cache) look(ctx context.Context, s *seen, now time.Time) {
 	v, ok := c.provider.(Versioned)
-	next := e.nextLook.Load()
-	if !ok || now.UnixNano() < next || e.changedAt.Load() != 0 || !e.nextLook.CompareAndSwap(next, now.Add(versionPace).UnixNano()) {
+	next := s.nextLook.Load()
+	if !ok || now.UnixNano() < next || s.changedAt.Load() != 0 || !s.nextLook.CompareAndSwap(next, now.Add(versionPace).UnixNano()) {
 		return
 	}
-	if v.Version(ctx) != e.version {
-		e.changedAt.CompareAndSwap(0, now.UnixNano())
+	if v.Version(ctx) != s.version {
+		s.changedAt.CompareAndSwap(0, now.UnixNano())
 	}
 }
 
 // good tells whether the entry may be handed out without waiting.
 func (e *entry) good(now time.Time) bool {
 	blind := !e.trustUntil.IsZero() && !now.Before(e.trustUntil) && now.UnixNano() >= e.next.Load()
-	return !e.credentials.Expired(now) && e.changedAt.Load() == 0 && !e.refused.Load() && !blind
+	return !e.credentials.Expired(now) && e.seen.changedAt.Load() == 0 && !e.refused.Load() && !blind
 }
 
 // trusted tells whether the entry may be handed out after a failure to renew it.
 func (e *entry) trusted(now time.Time) bool {
-	changed := e.changedAt.Load()
+	changed := e.seen.changedAt.Load()
 	return !e.credentials.Expired(now) && !e.refused.Load() && (changed == 0 || now.Sub(time.Unix(0, changed)) < changedTrust)
 }
 
 // Invalidate drops credentials that a service refused although they have not
 // expired: its role was made anew, or its key deleted. The next Retrieve waits for
-// new ones. Credentials other than the current ones are gone already. Those that
+// new ones, and is not answered with an earlier failure. Credentials other than the current ones are gone already. Those that
 // come within 10 s of such a refusal stay, because the next would be refused as well.
 func (c *Cache) Invalidate(refused Credentials) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e := c.current.Load()
 	now := time.Now()
-	if e == nil || e.credentials.Keys() != refused.Keys() || e.credentials.BearerToken != refused.BearerToken || now.Sub(c.refusedAt) < refusalPace {
+	if e == nil || e.refused.Load() || e.credentials.Keys() != refused.Keys() || e.credentials.BearerToken != refused.BearerToken || now.Sub(c.refusedAt) < refusalPace {
 		return
 	}
 	c.refusedAt = now
 	e.refused.Store(true)
+	c.denied.Store(nil)
 }
 
 // Close ends a renewal that is under way and waits for it. Afterwards
@@ -239,8 +250,8 @@ func (c *Cache) join(ctx context.Context) (*flight, *entry) {
 	if e := c.current.Load(); e != nil && e.good(time.Now()) {
 		return nil, e
 	}
-	if left := time.Until(c.denied.until); left > 0 && !c.closed {
-		f := &flight{done: make(chan struct{}), err: fmt.Errorf("%w (remembered: asked again in %s)", c.denied.err, left.Round(time.Millisecond))}
+	if d := c.denied.Load(); d != nil && time.Now().Before(d.until) && d.seen.changedAt.Load() == 0 && !c.closed {
+		f := &flight{done: make(chan struct{}), err: fmt.Errorf("%w (remembered: asked again in %s)", d.err, time.Until(d.until).Round(time.Millisecond))}
 		close(f.done)
 		return f, nil
 	}
@@ -301,16 +312,20 @@ func (c *Cache) land(f *flight, credentials Credentials, version string, err err
 	defer close(f.done)
 	if err == nil {
 		e := newEntry(credentials)
-		e.version = version
+		e.seen.version = version
 		f.credentials = e.credentials
 		c.current.Store(e)
-		c.denied = denial{}
+		c.denied.Store(nil)
 		return true
 	}
 	f.err = err
 	if isDenied(err) {
-		times := c.denied.times + 1
-		c.denied = denial{err, time.Now().Add(backOff(times)), times}
+		d := &denial{err: err, times: 1, seen: seen{version: version}}
+		if before := c.denied.Load(); before != nil {
+			d.times += before.times
+		}
+		d.until = time.Now().Add(backOff(d.times))
+		c.denied.Store(d)
 	}
 	e := c.current.Load()
 	if e == nil {

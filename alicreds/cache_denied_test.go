@@ -101,3 +101,110 @@ func TestCacheRemembersNothingElse(t *testing.T) {
 		}
 	}
 }
+
+// keptFile is a provider whose keys come from a file that has versions.
+type keptFile struct {
+	version string
+	asked   int
+	result  func(version string) (alicreds.Credentials, error)
+}
+
+func (f *keptFile) Version(context.Context) string { return f.version }
+
+func (f *keptFile) Retrieve(context.Context) (alicreds.Credentials, error) {
+	f.asked++
+	return f.result(f.version)
+}
+
+var refusal = &openapi.Error{Code: "NoPermission", Status: 403}
+
+// Whoever mends the file that led to a refusal does not wait for its memory to end; a
+// file that stays as it is costs no calls.
+func TestCacheForgetsRefusalsOfAChangedFile(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		source := &keptFile{version: "1", result: func(version string) (alicreds.Credentials, error) {
+			if version != "mended" {
+				return alicreds.Credentials{}, refusal
+			}
+			return alicreds.Credentials{AccessKeyID: "i", AccessKeySecret: "s"}, nil
+		}}
+		cache := alicreds.NewCache(source, alicreds.CacheOptions{})
+		defer cache.Close()
+		for range 3000 { // 5 min: the pauses are 15 s and more
+			_, _ = cache.Retrieve(t.Context())
+			time.Sleep(100 * time.Millisecond)
+		}
+		if source.asked > 30 {
+			t.Errorf("asked %d times for a file that stays", source.asked)
+		}
+		for _, tc := range []struct {
+			version string
+			works   bool
+		}{{"2", false}, {"mended", true}} {
+			before := source.asked
+			source.version = tc.version
+			time.Sleep(1100 * time.Millisecond)
+			if _, err := cache.Retrieve(t.Context()); (err == nil) != tc.works || source.asked != before+1 {
+				t.Errorf("a second after the change to %q: asked %d times, %v", tc.version, source.asked-before, err)
+			}
+		}
+	})
+}
+
+// A refusal from before Invalidate says nothing about what comes after it: the first
+// who needs new credentials asks for them.
+func TestCacheForgetsRefusalsWithInvalidate(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		refused, asked := false, 0
+		cache := alicreds.NewCache(alicreds.ProviderFunc(func(context.Context) (alicreds.Credentials, error) {
+			asked++
+			if refused {
+				return alicreds.Credentials{}, refusal
+			}
+			return alicreds.Credentials{AccessKeyID: fmt.Sprint(asked), AccessKeySecret: "s", Expiration: time.Now().Add(time.Hour)}, nil
+		}), alicreds.CacheOptions{})
+		defer cache.Close()
+		first := get(t, cache)
+		refused = true
+		for range 50 { // into the last minutes, in which renewals fail in the background
+			time.Sleep(time.Minute)
+			get(t, cache)
+			synctest.Wait()
+		}
+		time.Sleep(31 * time.Second)
+		get(t, cache)
+		synctest.Wait() // refused a moment ago
+		refused = false
+		cache.Invalidate(first)
+		if c, err := cache.Retrieve(t.Context()); err != nil || c.AccessKeyID == first.AccessKeyID {
+			t.Errorf("after Invalidate: %s, %v", c, err)
+		}
+	})
+}
+
+// New credentials that are refused as well are not asked for without a pause by
+// whoever invalidates again and again.
+func TestCacheInvalidateDoesNotEndThePause(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		asked := 0
+		cache := alicreds.NewCache(alicreds.ProviderFunc(func(context.Context) (alicreds.Credentials, error) {
+			if asked++; asked > 1 {
+				return alicreds.Credentials{}, refusal
+			}
+			return alicreds.Credentials{AccessKeyID: "i", AccessKeySecret: "s", Expiration: time.Now().Add(time.Hour)}, nil
+		}), alicreds.CacheOptions{})
+		defer cache.Close()
+		first := get(t, cache)
+		for range 1200 {
+			cache.Invalidate(first)
+			_, _ = cache.Retrieve(t.Context())
+			time.Sleep(100 * time.Millisecond)
+		}
+		if asked > 15 {
+			t.Errorf("asked %d times in 2 min", asked)
+		}
+	})
+}
