@@ -17,6 +17,10 @@ import (
 // An error that wraps ErrUnavailable means "not set up here, ask the next
 // one"; any other error means "set up, but failing" and stops a chain.
 type Provider interface {
+	// Retrieve obtains credentials. A failure of this package's own providers
+	// is an *Error, but a Chain's a *ChainError. A Cache returns what its
+	// provider does, and errors of its own for a context that has ended, for
+	// its Close, and for a provider that returned nothing of use.
 	Retrieve(ctx context.Context) (Credentials, error)
 }
 
@@ -40,10 +44,10 @@ type Versioned interface {
 // Credentials are either an AccessKey, temporary keys (with SecurityToken)
 // or a bearer token. They belong together: take all fields from one value.
 type Credentials struct {
-	AccessKeyID     string
-	AccessKeySecret string
-	SecurityToken   string
-	BearerToken     string
+	AccessKeyID     string // names the key; what RSAKeyPair obtains is one too
+	AccessKeySecret string // signs
+	SecurityToken   string // goes with every request; for temporary keys only
+	BearerToken     string // in the place of all three
 
 	// Expiration is zero when they do not expire, or nobody knows when. What
 	// this package obtains ends after the duration that was asked for, or, where that

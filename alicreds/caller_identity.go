@@ -11,8 +11,8 @@ import (
 
 // Identity is whose keys they are, as GetCallerIdentity tells.
 type Identity struct {
-	AccountID    string
-	ARN          string
+	AccountID    string // digits
+	ARN          string // of the user, the session (acs:ram::<account id>:assumed-role/<role>/<session>) or the account
 	IdentityType string // "RAMUser", "AssumedRoleUser" or "Account", the root account; "" for an ARN of none of them
 	PrincipalID  string // empty where the answer, as those of 2016, has none
 	UserID       string // of a RAM user

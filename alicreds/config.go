@@ -85,7 +85,7 @@ type Config struct {
 	PrivateKeyFile string `json:"private_key_file"` // read by New, and again at each Retrieve
 
 	CredentialsURI string `json:"credentials_uri"` // ALIBABA_CLOUD_CREDENTIALS_URI
-	BearerToken    string `json:"bearer_token"`
+	BearerToken    string `json:"bearer_token"`    // for bearer; nobody renews it
 
 	// Milliseconds; 0 means 5000 to connect and 10000 for a request, and 1000
 	// each for ecs_ram_role.

@@ -14,7 +14,7 @@ var ErrUnavailable = errors.New("not set up")
 // Error is a provider's failure.
 type Error struct {
 	Source string // the provider, or the path of providers, such as "ram_role_arn/access_key"
-	Err    error
+	Err    error  // the cause; never nil
 }
 
 // Error puts the provider in front of the cause. Where the remedy is not in

@@ -39,8 +39,8 @@ var oauthSites = map[string]struct{ url, client string }{
 
 // OAuthTokens are what a login in the browser obtained. They print nothing.
 type OAuthTokens struct {
-	RefreshToken string // may be empty: the login then ends with the access token
-	AccessToken  string
+	RefreshToken string    // may be empty: the login then ends with the access token
+	AccessToken  string    // what sessions are obtained with
 	Expiration   time.Time // of the access token; zero when it is not known
 }
 

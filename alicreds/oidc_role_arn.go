@@ -23,6 +23,8 @@ const (
 // A TokenSource hands out an OIDC token, a fresh one at each call if it can.
 // Errors must not contain the token.
 type TokenSource interface {
+	// Token is asked at each Retrieve of an OIDCRoleARN. It returns soon after
+	// ctx ends.
 	Token(ctx context.Context) (string, error)
 }
 
@@ -88,6 +90,8 @@ func checkJWT(token string) error {
 // for. Limits and defaults are those of RAMRoleARNOptions.
 type OIDCRoleARNOptions struct {
 	OIDCProviderARN string // acs:ram::<account id>:oidc-provider/<name>
+
+	// As in RAMRoleARNOptions. AssumeRoleWithOIDC takes no external id.
 	RoleARN         string
 	RoleSessionName string
 	Policy          string

@@ -18,8 +18,8 @@ import (
 // Error is the service's refusal, or an answer that could not be used. It
 // holds neither bodies nor URLs.
 type Error struct {
-	Action string
-	Status int // HTTP status
+	Action string // of the Request
+	Status int    // HTTP status
 
 	// Code is the service's, such as "EntityNotExist.Role". It is empty where the
 	// answer has none, and where nothing shows that the service gave it: it needs

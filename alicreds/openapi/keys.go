@@ -12,8 +12,8 @@ import (
 // Keys never print their secrets: fmt in every verb, encoding/json and
 // log/slog show only a masked AccessKeyID.
 type Keys struct {
-	AccessKeyID     string
-	AccessKeySecret string
+	AccessKeyID     string // of an AccessKey, or of temporary keys
+	AccessKeySecret string // never leaves the process
 	SecurityToken   string // set for temporary keys only
 }
 

@@ -16,9 +16,9 @@ import (
 
 // NetworkError means that no answer arrived.
 type NetworkError struct {
-	Action string
-	Host   string
-	Sent   bool // the request may have reached the service
+	Action string // of the Request
+	Host   string // of the endpoint, with its port if it has one
+	Sent   bool   // the request may have reached the service
 
 	// Err says why, in the words of this package: the text of net/http's errors
 	// may quote what was received. Of the known kinds errors.Is and errors.As find

@@ -37,7 +37,9 @@ type Request struct {
 	// body when they are more than 4 KiB as a query; an anonymous one in a form
 	// body, because they hold a token.
 	Params map[string]string
-	Keys   Keys
+
+	// Keys sign the call; without any it is anonymous.
+	Keys Keys
 
 	// PrivateKey signs in the place of Keys.AccessKeySecret, as
 	// GenerateSessionAccessKey wants it; Keys.AccessKeyID is then the id of

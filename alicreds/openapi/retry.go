@@ -22,7 +22,7 @@ const (
 
 // Retry describes a repetition that is about to happen, for Options.OnRetry.
 type Retry struct {
-	Action  string
+	Action  string        // of the Request
 	Attempt int           // the attempt that failed, from 1
 	Wait    time.Duration // before the next one, at least: throttled calls queue
 	Err     error         // *Error, or *NetworkError (one for each endpoint, joined)
