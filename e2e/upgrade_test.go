@@ -133,7 +133,7 @@ func TestUpgradeAndBack(t *testing.T) {
 	// The index of ours still names the user whose lease the peer engine
 	// revoked: tidy finds that it has gone, and takes its policy away.
 	var tidied map[string]any
-	eventually(t, 30*time.Second, "tidy removes the policy that nobody uses", func() bool {
+	eventually(t, 90*time.Second, "tidy removes the policy that nobody uses", func() bool {
 		dry := v.write(t, mount+"/tidy", map[string]any{"dry_run": true}).Data
 		if len(dry["policies"].([]any)) == 0 {
 			return false // too young

@@ -93,6 +93,7 @@ func TestWhatIsBelievedGone(t *testing.T) {
 		"of this account":      {user("gone"), alisim.DefaultAccountID, time.Hour, false, ""},
 		"of no known account":  {user("gone"), "", time.Hour, false, ""},
 		"just made":            {user("gone"), alisim.DefaultAccountID, ram.VisibleWithin - time.Second, false, "may not be visible yet"},
+		"and a clock ahead":    {user("gone"), alisim.DefaultAccountID, ram.VisibleWithin + 29*time.Second, false, "may not be visible yet"}, // F4.19
 		"of another account":   {user("gone"), "6543210987654321", time.Hour, false, "belongs to account 6543210987654321"},
 		"of who knows which":   {user("gone"), alisim.DefaultAccountID, time.Hour, true, "could not be confirmed"},
 		"role of this account": {ram.Entity{Kind: ram.Role, Name: "gone"}, alisim.DefaultAccountID, time.Hour, false, ""},

@@ -29,10 +29,16 @@ func code(err error) string {
 // Alibaba Cloud says "a while"; tools in the field retry for seconds.
 const VisibleWithin = 30 * time.Second
 
+// clocksDiffer is how far the clocks of two Vault nodes may be apart: the node that
+// asks need not be the one that created.
+const clocksDiffer = 30 * time.Second
+
 // Unseen tells whether what was created then may not be visible everywhere yet. A
 // time that lies further ahead than that comes from a clock that was wrong, and
 // says nothing: what it belongs to has been there for a while.
-func Unseen(created time.Time) bool { return time.Since(created).Abs() < VisibleWithin }
+func Unseen(created time.Time) bool {
+	return time.Since(created).Abs() < VisibleWithin+clocksDiffer
+}
 
 // HasCode tells whether err is the service's refusal with exactly that code.
 func HasCode(err error, want string) bool { return code(err) == want }
