@@ -55,8 +55,10 @@ type backend struct {
 	http        *http.Client      // nil: made from config
 	keys        alicreds.Provider // nil: made from config
 
+	making   sync.Mutex   // the client; taken before mu
 	mu       sync.RWMutex // guards the following; never held over a call to the cloud
 	client   *cloud       // nil until needed, and after config has changed
+	resets   int          // how often that was
 	cleaned  bool         // the mount has gone, but for requests that are not over
 	ownMarks marks        // without a tag until needed
 }

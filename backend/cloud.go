@@ -95,33 +95,50 @@ func (c *cloud) below(ctx context.Context, account string) (who ram.Identity, er
 // cloud returns the client for the stored config, nil where there is none. It
 // is made once per config and calls nothing.
 func (b *backend) cloud(ctx context.Context, s logical.Storage) (*cloud, error) {
-	b.mu.RLock()
-	client := b.client
-	b.mu.RUnlock()
-	if client != nil {
+	if client, _ := b.kept(); client != nil {
 		return client, nil
 	}
-	// The lock is held over the read, so that a reset that follows a write of
-	// config cannot come between the read and the keeping of what it made.
+	b.making.Lock() // by one request; b.mu stays free, because a key takes a while to parse
+	defer b.making.Unlock()
+	for {
+		client, resets := b.kept()
+		if client != nil {
+			return client, nil
+		}
+		c, err := load[config](ctx, s, configKey)
+		if err != nil || c == nil {
+			return nil, err
+		}
+		if client, err = b.newCloud(c, b.failures); err != nil {
+			return nil, err
+		}
+		if b.keep(client, resets) {
+			return client, nil
+		}
+	}
+}
+
+// kept is the client, and how often it has been forgotten.
+func (b *backend) kept() (client *cloud, resets int) {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	return b.client, b.resets
+}
+
+// keep keeps a client, unless the config may have changed since it was read.
+func (b *backend) keep(client *cloud, resets int) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.client != nil {
-		return b.client, nil
-	}
-	c, err := load[config](ctx, s, configKey)
-	if err != nil || c == nil {
-		return nil, err
-	}
-	client, err = b.newCloud(c, b.failures)
 	switch {
-	case err != nil:
-		return nil, err
+	case b.resets != resets:
+		client.Close()
+		return false
 	case b.cleaned:
 		client.Close() // nobody else would
 	default:
 		b.client = client
 	}
-	return client, nil
+	return true
 }
 
 // metadataOf is the metadata service in the mode that the config asks for, or
@@ -147,6 +164,7 @@ func (b *backend) resetCloud() {
 	b.mu.Lock()
 	before := b.client
 	b.client = nil
+	b.resets++
 	b.mu.Unlock()
 	if before != nil {
 		before.Close()
