@@ -312,3 +312,28 @@ func TestMarkFitsInComments(t *testing.T) {
 		t.Errorf("the mark is %q", mark)
 	}
 }
+
+// F4.10: a session that has ended before it could be recorded is no lease.
+func attackSessionOverWhenItArrives(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newTimedMount(t, alisim.DefaultSettings(), alisim.DefaultSeed())
+		m.must(logical.UpdateOperation, "role/batch", map[string]any{"credential_type": "ram_role", "inline_policies": "[" + allowOSS + "]"})
+		before := m.inventory()
+		m.fault(alisim.Fault{
+			Action: "AssumeRole", Kind: alisim.FaultMalform, Malform: `set:Expiration="` + time.Now().Add(2*time.Second).UTC().Format(time.RFC3339) + `"`,
+		})
+		m.comeBetween(func(s step, effect func() error) error {
+			if s.op == logical.DeleteOperation {
+				time.Sleep(3 * time.Second)
+			}
+			return effect()
+		})
+		if resp, err := m.request(logical.ReadOperation, "creds/batch", nil); err == nil || !strings.Contains(err.Error(), "expired already") {
+			t.Errorf("got %v %v", resp, err)
+		}
+		m.unchanged(before)
+		if created, entries := len(m.callsAt("CreateRole")), m.walEntries(); created != 1 || entries != 0 {
+			t.Errorf("%d RAM roles created, %d WAL entries", created, entries)
+		}
+	})
+}

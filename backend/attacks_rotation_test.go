@@ -3,6 +3,7 @@ package backend_test
 import (
 	"encoding/json"
 	"maps"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -401,5 +402,21 @@ func TestStaticCredAsksRAMOnceAnHour(t *testing.T) {
 			t.Error("RAM is asked again at once")
 		}
 		m.sim.Release()
+	})
+}
+
+// F4.15: the retries of the root key wait as long as those of a static role.
+func attackRefusedRotation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newTimedMount(t, alisim.DefaultSettings(), alisim.DefaultSeed())
+		m.must(logical.UpdateOperation, "config", map[string]any{"rotation_period": "1h"})
+		m.fault(alisim.Fault{Kind: alisim.FaultRefuse, Action: "CreateAccessKey", Code: "NoPermission", Status: http.StatusForbidden})
+		time.Sleep(time.Hour)
+		m.sim.ClearJournal()
+		m.minutes(6 * 60)
+		attempts := len(m.callsAt("CreateAccessKey"))
+		if attempts < 8 || attempts > 2*12 { // after 1, 2, 4 ... 60 minutes; by the user, then by the mount
+			t.Errorf("%d attempts in six hours", attempts)
+		}
 	})
 }

@@ -46,6 +46,7 @@ func TestAttacks(t *testing.T) {
 		{"F4.9 on what the mount lives on", attackMarkOnTheMountItself},
 
 		// F4.10: a session that is over when it arrives
+		{"F4.10 storage is slow", attackSessionOverWhenItArrives},
 
 		// F4.11: a flood of readers and a revocation
 		{"F4.11 readers of a slow STS", attackFloodOfReaders},
@@ -65,6 +66,7 @@ func TestAttacks(t *testing.T) {
 		{"F4.14 a lease from the future", attackLeaseFromTheFuture},
 
 		// F4.15: a rotation that is refused
+		{"F4.15 six hours of NoPermission", attackRefusedRotation},
 
 		// F4.17: small ones
 		{"F4.17 a restored snapshot", attackRestoredSnapshot},

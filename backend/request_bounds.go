@@ -27,7 +27,7 @@ const (
 var longTexts = map[string]int{
 	"policy": 64 << 10, "trust_policy": 64 << 10,
 	"inline_policies": 256 << 10, // ten documents
-	"ca_certificate":  64 << 10, "private_key": 64 << 10,
+	"ca_certificate":  64 << 10, "private_key": 16 << 10,
 	"security_token": 64 << 10, "bearer_token": 64 << 10,
 	"role_arns": 64 << 10, "remote_policies": 64 << 10,
 }

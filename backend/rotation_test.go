@@ -2,7 +2,6 @@ package backend_test
 
 import (
 	"context"
-	"net/http"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -174,23 +173,6 @@ func TestUnmountEndsRotations(t *testing.T) {
 		time.Sleep(2 * time.Minute)
 		if n := len(m.sim.Journal()) - before; n != 0 {
 			t.Errorf("%d calls after the mount has gone", n)
-		}
-	})
-}
-
-// F4.15: the retries of the root key wait as long as those of a static role.
-func TestRetriesWaitLonger(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		m := newTimedMount(t, alisim.DefaultSettings(), alisim.DefaultSeed())
-		m.must(logical.UpdateOperation, "config", map[string]any{"rotation_period": "1h"})
-		m.fault(alisim.Fault{Kind: alisim.FaultRefuse, Action: "CreateAccessKey", Code: "NoPermission", Status: http.StatusForbidden})
-		time.Sleep(time.Hour)
-		m.sim.ClearJournal()
-		m.minutes(6 * 60)
-		attempts := len(m.callsAt("CreateAccessKey"))
-		if attempts < 8 || attempts > 2*12 { // after 1, 2, 4 ... 60 minutes; by the user, then by the mount
-			t.Errorf("%d attempts in six hours", attempts)
 		}
 	})
 }
