@@ -9,6 +9,7 @@ import (
 	"github.com/alicreds/vault-plugin-secrets-alicloud/adapters/ossv2"
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds"
 	"github.com/aliyun/alibabacloud-oss-go-sdk-v2/oss"
+	"github.com/aliyun/alibabacloud-oss-go-sdk-v2/oss/credentials"
 )
 
 func ExampleNew() {
@@ -40,4 +41,16 @@ func ExampleNew() {
 	// Output:
 	// token: example-token
 	// 200 OK
+}
+
+// A program that has a CredentialsProvider of the OSS SDK already uses it for
+// other products too.
+func ExampleFrom() {
+	theirs := credentials.NewStaticCredentialsProvider("LTAI5texample", "example")
+
+	cache := alicreds.NewCache(ossv2.From(theirs), alicreds.CacheOptions{})
+	defer cache.Close()
+	c, err := cache.Retrieve(context.Background())
+	fmt.Println(c, err)
+	// Output: Credentials(Keys(LTAI****) from oss) <nil>
 }
