@@ -19,7 +19,8 @@ type AccessKey struct {
 }
 
 // NewAccessKey needs the id and the secret. White space around them does not
-// count: files end with a line feed. A control character in them is an error.
+// count: files end with a line feed. It fails where one is empty or has a control
+// character in it. Whether the key works shows at the first call.
 func NewAccessKey(id, secret string) (AccessKey, error) {
 	keys, err := givenKeys(id, secret, nil)
 	if err != nil {

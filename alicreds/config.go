@@ -197,6 +197,9 @@ func (c Config) types() []configType {
 // New builds the provider that a Config describes, and checks everything
 // that can be checked without a call. The provider asks anew at each Retrieve:
 // wrap it in a Cache, or use NewCached.
+//
+// A failure is an *Error, whose Source is the type. For a type that is missing or
+// unknown it is another error, which lists those there are.
 func New(c Config) (Provider, error) {
 	if c.Getenv == nil {
 		c.Getenv = processEnvironment

@@ -56,6 +56,10 @@
 // the credentials are fresh. Take all fields from one value; those of two may
 // belong to two sessions.
 //
+// A service may refuse credentials that have not expired: a key was deleted, a
+// role was made anew. [Cache.Invalidate] tells the Cache, and the next Retrieve
+// brings new ones. [CallerIdentity] asks whose credentials they are.
+//
 // # Chains
 //
 // A [Chain] asks providers in turn, and [Default] is the chain for a program
@@ -91,6 +95,9 @@
 //	case errors.As(err, &failure):
 //		log.Print(failure.Source, " needs a look: ", failure.Help())
 //	}
+//
+// A Chain's failure is a [*ChainError], which has the failure of each provider
+// that was asked. Nothing is set up at all where it is an ErrUnavailable.
 //
 // The calls have been repeated already when an error is temporary, and a
 // Cache with valid credentials returns those in place of one.

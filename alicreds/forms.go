@@ -8,7 +8,9 @@ import (
 // The forms of names and ARNs are written out: as regular expressions with
 // counts such as {2,1224} they would take 620 KB at the start of every program.
 
-// CheckRoleARN tells whether arn is the ARN of a RAM role.
+// CheckRoleARN tells whether arn has the form acs:ram::<account id>:role/<role
+// name>, the name being 1 to 64 letters, digits or characters of . @ _ - as RAM's
+// CreateRole has it. The error does not quote it.
 func CheckRoleARN(arn string) error {
 	switch {
 	case arn == "":
@@ -29,7 +31,8 @@ func checkOIDCProviderARN(arn string) error {
 	return nil
 }
 
-// CheckRoleSessionName tells whether AssumeRole takes the session name.
+// CheckRoleSessionName tells whether AssumeRole takes the session name: 2 to 64
+// letters, digits or characters of . @ - _, which is its own documented limit.
 func CheckRoleSessionName(name string) error {
 	if !madeOf(name, 2, 64, ".@_-") {
 		return fmt.Errorf("the role session name must have 2 to 64 letters, digits or characters of . @ - _")
@@ -37,8 +40,9 @@ func CheckRoleSessionName(name string) error {
 	return nil
 }
 
-// CheckExternalID tells whether AssumeRole takes the external id; it takes
-// none at all, too.
+// CheckExternalID tells whether AssumeRole takes the external id: 2 to 1224
+// letters, digits or characters of + = , . @ : / - _, which is its own documented
+// limit. It takes none at all, too.
 func CheckExternalID(id string) error {
 	if id != "" && !madeOf(id, 2, 1224, "_+=,.@:/-") {
 		return fmt.Errorf("the external id must have 2 to 1224 letters, digits or characters of + = , . @ : / - _")

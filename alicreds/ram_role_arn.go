@@ -11,7 +11,8 @@ import (
 
 const typeRAMRoleARN = "ram_role_arn"
 
-// RAMRoleARNOptions describe the session that AssumeRole is asked for.
+// RAMRoleARNOptions describe the session that AssumeRole is asked for. The
+// limits are those that its documentation (Sts 2015-04-01) states.
 type RAMRoleARNOptions struct {
 	RoleARN string // acs:ram::<account id>:role/<role name>
 

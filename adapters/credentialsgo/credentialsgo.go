@@ -10,6 +10,12 @@
 //		Credential: credentialsgo.New(cache, credentialsgo.Options{}),
 //	})
 //
+// Here openapi is the client of github.com/alibabacloud-go/darabonba-openapi; an
+// SDK of one product takes the same Config. The examples of [New] are the samples
+// of Alibaba Cloud's Credentials tools, DescribeRegions of ECS and GetInstance of
+// CCC. [From] goes the other way: it makes an alicreds.Provider of a Credential
+// that a program has already.
+//
 // What credentials-go names otherwise is given its name there: the type is
 // the outermost part of Credentials.Source, and the provider name is the
 // whole path with static_ak for access_key, static_sts for sts and
@@ -60,7 +66,7 @@ type snapshot struct {
 }
 
 // New makes a Credential of a provider. SDKs ask at every request, so a
-// provider that is not an *alicreds.Cache is put into one.
+// provider that is not an *alicreds.Cache is put into one, with the default options.
 func New(p alicreds.Provider, o Options) *Credential {
 	if _, cached := p.(*alicreds.Cache); !cached {
 		p = alicreds.NewCache(p, alicreds.CacheOptions{})
@@ -81,7 +87,8 @@ func (c *Credential) retrieve() (alicreds.Credentials, error) {
 }
 
 // GetCredential returns credentials that belong together. Fields that they
-// do not have are empty, never nil.
+// do not have are empty, never nil. Its error is that of the provider, or that the
+// Timeout is over.
 func (c *Credential) GetCredential() (*credentials.CredentialModel, error) {
 	got, err := c.retrieve()
 	if err != nil {

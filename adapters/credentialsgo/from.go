@@ -20,7 +20,9 @@ type source struct {
 // Cache around the Provider asks again every minute.
 //
 // A Credential takes no context: Retrieve leaves when its own ends, and the call
-// goes on. What credentials-go panics with is an error, which quotes nothing.
+// goes on. What credentials-go panics with is an error, which quotes nothing. A
+// failure is an *alicreds.Error of the source credentials-go; a Credential that is
+// nil is not set up.
 func From(c credentials.Credential) alicreds.Provider {
 	if c == nil {
 		return source{}

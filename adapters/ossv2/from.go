@@ -17,7 +17,11 @@ type source struct {
 }
 
 // From makes a Provider of a CredentialsProvider of the OSS SDK, for programs
-// that have one already.
+// that have one already. A Cache around it renews by the expiration that the
+// provider tells, or asks again every minute where it tells none.
+//
+// A failure is an *alicreds.Error of the source oss: the provider's own, or that
+// it returned no keys. One that is nil is not set up.
 func From(p credentials.CredentialsProvider) alicreds.Provider {
 	if p == nil {
 		return source{}

@@ -6,6 +6,9 @@
 //	client := oss.NewClient(oss.LoadDefaultConfig().
 //		WithRegion("cn-hangzhou").
 //		WithCredentialsProvider(ossv2.New(cache)))
+//
+// From goes the other way: it makes an alicreds.Provider of what a program has for
+// the OSS SDK.
 package ossv2
 
 import (
@@ -31,7 +34,7 @@ type Provider struct {
 var _ credentials.CredentialsProvider = (*Provider)(nil)
 
 // New makes a Provider for OSS. Clients ask at every request, so a provider
-// that is not an *alicreds.Cache is put into one.
+// that is not an *alicreds.Cache is put into one, with the default options.
 func New(p alicreds.Provider) *Provider {
 	if _, cached := p.(*alicreds.Cache); !cached {
 		p = alicreds.NewCache(p, alicreds.CacheOptions{})
@@ -43,7 +46,8 @@ func New(p alicreds.Provider) *Provider {
 func (p *Provider) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("Provider")) }
 
 // GetCredentials returns credentials that belong together, with their
-// expiration if they have one.
+// expiration if they have one. Its error is that of the provider, or wraps
+// ErrBearerToken.
 func (p *Provider) GetCredentials(ctx context.Context) (credentials.Credentials, error) {
 	got, err := p.provider.Retrieve(ctx)
 	switch {

@@ -1,14 +1,52 @@
-// Package openapi signs and sends Alibaba Cloud RPC-style API calls: those
-// of STS and RAM, and of every other product with the same protocol.
+// Package openapi signs and sends Alibaba Cloud's RPC-style API calls.
 //
-// A [Client] keeps connections alive, bounds every wait and every answer,
-// follows no redirect, repeats a failed call only where that cannot do harm,
-// and slows down to the rate that a service grants. Failures are [*Error] (the service refused) or [*NetworkError] (no
-// answer); neither holds keys, tokens, signatures, bodies or URLs.
+// A [Client] is made once and shared, because it holds the connections. [Client.Do]
+// makes one call:
 //
-// Calls are signed with ACS3-HMAC-SHA256, or with SHA256withRSA where a request
-// has a private key. The first is held to the vector that Alibaba Cloud
-// publishes for it.
+//	client, err := openapi.New(openapi.Options{})
+//	if err != nil {
+//		return err
+//	}
+//	var answer struct{ User struct{ UserName string } }
+//	err = client.Do(ctx, openapi.Request{
+//		Endpoint:   "ram.aliyuncs.com",
+//		Action:     "GetUser",
+//		Version:    "2015-05-01",
+//		Params:     map[string]string{"UserName": "alice"},
+//		Keys:       keys, // Credentials.Keys of package alicreds
+//		Repeatable: true, // to read twice does no harm
+//	}, &answer)
+//
+// # What it does by itself
+//
+// A Client bounds every wait and every answer (64 KiB), follows no redirect, and
+// repeats a failed call up to three times, but only where that cannot do harm:
+// see Request.Repeatable. It slows down to the rate that a service grants. Its
+// connections go through the proxy of the environment; [Options] have another.
+//
+// # Errors
+//
+// An [*Error] is the service's refusal, or an answer that cannot be used. A
+// [*NetworkError] means that no answer came. Neither holds keys, tokens,
+// signatures, bodies or URLs. Any other error of Do is of the Request itself, and
+// nothing was sent. [Ambiguous] tells whether a call that failed may have taken
+// effect.
+//
+// # Which products
+//
+// STS, RAM and Resource Management, and products that answer as they do: with
+// HTTP 200, a RequestId and no Code when they have done what was asked, and with
+// another status when they refuse. A product that answers every call with HTTP
+// 200 and a Code, if only "OK", such as the Short Message Service and the Cloud
+// Call Center, always ends in an Error: such an answer is not told from one that
+// a gateway on the way has made up. ROA-style calls (a path for each resource)
+// are not made at all.
+//
+// # Signatures
+//
+// Calls are signed with ACS3-HMAC-SHA256, or with SHA256withRSA where a Request
+// has a private key. The first is held to the vector that Alibaba Cloud publishes
+// for it.
 package openapi
 
 import (
@@ -75,7 +113,8 @@ type Client struct {
 	queues   map[string]*queue // by action
 }
 
-// New checks the options and makes a Client. It sends nothing.
+// New checks the options and makes a Client. It sends nothing. It fails for a
+// proxy that is no URL, certificates that are no PEM, and either beside HTTP.
 func New(o Options) (*Client, error) {
 	c := &Client{
 		timeout:   o.Timeout,
@@ -157,6 +196,11 @@ func (c *Client) CloseIdleConnections() { c.http.CloseIdleConnections() }
 // would end after the context's deadline. After a call was throttled, all of that
 // action queue for as long as that lasts. 64 attempts at one service are under way
 // at a time; others wait. [Urgent] calls have some of that to themselves.
+//
+// A failure is an [*Error] or a [*NetworkError], one for each endpoint, joined,
+// where there are Fallbacks; errors.As finds them. Where the context ended, its error
+// is wrapped as well. Another error names what is wrong with the request, which
+// was then not sent.
 func (c *Client) Do(ctx context.Context, r Request, out any) error {
 	targets, err := c.targets(r)
 	if err != nil {

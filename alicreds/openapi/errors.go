@@ -113,7 +113,9 @@ func (e *Error) Throttled() bool {
 		hasCode(e.Code, "Throttling") || e.Code == "Rejected.Throttling"
 }
 
-// Temporary tells whether the same call may succeed later.
+// Temporary tells whether the same call may succeed later: it was throttled, the
+// service is out of order (HTTP 5xx, ServiceUnavailable), or something on the way
+// sent it twice (SignatureNonceUsed).
 func (e *Error) Temporary() bool {
 	return e.Throttled() || e.Status >= 500 || e.Code == "ServiceUnavailable" || e.seenBefore()
 }
