@@ -18,8 +18,8 @@ import (
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
 )
 
-// What the package comment and the troubleshooting page show: TestDocCode
-// finds their code here.
+// What the package comments, openapi's too, and the troubleshooting page show:
+// TestDocCode finds their code here.
 
 func docRole(ctx context.Context, id, secret, roleARN string, use func(id, secret, token string)) error {
 	key, err := alicreds.NewAccessKey(id, secret)
@@ -82,6 +82,23 @@ func docEnvironment() error {
 	return err
 }
 
+func docCall(ctx context.Context, keys openapi.Keys) error {
+	client, err := openapi.New(openapi.Options{})
+	if err != nil {
+		return err
+	}
+	var answer struct{ User struct{ UserName string } }
+	err = client.Do(ctx, openapi.Request{
+		Endpoint:   "ram.aliyuncs.com",
+		Action:     "GetUser",
+		Version:    "2015-05-01",
+		Params:     map[string]string{"UserName": "alice"},
+		Keys:       keys, // Credentials.Keys of package alicreds
+		Repeatable: true, // to read twice does no harm
+	}, &answer)
+	return err
+}
+
 func pageErrors(err error, log *log.Logger) {
 	var failure *alicreds.Error
 	if errors.As(err, &failure) {
@@ -97,7 +114,7 @@ func pageCaller(ctx context.Context, c alicreds.Credentials) error {
 	return err
 }
 
-// TestDocCode runs the code of the package comment and of the
+// TestDocCode runs the code of the package comments and of the
 // troubleshooting page, and finds all of it in this file.
 func TestDocCode(t *testing.T) {
 	t.Parallel()
@@ -109,6 +126,9 @@ func TestDocCode(t *testing.T) {
 		cache.Close()
 	}
 	if err := docRole(cancelled, "LTAI5tfake", "fake", roleARN, nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	if err := docCall(cancelled, openapi.Keys{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
 	if err := docChain(); err != nil {
@@ -139,11 +159,14 @@ func TestDocCode(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	doc, err := parser.ParseFile(token.NewFileSet(), "doc.go", nil, parser.ParseComments)
-	if err != nil {
-		t.Fatal(err)
+	var blocks []string
+	for _, file := range []string{"doc.go", "openapi/client.go"} {
+		doc, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ParseComments)
+		if err != nil {
+			t.Fatal(err)
+		}
+		blocks = append(blocks, regexp.MustCompile(`(?m)(^\t.*\n|^\n)+`).FindAllString(doc.Doc.Text(), -1)...)
 	}
-	blocks := regexp.MustCompile(`(?m)(^\t.*\n|^\n)+`).FindAllString(doc.Doc.Text(), -1)
 	for _, block := range regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(string(page), -1) {
 		blocks = append(blocks, block[1])
 	}
