@@ -33,14 +33,14 @@ type sharedSession struct {
 }
 
 // serves tells whether the session may go to one more reader: while it is on its
-// way, within reuse_ttl, and while the better part of its life is left. now and
-// obtained are of the wall clock, which a suspended machine does not stop.
-func (s *sharedSession) serves(reuse time.Duration, now time.Time) bool {
+// way, within reuse_ttl, and while the better part of its life is left.
+func (s *sharedSession) serves(reuse time.Duration, clock func() time.Time) bool {
 	select {
 	case <-s.arrived:
 	default:
 		return true
 	}
+	now := clock() // after the session has arrived, or that could lie ahead
 	life := s.creds.Expiration.Sub(s.obtained)
 	return s.err == nil && !now.Before(s.obtained) && now.Before(s.obtained.Add(min(reuse, life/2)))
 }
@@ -53,7 +53,7 @@ func (s *sessions) get(ctx context.Context, ask sessionRequest, reuse time.Durat
 ) (alicreds.Credentials, bool, error) {
 	s.mu.Lock()
 	shared := s.shared[ask]
-	if shared == nil || !shared.serves(reuse, wallClock()) {
+	if shared == nil || !shared.serves(reuse, wallClock) {
 		limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), issueTimeout)
 		shared = &sharedSession{arrived: make(chan struct{}), cancel: cancel}
 		s.keep(ask, shared, reuse)
@@ -80,7 +80,7 @@ func (s *sessions) get(ctx context.Context, ask sessionRequest, reuse time.Durat
 func (s *sessions) keep(ask sessionRequest, shared *sharedSession, reuse time.Duration) {
 	if len(s.shared) >= maxShared {
 		for key, old := range s.shared {
-			if !old.serves(reuse, wallClock()) {
+			if !old.serves(reuse, wallClock) {
 				delete(s.shared, key)
 			}
 		}
