@@ -237,7 +237,7 @@ func TestRenewalOfAUserThatRAMDoesNotShow(t *testing.T) {
 		m.must(logical.UpdateOperation, "role/ci", map[string]any{"ram_groups": "readers"})
 		lease := m.must(logical.ReadOperation, "creds/ci", nil).Secret
 		m.fault(alisim.Fault{Action: "GetUser", Kind: alisim.FaultRefuse, Code: "EntityNotExist.User", Status: 404})
-		time.Sleep(29 * time.Second)
+		time.Sleep(59 * time.Second)
 		if resp, err := m.renewLease(lease); err != nil || resp.IsError() {
 			t.Errorf("a moment after the issue: %v %v", resp, err)
 		}
