@@ -40,6 +40,10 @@ func (b *backend) issueRAMRole(ctx context.Context, c credsRequest) (*logical.Re
 			})
 		})
 	}
+	var warnings []string
+	if err == nil {
+		warnings = n.waitUntilUsable(ctx, creds.Keys())
+	}
 	if resp, err := n.conclude(ctx, "creating a RAM role", err); resp != nil || err != nil {
 		return resp, err
 	}
@@ -48,6 +52,7 @@ func (b *backend) issueRAMRole(ctx context.Context, c credsRequest) (*logical.Re
 		n.undo(ctx, err) // there will be no lease to revoke
 		return nil, err
 	}
+	warned(resp, warnings)
 	if c.role.NoLease {
 		return resp, nil
 	}

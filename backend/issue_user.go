@@ -19,6 +19,10 @@ func (b *backend) issueUser(ctx context.Context, c credsRequest) (*logical.Respo
 		return nil, err
 	}
 	key, err := n.create(ctx, plan)
+	var warnings []string
+	if err == nil {
+		warnings = n.waitUntilUsable(ctx, key.Signing())
+	}
 	if resp, err := n.conclude(ctx, "creating a RAM user", err); resp != nil || err != nil {
 		return resp, err
 	}
@@ -33,5 +37,5 @@ func (b *backend) issueUser(ctx context.Context, c credsRequest) (*logical.Respo
 		"credential_type": typeRAMUser,
 	}, internal)
 	resp.Secret.TTL, resp.Secret.MaxTTL = c.ttl, c.role.MaxTTL
-	return resp, nil
+	return warned(resp, warnings), nil
 }

@@ -40,6 +40,7 @@ type role struct {
 	MaxSessionDuration      time.Duration `json:"max_session_duration,omitempty"`
 	ExpireWithLease         bool          `json:"expire_with_lease,omitempty"`
 	ReuseTTL                time.Duration `json:"reuse_ttl,omitempty"`
+	WaitUntilUsable         time.Duration `json:"wait_until_usable,omitempty"`
 	NoLease                 bool          `json:"no_lease,omitempty"`
 	RequestParameters       []string      `json:"request_parameters,omitzero"` // nil: never written
 
@@ -90,6 +91,10 @@ func roleFields() fields[role] {
 			"trust_policy is for ram_role: leave it out when credential_type is %s"),
 		seconds("max_session_duration", func(r *role) *time.Duration { return &r.MaxSessionDuration },
 			"ram_role: MaxSessionDuration of the RAM roles made, 3600 to 43200 seconds. Default: what ttl needs."),
+		seconds("wait_until_usable", func(r *role) *time.Duration { return &r.WaitUntilUsable },
+			`ram_user, ram_role: wait with the answer until STS accepts the new key, for this many seconds at most, 0 to 45. `+
+				`The answer has a warning if it does not. 0, the default: answer at once; a new key may be refused for some seconds.`).
+			checked((*role).checkUsableWait),
 		refusedIfUnused(boolean("expire_with_lease", func(r *role) *bool { return &r.ExpireWithLease },
 			`ram_role_arn, oidc_role_arn: add a condition on acs:CurrentTime to every Allow of the session policy, so that `+
 				`the session can do nothing after its lease's end, also below 900 seconds. Services that ignore conditions are not stopped.`),

@@ -241,7 +241,7 @@ func TestRenewalOfAUserThatRAMDoesNotShow(t *testing.T) {
 		if resp, err := m.renewLease(lease); err != nil || resp.IsError() {
 			t.Errorf("a moment after the issue: %v %v", resp, err)
 		}
-		time.Sleep(32 * time.Second)
+		time.Sleep(2 * time.Second)
 		if resp, err := m.renewLease(lease); err == nil || !strings.Contains(err.Error(), "no longer exists") {
 			t.Errorf("later: %v %v", resp, err)
 		}
