@@ -102,6 +102,9 @@ var (
 	perLease = map[string]any{
 		"inline_policies": twoDocuments, "remote_policies": system, "policy_per_lease": true, "ttl": "30m", "max_ttl": "1h",
 	}
+	awaited = map[string]any{
+		"inline_policies": twoDocuments, "remote_policies": system, "ram_groups": "readers", "ttl": "30m", "max_ttl": "1h", "wait_until_usable": "10s",
+	}
 	ramRole = map[string]any{
 		"credential_type": "ram_role", "inline_policies": twoDocuments, "remote_policies": system, "ttl": "30m", "max_ttl": "1h",
 	}
@@ -111,6 +114,7 @@ var matrix = []scenario{
 	{"issue ram_user, policies shared with a live lease", "issue", sharing, true, 0, false, false},
 	{"issue ram_user, alone", "issue", sharing, false, 0, true, false},
 	{"issue ram_user, policies per lease", "issue", perLease, false, 0, true, false},
+	{"issue ram_user, and wait until the key is usable", "issue", awaited, false, 0, true, false},
 	{"issue ram_role, policies shared with a live lease", "issue", ramRole, true, 0, true, false},
 	{"issue ram_role, alone", "issue", ramRole, false, 0, false, false},
 	{"issue ram_user, policies that somebody planted", "issue", sharing, false, 0, false, true},
