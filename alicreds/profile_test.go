@@ -158,6 +158,24 @@ func TestProfileDefaults(t *testing.T) {
 	}
 }
 
+// F2.16: a section without role_arn takes the role of the environment, and one with
+// it keeps its own.
+func TestProfileRoleOfTheEnvironment(t *testing.T) {
+	t.Parallel()
+	const own, environments = "acs:ram::1234567890123456:role/own", "acs:ram::1234567890123456:role/environment"
+	for line, want := range map[string]string{"": environments, "role_arn = " + own: own} {
+		sts := newDesk(t, answers(200, sessionJSON()))
+		get(t, profile(t, alicreds.ProfileOptions{
+			Path:       file(t, "[default]\ntype = ram_role_arn\naccess_key_id = LTAI5tKEY\naccess_key_secret = s\n"+line+"\n"),
+			Getenv:     environment("ALIBABA_CLOUD_ROLE_ARN", environments),
+			STSOptions: sts.sts(t),
+		}))
+		if len(sts.requests) != 1 || sts.requests[0].Form.Get("RoleArn") != want {
+			t.Errorf("with %q the calls are for %v, want %s", line, sts.requests, want)
+		}
+	}
+}
+
 func recording(t *testing.T, hosts http.RoundTripper) *openapi.Client {
 	t.Helper()
 	client, err := openapi.New(openapi.Options{HTTP: &http.Client{Transport: hosts}, MaxRetries: -1})

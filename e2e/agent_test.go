@@ -425,7 +425,10 @@ func (a tools) try(t *testing.T, dir, id, who string) {
 		ours func(getenv func(string) string) (alicreds.Provider, error)
 		mine bool // of alicreds alone
 	}
-	_, session := variables["ALIBABA_CLOUD_SECURITY_TOKEN"]
+	token, session := variables["ALIBABA_CLOUD_SECURITY_TOKEN"]
+	if ini, err := os.ReadFile(rendered(".alibabacloud/credentials.ini")); err != nil || session != strings.Contains(string(ini), "\nsts_token = "+token+"\n") {
+		t.Errorf("credentials.ini, which ack-ram-tool reads with sts_token (F2.13): %v, %q", err, ini)
+	}
 	ways := []way{
 		{name: "environment file", env: variables, ours: func(getenv func(string) string) (alicreds.Provider, error) {
 			return alicreds.NewEnvironment(getenv), nil
