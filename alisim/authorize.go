@@ -43,9 +43,9 @@ func (p principal) trustNames() []string {
 	return []string{root}
 }
 
-// documents returns the identity policies of a caller and the session policy, which is nil if there is none. Rights
-// follow the entity by its id: a namesake made later inherits nothing.
-func (st *store) documents(p principal, now time.Time) (identity []*document, session *document) {
+// documents returns the identity policies of a caller in a scope and the session policy, which is nil if there is none.
+// Rights follow the entity by its id: a namesake made later inherits nothing.
+func (st *store) documents(p principal, scope string, now time.Time) (identity []*document, session *document) {
 	a := st.accounts[p.account]
 	if a == nil {
 		return nil, nil
@@ -53,23 +53,24 @@ func (st *store) documents(p principal, now time.Time) (identity []*document, se
 	switch p.kind {
 	case "RAMUser":
 		if u := a.users[p.name]; u != nil && u.id == p.id {
-			return u.documents(now), nil
+			return u.documents(scope, now), nil
 		}
 	case "AssumedRoleUser":
 		if se := st.sessions[p.keyID]; se != nil {
-			return se.role.policies.documents(now), se.policy
+			return se.role.policies.documents(scope, now), se.policy
 		}
 	}
 	return nil, nil
 }
 
-// permits decides whether the caller may perform an action on a resource: the identity policies must allow it, a session
-// policy must allow it too, and a Deny in either wins. The account itself may do everything.
-func (st *store) permits(p principal, action, resource string, env environment, now time.Time) effect {
+// permits decides whether the caller may perform an action on a resource in a scope: the identity policies of the account
+// or of the resource's group must allow it, a session policy must allow it too, and a Deny in any of them wins. The
+// account itself may do everything.
+func (st *store) permits(p principal, action, resource, scope string, env environment, now time.Time) effect {
 	if p.kind == "Account" {
 		return allowed
 	}
-	identity, session := st.documents(p, now)
+	identity, session := st.documents(p, scope, now)
 	result := evaluate(identity, action, resource, env)
 	if session == nil || result == explicitDeny {
 		return result
@@ -122,7 +123,8 @@ func (d diagnosis) decode() object {
 }
 
 // Authorize says whether the holder of a key, of a RAM user or of a live session, would be let through by any service
-// that honours RAM policies: for example action "oss:GetObject" on "acs:oss:*:*:bucket/key". It returns "Allow",
+// that honours RAM policies: for example action "oss:GetObject" on "acs:oss:*:*:bucket/key". A resource that the seed has
+// in a resource group is told by its account: "acs:ecs:*:1234567890123456:instance/i-1". Authorize returns "Allow",
 // "ImplicitDeny" or "ExplicitDeny", or the code of the gateway's refusal of the key itself.
 func (s *Server) Authorize(accessKeyID, action, resource string) string {
 	now := s.Now()
@@ -145,5 +147,5 @@ func (s *Server) Authorize(accessKeyID, action, resource string) string {
 		who = k.principal()
 	}
 	env := environment{"acs:CurrentTime": stamp(now), "acs:SourceIp": "127.0.0.1", "acs:SecureTransport": "true"}
-	return s.store.permits(who, action, resource, env, now).String()
+	return s.store.permits(who, action, resource, s.store.scopeOf(resource), env, now).String()
 }

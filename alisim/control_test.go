@@ -158,6 +158,8 @@ func TestSeedIsChecked(t *testing.T) {
 		"role policy":     {ID: "1", Roles: []Role{{Name: "r", TrustPolicy: TrustAccount("1"), Policies: []string{"none"}}}},
 		"trust policy":    {ID: "1", Roles: []Role{{Name: "r", TrustPolicy: doc}}},
 		"resource group":  {ID: "1", ResourceGroups: []string{"none"}},
+		"resource":        {ID: "1", ResourceGroups: []string{"rg-1"}, Resources: map[string]string{"i-1": "rg-1"}},
+		"resource's":      {ID: "1", ResourceGroups: []string{"rg-1"}, Resources: map[string]string{"ecs:instance/i-1": "rg-2"}},
 		"scoped user":     {ID: "1", Users: []User{{Name: "u", ResourceGroupPolicies: map[string][]string{"rg-1": {"ReadOnlyAccess"}}}}},
 		"scoped policy":   {ID: "1", ResourceGroups: []string{"rg-1"}, Roles: []Role{{Name: "r", TrustPolicy: TrustAccount("1"), ResourceGroupPolicies: map[string][]string{"rg-1": {"none"}}}}},
 		"max session":     {ID: "1", Roles: []Role{{Name: "r", TrustPolicy: TrustAccount("1"), MaxSessionDuration: 900}}},

@@ -42,6 +42,8 @@ type action struct {
 	keyPair  bool                              // takes the signature of a key pair, and no other
 	resource func(*request) []string           // what is asked of the policies, without "acs:ram:*:<account>:"; nil: nothing is
 	handle   func(*request) (object, *problem) // runs under the lock of the store
+	// scope is the resource group in which the right may be held, besides the account; nil: that of the resource.
+	scope func(*request) string
 	// forbidden is the refusal of a caller who lacks the right; nil: NoPermission, as RAM says it.
 	forbidden func() *problem
 	// prepare runs before the lock is taken, for what asks other servers; nil: nothing does.
@@ -425,7 +427,11 @@ func (s *Server) perform(act *action, m *message, r *http.Request, who principal
 			if resource != "*" && !strings.HasPrefix(resource, "acs:") {
 				resource = "acs:" + strings.ToLower(act.service) + ":*:" + who.account + ":" + resource
 			}
-			if e := s.store.permits(who, name, resource, req.env, now); e != allowed {
+			scope := s.store.scopeOf(resource)
+			if act.scope != nil {
+				scope = act.scope(req)
+			}
+			if e := s.store.permits(who, name, resource, scope, req.env, now); e != allowed {
 				if act.forbidden != nil {
 					return nil, act.forbidden()
 				}

@@ -2,8 +2,9 @@ package alisim
 
 import "net/http"
 
-// productActions are the calls of other products that the vendors' samples make with the credentials they have got: one
-// row each, whose answer is always the same. They show that keys and rights work elsewhere, and nothing else.
+// productActions are the calls of other products that the vendors' samples make with the credentials they have got, and
+// one on a resource that can be in a resource group: one row each, whose answer is always the same. They show that keys
+// and rights work elsewhere, and nothing else.
 func productActions() []action {
 	rows := []struct {
 		product, version, name string
@@ -13,6 +14,7 @@ func productActions() []action {
 		answer                 func(*request) object
 	}{
 		{product: "Ecs", version: "2014-05-26", name: "DescribeRegions", resource: anything, answer: regions},
+		{product: "Ecs", version: "2014-05-26", name: "StartInstance", required: []string{"InstanceId"}, resource: on("instance", "InstanceId"), answer: nothingMore},
 		{product: "CCC", version: "2020-07-01", name: "GetInstance", bearer: true, required: []string{"InstanceId"}, resource: on("instance", "InstanceId"), answer: callCenter},
 	}
 	out := make([]action, 0, len(rows))
@@ -30,6 +32,9 @@ func productActions() []action {
 func forbiddenRAM() *problem {
 	return refuse(http.StatusForbidden, "Forbidden.RAM", "User not authorized to operate on the specified resource, or this API doesn't support RAM.")
 }
+
+// nothingMore is an answer with a RequestId alone.
+func nothingMore(*request) object { return nil }
 
 func regions(*request) object {
 	list := []object{}

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // granted is an account with two resource groups, where a user, a group and a role have policies for one of them only.
@@ -76,6 +77,130 @@ func TestGrantsOfResourceGroupsHideFromRAM(t *testing.T) {
 		step{"DetachPolicy", ofAll("rg-1", "ServiceRole", scopedRole), ""},
 		step{"DeleteRole", params{"RoleName": "scoped"}, ""},
 		step{"DeletePolicy", params{"PolicyName": "all"}, ""},
+	)
+}
+
+// A grant of a resource group counts for the resources of that group, whoever of the user, its group or its role holds it.
+func TestGrantsOfResourceGroupsCountInTheGroup(t *testing.T) {
+	t.Parallel()
+	seed := granted()
+	a := &seed.Accounts[0]
+	a.Resources = map[string]string{"ecs:instance/i-1": "rg-1", "ecs:instance/i-2": "rg-2"}
+	a.Policies = append(a.Policies, Policy{Name: "none", Document: Document(strings.Replace(allowAll, "Allow", "Deny", 1))})
+	a.Users = append(
+		a.Users,
+		User{Name: "joined", Groups: []string{"scoped"}, AccessKeys: []AccessKey{{ID: "joinedkey", Secret: "joinedsecret"}}},
+		User{Name: "denied", Policies: []string{"all"}, ResourceGroupPolicies: map[string][]string{"rg-1": {"none"}}, AccessKeys: []AccessKey{{ID: "deniedkey", Secret: "deniedsecret"}}},
+	)
+	c := start(t, Options{NoListen: true, Seed: seed})
+	session := c.must(admin(), "AssumeRole", params{"RoleArn": arn("scoped"), "RoleSessionName": "session"})
+	holders := map[string]keys{"user": of("scoped"), "group": of("joined"), "role": session.keys()}
+	for who, k := range holders {
+		for instance, code := range map[string]string{"i-1": "", "i-2": "Forbidden.RAM", "i-3": "Forbidden.RAM"} {
+			out := c.at("ecs.cn-hangzhou.aliyuncs.com", "2014-05-26", "StartInstance", k, params{"InstanceId": instance})
+			if out.code() != code {
+				t.Errorf("%s, %s: %d %v, want the code %q", who, instance, out.status, out.body, code)
+			}
+		}
+		if got := c.Authorize(k.id, "ecs:StopInstance", "acs:ecs:cn-hangzhou:1:instance/i-1"); got != "Allow" {
+			t.Errorf("%s: Authorize says %s", who, got)
+		}
+	}
+	for instance, want := range map[string]string{"i-1": "ExplicitDeny", "i-2": "Allow", "i-3": "Allow"} {
+		if got := c.Authorize("deniedkey", "ecs:StopInstance", "acs:ecs:cn-hangzhou:1:instance/"+instance); got != want {
+			t.Errorf("a Deny in rg-1 and an Allow of the account, %s: %s, want %s", instance, got, want)
+		}
+	}
+}
+
+// Whoever may attach policies in a resource group may do it in that one; who may attach a policy in the account may
+// attach no other.
+func TestWhoMayGrantInResourceGroups(t *testing.T) {
+	t.Parallel()
+	seed := granted()
+	a := &seed.Accounts[0]
+	attach := `{"Version":"1","Statement":[{"Effect":"Allow","Action":["ram:AttachPolicy","ram:DetachPolicy"],"Resource":["acs:ram:*:1:policy/all","acs:ims:*:1:user/*"]}]}`
+	a.Policies = append(a.Policies, Policy{Name: "attach", Document: Document(attach)})
+	a.Users = append(
+		a.Users,
+		User{Name: "there", ResourceGroupPolicies: map[string][]string{"rg-2": {"all"}}, AccessKeys: []AccessKey{{ID: "therekey", Secret: "theresecret"}}},
+		User{Name: "named", Policies: []string{"attach"}, AccessKeys: []AccessKey{{ID: "namedkey", Secret: "namedsecret"}}},
+	)
+	c := start(t, Options{NoListen: true, Seed: seed})
+	system := ofAll("rg-2", "IMSUser", scopedUser)
+	system["PolicyType"], system["PolicyName"] = "System", "ReadOnlyAccess"
+	c.run(
+		of("there"),
+		step{"GetResourceGroup", params{"ResourceGroupId": "rg-2"}, ""},
+		step{"GetResourceGroup", params{"ResourceGroupId": "rg-1"}, "NoPermission"},
+		step{"AttachPolicy", system, ""},
+		step{"AttachPolicy", ofAll("1", "IMSUser", scopedUser), "NoPermission"},
+		step{"DetachPolicy", ofAll("rg-1", "IMSUser", scopedUser), "NoPermission"},
+	)
+	c.run(
+		of("named"),
+		step{"AttachPolicy", ofAll("rg-2", "IMSUser", scopedUser), ""},
+		step{"DetachPolicy", system, "NoPermission"},
+		step{"DetachPolicy", ofAll("rg-1", "ServiceRole", scopedRole), "NoPermission"},
+		step{"DetachPolicy", ofAll("rg-1", "IMSUser", scopedUser), ""},
+	)
+}
+
+// With a group go its grants; one that has resources stays.
+func TestDeleteResourceGroup(t *testing.T) {
+	t.Parallel()
+	seed := granted()
+	seed.Accounts[0].Resources = map[string]string{"ecs:instance/i-2": "rg-2"}
+	c := start(t, Options{NoListen: true, Seed: seed})
+	c.run(
+		admin(),
+		step{"DeleteResourceGroup", params{"ResourceGroupId": "rg-2"}, "DeleteConflict.ResourceGroup.Resource"},
+		step{"DeleteResourceGroup", params{"ResourceGroupId": "1"}, "EntityNotExists.ResourceGroup"},
+		step{"GetResourceGroup", params{"ResourceGroupId": "1"}, "EntityNotExists.ResourceGroup"},
+		step{"DeleteResourceGroup", params{"ResourceGroupId": "rg-1"}, ""},
+		step{"DeleteResourceGroup", params{"ResourceGroupId": "rg-1"}, "EntityNotExists.ResourceGroup"},
+		step{"DetachPolicy", ofAll("rg-1", "IMSUser", scopedUser), "EntityNotExists.ResourceGroup"},
+		step{"DeletePolicy", params{"PolicyName": "all"}, ""},
+		step{"DeleteRole", params{"RoleName": "scoped"}, ""},
+	)
+}
+
+// The list of attachments lags behind, as others do.
+func TestListPolicyAttachmentsLate(t *testing.T) {
+	t.Parallel()
+	settings := DefaultSettings()
+	settings.Propagation.Attachment = time.Minute
+	c := start(t, Options{NoListen: true, Seed: granted(), Settings: &settings})
+	inRG2 := func() int {
+		return len(c.must(admin(), "ListPolicyAttachments", params{"ResourceGroupId": "rg-2"}).list("PolicyAttachments.PolicyAttachment"))
+	}
+	c.must(admin(), "AttachPolicy", ofAll("rg-2", "IMSUser", scopedUser))
+	if n := inRG2(); n != 0 {
+		t.Errorf("just attached: %d are listed", n)
+	}
+	c.Advance(time.Minute)
+	c.must(admin(), "DetachPolicy", ofAll("rg-2", "IMSUser", scopedUser))
+	if n := inRG2(); n != 1 {
+		t.Errorf("just detached: %d are listed", n)
+	}
+	c.Advance(time.Minute)
+	if n := inRG2(); n != 0 {
+		t.Errorf("long detached: %d are listed", n)
+	}
+}
+
+// Where an account has an alias, its id may not do in names of principals.
+func TestPrincipalsByAlias(t *testing.T) {
+	t.Parallel()
+	settings := DefaultSettings()
+	settings.PrincipalsByAlias = true
+	c := start(t, Options{NoListen: true, Seed: granted(), Settings: &settings})
+	c.run(
+		admin(),
+		step{"DetachPolicy", ofAll("rg-1", "IMSUser", "scoped@1.onaliyun.com"), "InvalidParameter.PrincipalName"},
+		step{"DetachPolicy", ofAll("rg-1", "IMSUser", scopedUser), ""},
+		step{"ClearAccountAlias", nil, ""},
+		step{"AttachPolicy", ofAll("rg-1", "IMSUser", "scoped@1.onaliyun.com"), ""},
 	)
 }
 

@@ -24,16 +24,20 @@ type Seed struct {
 
 // Account is one Alibaba Cloud account.
 type Account struct {
-	ID             string         `json:"id"`                        // digits
-	Alias          string         `json:"alias,omitempty"`           // may stand for the id in names such as alice@<alias>.onaliyun.com
-	Inactive       bool           `json:"inactive,omitempty"`        // RAM and STS were never activated: every call is refused
-	ResourceGroups []string       `json:"resource_groups,omitempty"` // ids, for example rg-1
-	AccessKeys     []AccessKey    `json:"access_keys,omitempty"`     // of the account itself ("root"): may do all but assume roles
-	Policies       []Policy       `json:"policies,omitempty"`        // custom policies
-	Groups         []Group        `json:"groups,omitempty"`
-	Users          []User         `json:"users,omitempty"`
-	Roles          []Role         `json:"roles,omitempty"`
-	OIDCProviders  []OIDCProvider `json:"oidc_providers,omitempty"`
+	ID             string   `json:"id"`                        // digits
+	Alias          string   `json:"alias,omitempty"`           // may stand for the id in names such as alice@<alias>.onaliyun.com
+	Inactive       bool     `json:"inactive,omitempty"`        // RAM and STS were never activated: every call is refused
+	ResourceGroups []string `json:"resource_groups,omitempty"` // ids, for example rg-1
+	// Resources are those of other products that are in a resource group: the id of the group by product and resource,
+	// for example "ecs:instance/i-1".
+	Resources map[string]string `json:"resources,omitempty"`
+
+	AccessKeys    []AccessKey    `json:"access_keys,omitempty"` // of the account itself ("root"): may do all but assume roles
+	Policies      []Policy       `json:"policies,omitempty"`    // custom policies
+	Groups        []Group        `json:"groups,omitempty"`
+	Users         []User         `json:"users,omitempty"`
+	Roles         []Role         `json:"roles,omitempty"`
+	OIDCProviders []OIDCProvider `json:"oidc_providers,omitempty"`
 }
 
 // User is a RAM user.

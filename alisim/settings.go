@@ -28,6 +28,9 @@ type Settings struct {
 	// GetRoleOnAllRoles makes GetRole ask the caller's policies for role/* instead of role/<name>. The documents say the
 	// latter; two refusals of 2019 name the former.
 	GetRoleOnAllRoles bool
+	// PrincipalsByAlias makes Resource Management know the principals of an account that has an alias by the alias alone,
+	// and refuse names with the id of the account. The documents write the alias; the vendor's examples, the id.
+	PrincipalsByAlias bool
 	// UnknownKeyCode is the code for an access key that does not exist: UnknownKey or, as the same gateway has answered
 	// too, UnknownKeyShort. Empty: UnknownKey.
 	UnknownKeyCode string
@@ -101,6 +104,7 @@ type settingsJSON struct {
 	ClockSkew         span            `json:"clock_skew"`
 	PolicyOfRoleCode  string          `json:"policy_of_role_code"`
 	GetRoleOnAllRoles bool            `json:"get_role_on_all_roles"`
+	PrincipalsByAlias bool            `json:"principals_by_alias"`
 	UnknownKeyCode    string          `json:"unknown_key_code"`
 }
 
@@ -126,6 +130,7 @@ func (s Settings) wire() settingsJSON {
 		ClockSkew:         span(s.ClockSkew),
 		PolicyOfRoleCode:  s.PolicyOfRoleCode,
 		GetRoleOnAllRoles: s.GetRoleOnAllRoles,
+		PrincipalsByAlias: s.PrincipalsByAlias,
 		UnknownKeyCode:    s.UnknownKeyCode,
 	}
 }
@@ -148,6 +153,7 @@ func (s *Settings) UnmarshalJSON(data []byte) error {
 		ClockSkew:         time.Duration(j.ClockSkew),
 		PolicyOfRoleCode:  j.PolicyOfRoleCode,
 		GetRoleOnAllRoles: j.GetRoleOnAllRoles,
+		PrincipalsByAlias: j.PrincipalsByAlias,
 		UnknownKeyCode:    j.UnknownKeyCode,
 	}
 	return nil

@@ -37,8 +37,9 @@ type account struct {
 	alias     string // empty: none
 	inactive  bool   // has neither RAM nor STS
 	passwords passwordPolicy
-	scopes    []string     // ids of its resource groups
-	keys      []*accessKey // of the account itself
+	scopes    []string          // ids of its resource groups
+	resources map[string]string // to the resource group that it is in
+	keys      []*accessKey      // of the account itself
 	users     map[string]*user
 	groups    map[string]*group
 	roles     map[string]*role
@@ -192,17 +193,24 @@ func (as attachments) attached() []attachment {
 	return slices.DeleteFunc(slices.Clone(as), func(a attachment) bool { return !a.until.IsZero() })
 }
 
+// listed is attached as a list has it that lags behind.
+func (as attachments) listed(now time.Time) []attachment {
+	return slices.DeleteFunc(slices.Clone(as), func(a attachment) bool {
+		return now.Before(a.from) || !a.until.IsZero() && !now.Before(a.until)
+	})
+}
+
 // block says whether any policy keeps the entity from being deleted: one that is attached, or was until just now.
 func (as attachments) block(now time.Time) bool {
 	return slices.ContainsFunc(as, func(a attachment) bool { return a.until.IsZero() || now.Before(a.until) })
 }
 
-// documents are the policies in force for the account. What is attached in a resource group speaks of the resources of
-// that group only, and nothing in alisim is in one.
-func (as attachments) documents(now time.Time) []*document {
+// documents are the policies in force for a resource in a scope: those of the account, and those of the resource group
+// that it is in.
+func (as attachments) documents(scope string, now time.Time) []*document {
 	var out []*document
 	for _, a := range as {
-		if a.scope == "" && !now.Before(a.from) && (a.until.IsZero() || now.Before(a.until)) {
+		if (a.scope == "" || a.scope == scope) && !now.Before(a.from) && (a.until.IsZero() || now.Before(a.until)) {
 			out = append(out, a.policy.current().document)
 		}
 	}
@@ -244,11 +252,11 @@ func (u *user) memberships() []membership {
 }
 
 // documents returns every policy that speaks for the user: its own and those of its groups.
-func (u *user) documents(now time.Time) []*document {
-	out := u.policies.documents(now)
+func (u *user) documents(scope string, now time.Time) []*document {
+	out := u.policies.documents(scope, now)
 	for _, m := range u.groups {
 		if !now.Before(m.from) && (m.until.IsZero() || now.Before(m.until)) {
-			out = append(out, m.group.policies.documents(now)...)
+			out = append(out, m.group.policies.documents(scope, now)...)
 		}
 	}
 	return out
@@ -439,6 +447,14 @@ func (st *store) check(seed Seed) error {
 				return fmt.Errorf("alisim: seed: the resource group id %q does not begin with rg-", id)
 			}
 		}
+		for resource, id := range a.Resources {
+			if product, rest, found := strings.Cut(resource, ":"); !found || product == "" || rest == "" {
+				return fmt.Errorf("alisim: seed: the resource %q is not of the form product:resource", resource)
+			}
+			if !slices.Contains(a.ResourceGroups, id) && !slices.Contains(old.scopes, id) {
+				return fmt.Errorf("alisim: seed: the resource group %q of %s does not exist", id, resource)
+			}
+		}
 		var checkPolicies func(of string, names []string, scoped ...map[string][]string) error
 		checkPolicies = func(of string, names []string, scoped ...map[string][]string) error {
 			for _, policiesOf := range scoped {
@@ -526,6 +542,7 @@ func (st *store) plantAccount(in Account, now time.Time) {
 		a = &account{
 			id: in.ID, users: map[string]*user{}, groups: map[string]*group{}, roles: map[string]*role{},
 			policies: map[string]*policy{}, mfa: map[string]*mfaDevice{}, passwords: passwordPolicy{length: 8},
+			resources: map[string]string{},
 		}
 		st.accounts[in.ID] = a
 	}
@@ -541,6 +558,7 @@ func (st *store) plantAccount(in Account, now time.Time) {
 	}
 	a.inactive = a.inactive || in.Inactive
 	a.scopes = append(a.scopes, in.ResourceGroups...)
+	maps.Copy(a.resources, in.Resources)
 	attach := func(names []string, scoped map[string][]string) (as attachments) {
 		for _, name := range names {
 			as.attach(st.policyNamed(a, "", name), "", now, 0)

@@ -125,7 +125,7 @@ func assumeRole(r *request) (object, *problem) {
 	}
 	const message = "You are not authorized to do this action. You should be authorized by RAM."
 	resource := strings.Replace(in.roleARN, "acs:ram::", "acs:ram:*:", 1)
-	if e := r.store.permits(r.who, "sts:AssumeRole", resource, r.env, r.now); e != allowed {
+	if e := r.store.permits(r.who, "sts:AssumeRole", resource, "", r.env, r.now); e != allowed {
 		return nil, noPermission(message, r.who, "sts:AssumeRole", resource, "AccountLevelIdentityBasedPolicy", e)
 	}
 	target, refused := r.store.roleFor(in, r.now)
