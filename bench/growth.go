@@ -4,12 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
-	"sync/atomic"
 	"text/tabwriter"
 	"time"
-
-	"github.com/alicreds/vault-plugin-secrets-alicloud/alisim"
 )
 
 // measureGrowth compares our engine on two Vault servers, one of which has many
@@ -19,7 +15,7 @@ func measureGrowth(ctx context.Context, e *effort, table *tabwriter.Writer) (_ [
 	if err != nil {
 		return nil, err
 	}
-	roles, leases := pick(e, 10_000, 200), pick(e, 20_000, 200)
+	roles, leases := pick(e, 10_000, 200), pick(e, 100_000, 200)
 	var engines []engine
 	for range 2 {
 		server, err := startVault(ctx, l.programs.vault)
@@ -35,16 +31,7 @@ func measureGrowth(ctx context.Context, e *effort, table *tabwriter.Writer) (_ [
 	}
 	large := engines[0]
 	began := time.Now()
-	var next atomic.Int64
-	body := []byte(`{"role_arn":"` + alisim.DefaultRoleARN + `"}`)
-	if err := together(manyClients, func() error {
-		for n := next.Add(1); n < int64(roles); n = next.Add(1) {
-			if err := l.do(ctx, large.vault, http.MethodPut, fmt.Sprintf("%s/role/r%d", large.mount, n), body, nil); err != nil {
-				return err
-			}
-		}
-		return nil
-	}); err != nil {
+	if err := l.writeRoles(ctx, large, roles); err != nil {
 		return nil, err
 	}
 	if err := l.issue(ctx, large, sessionRole, manyClients, leases); err != nil {

@@ -29,7 +29,7 @@ import (
 )
 
 // limit ends a run that hangs.
-const limit = 15 * time.Minute
+const limit = 25 * time.Minute
 
 func main() {
 	var o options
@@ -67,6 +67,8 @@ func measurements() []measurement {
 		{[]string{"rss", "rss_growth"}, measureMemory},
 		{[]string{"burst_served"}, measureBurst},
 		{[]string{"growth"}, measureGrowth},
+		{[]string{"list_10k"}, measureList},
+		{[]string{"scale_start", "scale_issue", "scale_revoke", "scale_failover", "scale_tidy", "scale_status"}, measureScale},
 	}
 }
 

@@ -27,8 +27,9 @@ const (
 	stopTimeout  = 20 * time.Second
 )
 
-// vaultServer is a Vault dev server with its plugins.
+// vaultServer is a Vault server with its plugins.
 type vaultServer struct {
+	binary    string
 	address   string
 	token     string
 	home      string // removed by close
@@ -39,8 +40,17 @@ type vaultServer struct {
 	api       *api.Client
 }
 
-// startVault starts a server on a free loopback port. The caller must close it.
+// startVault starts a dev server on a free loopback port. The caller must close it.
 func startVault(ctx context.Context, binary string) (*vaultServer, error) {
+	v, err := newVaultServer(binary)
+	if err != nil {
+		return nil, err
+	}
+	return v.start(ctx, (*vaultServer).startDev)
+}
+
+// newVaultServer makes the directories of a server. Its close removes them.
+func newVaultServer(binary string) (*vaultServer, error) {
 	home, err := os.MkdirTemp("", "bench-vault-")
 	if err != nil {
 		return nil, err
@@ -48,14 +58,18 @@ func startVault(ctx context.Context, binary string) (*vaultServer, error) {
 	if home, err = filepath.EvalSymlinks(home); err != nil { // Vault wants the true path of its plugins
 		return nil, err
 	}
-	v := &vaultServer{token: "root-" + rand.Text(), home: home, pluginDir: filepath.Join(home, "plugins"), output: &tail{}}
+	v := &vaultServer{binary: binary, token: "root-" + rand.Text(), home: home, pluginDir: filepath.Join(home, "plugins"), output: &tail{}}
 	if err := os.Mkdir(v.pluginDir, 0o700); err != nil {
 		return nil, errors.Join(err, v.close())
 	}
-	// Another process may take the port between our look and Vault's. The
-	// token, which is new, tells our server from another that answers there.
+	return v, nil
+}
+
+// start tries a few ports: another process may take one between our look and Vault's.
+func (v *vaultServer) start(ctx context.Context, once func(*vaultServer, context.Context) error) (*vaultServer, error) {
+	var err error
 	for range startTries {
-		if err = v.start(ctx, binary); err == nil || ctx.Err() != nil {
+		if err = once(v, ctx); err == nil || ctx.Err() != nil {
 			break
 		}
 	}
@@ -65,16 +79,33 @@ func startVault(ctx context.Context, binary string) (*vaultServer, error) {
 	return v, nil
 }
 
-func (v *vaultServer) start(ctx context.Context, binary string) error {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+// startDev starts the process. The token, which is new, tells our server from
+// another that answers at the address.
+func (v *vaultServer) startDev(ctx context.Context) error {
+	at, err := freeAddress()
 	if err != nil {
 		return err
 	}
-	at := listener.Addr().String()
-	_ = listener.Close()
 	v.address = "http://" + at
-	cmd := exec.Command(binary, "server", "-dev", "-dev-no-store-token", "-dev-root-token-id="+v.token,
-		"-dev-listen-address="+at, "-dev-plugin-dir="+v.pluginDir)
+	ready := func(ctx context.Context) error {
+		_, err := v.api.Auth().Token().LookupSelfWithContext(ctx)
+		return err
+	}
+	return v.launch(ctx, ready, "-dev", "-dev-no-store-token", "-dev-root-token-id="+v.token, "-dev-listen-address="+at, "-dev-plugin-dir="+v.pluginDir)
+}
+
+// freeAddress is a loopback address with a port that nobody uses at the moment.
+func freeAddress() (string, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return listener.Addr().String(), listener.Close()
+}
+
+// launch starts the process at v.address, and returns when it is ready.
+func (v *vaultServer) launch(ctx context.Context, ready func(context.Context) error, args ...string) (err error) {
+	cmd := exec.Command(v.binary, append([]string{"server"}, args...)...)
 	cmd.Env = []string{"HOME=" + v.home, "PATH=" + os.Getenv("PATH"), "VAULT_LOG_LEVEL=error"}
 	cmd.Stdout, cmd.Stderr = v.output, v.output
 	cmd.WaitDelay = time.Second // a plugin that outlives Vault must not keep us waiting
@@ -95,13 +126,12 @@ func (v *vaultServer) start(ctx context.Context, binary string) error {
 	}
 	v.api.SetToken(v.token)
 	v.api.ClearNamespace()
-	ready := func() bool {
+	isReady := func() bool {
 		limited, cancel := context.WithTimeout(ctx, time.Second)
 		defer cancel()
-		_, err := v.api.Auth().Token().LookupSelfWithContext(limited)
-		return err == nil
+		return ready(limited) == nil
 	}
-	for deadline := time.After(startTimeout); !ready(); {
+	for deadline := time.After(startTimeout); !isReady(); {
 		select {
 		case err := <-exited:
 			v.process = nil
