@@ -25,22 +25,17 @@ import (
 )
 
 // TestEveryMessage wants each text that the engine answers, warns with or logs
-// on troubleshooting.md, and nothing there that the engine does not say. On the
+// on messages.md, and nothing there that the engine does not say. On the
 // page an ellipsis stands for what is filled in; one at the end of a long entry
 // stands for the rest.
 func TestEveryMessage(t *testing.T) {
 	t.Parallel()
-	_, section, found := strings.Cut(readPage(t, "../docs/troubleshooting.md"), "\n## Every message\n")
-	if !found {
-		t.Fatal("troubleshooting.md has no heading Every message")
-	}
-	section, _, _ = strings.Cut(section, "\n## ")
 	said := messages(t)
 	if len(said) < 120 {
 		t.Errorf("only %d messages were found in the source", len(said))
 	}
 	listed := map[string]bool{}
-	for _, row := range regexp.MustCompile("(?m)^\\| `([^`]+)` \\| *([^|]*?) *\\|$").FindAllStringSubmatch(section, -1) {
+	for _, row := range regexp.MustCompile("(?m)^\\| `([^`]+)` \\| *([^|]*?) *\\|$").FindAllStringSubmatch(readPage(t, "../docs/messages.md"), -1) {
 		if listed[row[1]] {
 			t.Errorf("the page has %q twice", row[1])
 		}
