@@ -37,6 +37,7 @@ func TestImportArrows(t *testing.T) {
 		"/alisim":              {}, // shares nothing with the signer that it verifies
 		"/cmd/alisim":          {module + "/alisim"},
 		"/scripts/cachedbuild": {},
+		"/scripts/prose":       {},
 		"/scripts/release":     {},
 	}
 	packages := goList[struct {
