@@ -14,6 +14,14 @@ import (
 	"time"
 )
 
+// Attempt is one sending of a call to one endpoint, for Options.OnAttempt. A call
+// that is repeated, or goes on to another endpoint, makes several.
+type Attempt struct {
+	Action  string // of the Request
+	Version string // of the Request: that of the service's API
+	Err     error  // nil: done; else *Error or *NetworkError, or what kept the request from being sent
+}
+
 // attempt sends the request once to one endpoint, with a nonce and date of its
 // own. hint is the pause that a refusal asks for.
 func (c *call) attempt(ctx context.Context, target *url.URL) (hint time.Duration, err error) {

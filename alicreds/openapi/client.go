@@ -94,8 +94,9 @@ type Options struct {
 	// environment's. Not to be combined with HTTP.
 	Proxy string
 
-	UserAgent string      // default "AlibabaCloud (<os>; <arch>) alicreds"
-	OnRetry   func(Retry) // told about each repetition; must not block
+	UserAgent string        // default "AlibabaCloud (<os>; <arch>) alicreds"
+	OnRetry   func(Retry)   // told about each repetition; must not block
+	OnAttempt func(Attempt) // told how each attempt ended; must not block
 }
 
 // Client sends calls. It is safe for concurrent use; share one, because it
@@ -106,6 +107,7 @@ type Client struct {
 	retries   int
 	userAgent string
 	onRetry   func(Retry)
+	onAttempt func(Attempt)
 	outages   outages
 	pools     pools
 
@@ -121,6 +123,7 @@ func New(o Options) (*Client, error) {
 		retries:   min(o.MaxRetries, maxRetries),
 		userAgent: o.UserAgent,
 		onRetry:   o.OnRetry,
+		onAttempt: o.OnAttempt,
 		queues:    map[string]*queue{},
 	}
 	if c.timeout <= 0 {

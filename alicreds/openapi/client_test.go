@@ -327,8 +327,10 @@ func TestRetries(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				transport := &scripted{steps: tc.steps}
 				told := 0
+				var ended []openapi.Attempt
 				c, err := openapi.New(openapi.Options{
 					HTTP: &http.Client{Transport: transport}, MaxRetries: tc.retries,
+					OnAttempt: func(a openapi.Attempt) { ended = append(ended, a) },
 					OnRetry: func(r openapi.Retry) {
 						told++
 						if r.Action != "GetRole" || r.Attempt != told || r.Err == nil || r.Wait > 5*time.Second {
@@ -347,6 +349,14 @@ func TestRetries(t *testing.T) {
 				}
 				if len(transport.times) != tc.attempts || told != tc.attempts-1 {
 					t.Errorf("%d attempts, %d told, want %d attempts", len(transport.times), told, tc.attempts)
+				}
+				if len(ended) != tc.attempts || (ended[len(ended)-1].Err != nil) != tc.failed {
+					t.Errorf("OnAttempt was told %+v, want %d attempts", ended, tc.attempts)
+				}
+				for n, a := range ended {
+					if a.Action != r.Action || a.Version != r.Version || n < len(ended)-1 && a.Err == nil {
+						t.Errorf("OnAttempt(%+v) as call %d", a, n)
+					}
 				}
 				if len(transport.seen) != tc.attempts {
 					t.Errorf("%d nonces for %d attempts", len(transport.seen), tc.attempts)

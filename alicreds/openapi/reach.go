@@ -31,6 +31,9 @@ func (c *call) reach(ctx context.Context) (time.Duration, error) {
 	var silence []error // of each endpoint
 	for range c.targets {
 		hint, err := c.attempt(ctx, c.targets[0])
+		if c.onAttempt != nil {
+			c.onAttempt(Attempt{Action: c.Action, Version: c.Version, Err: err})
+		}
 		var network *NetworkError
 		if !errors.As(err, &network) {
 			return hint, afterDoubt(errors.Join(silence...), err)
