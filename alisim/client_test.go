@@ -14,6 +14,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"sort"
 	"strings"
 	"testing"
@@ -91,7 +92,7 @@ func sortedQuery(p params) string {
 }
 
 func versionOf(action string) (version, host string) {
-	for _, a := range append(stsActions(), resourceManagerActions()...) {
+	for _, a := range slices.Concat(stsActions(), resourceManagerActions(), identityManagementActions()) {
 		if a.name == action {
 			return a.version, strings.ToLower(a.service) + ".aliyuncs.com"
 		}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -56,7 +57,7 @@ func TestDocumentation(t *testing.T) {
 	if !reflect.DeepEqual(shown, all) {
 		t.Errorf("the settings are %v, and the page shows %v", all, shown)
 	}
-	for _, a := range append(ramActions(), resourceManagerActions()...) {
+	for _, a := range slices.Concat(ramActions(), resourceManagerActions(), identityManagementActions()) {
 		if a.resource == nil {
 			t.Errorf("%s asks for no right", a.name)
 		}

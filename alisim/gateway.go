@@ -53,8 +53,8 @@ type action struct {
 // permission is the action as policies write it.
 func (act *action) permission() string {
 	prefix := strings.ToLower(act.service)
-	if act.service == resourceManager {
-		prefix = "ram" // it has no prefix of its own
+	if act.service == resourceManager || act.service == identityManagement {
+		prefix = "ram" // they have no prefix of their own
 	}
 	return prefix + ":" + act.name
 }
