@@ -51,7 +51,9 @@ type backend struct {
 	presences   presences // of their keys
 	pace        pace      // of calls for static roles
 	announcer   announcer
-	failures    *failures         // in the background
+	failures    *failures // in the background
+	counters    *counters // of what was done
+	tidied      atomic.Pointer[tidied]
 	http        *http.Client      // nil: made from config
 	keys        alicreds.Provider // nil: made from config
 
@@ -80,7 +82,7 @@ func newBackend(ctx context.Context, conf *logical.BackendConfig, o options) (lo
 	if err != nil {
 		return nil, err
 	}
-	b := &backend{tidyAge: 2 * minAge, metadata: map[bool]*alicreds.Metadata{}, pace: newPace(), http: o.HTTP, keys: o.Keys}
+	b := &backend{tidyAge: 2 * minAge, metadata: map[bool]*alicreds.Metadata{}, pace: newPace(), counters: newCounters(), http: o.HTTP, keys: o.Keys}
 	for _, onlyV2 := range []bool{false, true} {
 		o.Metadata.DisableIMDSv1 = onlyV2
 		if b.metadata[onlyV2], err = alicreds.NewMetadata(o.Metadata); err != nil {
@@ -103,6 +105,8 @@ func newBackend(ctx context.Context, conf *logical.BackendConfig, o options) (lo
 			b.pathStaticCred(),           // path_static_creds.go
 			b.pathRotateRole(),           // path_static_creds.go
 			b.pathTidy(),                 // path_tidy.go
+			b.pathStatus(),               // path_status.go
+			b.pathMetrics(),              // path_metrics.go
 		},
 		Secrets: []*framework.Secret{b.secret()}, // lease.go: renew, revoke
 		PathsSpecial: &logical.Paths{

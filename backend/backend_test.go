@@ -126,6 +126,7 @@ func (m *mount) simConfig() map[string]any {
 		"ram_endpoint": m.sim.URL,
 
 		"resource_manager_endpoint": m.sim.URL,
+		"ims_endpoint":              m.sim.URL,
 
 		"ca_certificate": string(m.sim.CACertPEM()),
 

@@ -24,6 +24,7 @@ type cloud struct {
 
 	sessions sessions // kept for reuse_ttl
 	refusals refusals // of sessions
+	quotas   *quotas
 }
 
 // newCloud checks what validate leaves to alicreds and openapi. It calls nothing.
@@ -41,8 +42,11 @@ func (b *backend) newCloud(c *config, told *failures) (*cloud, error) {
 		MaxRetries:     retries,
 		UserAgent:      "vault-plugin-secrets-alicloud/" + version,
 		OnRetry: func(r openapi.Retry) {
-			told.failed(failedCalls, r.Action, r.Err, time.Now().Add(r.Wait))
+			if r.Action != ram.AccountSummary { // quotas.go tells
+				told.failed(failedCalls, r.Action, r.Err, time.Now().Add(r.Wait))
+			}
 		},
+		OnAttempt: b.counters.called,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("ca_certificate: %s", unprefixed(err)) // the only option that New refuses
@@ -64,7 +68,7 @@ func (b *backend) newCloud(c *config, told *failures) (*cloud, error) {
 	own := newOwnCredentials(source, told)
 	o := ram.Options{
 		API: api, Own: own, STS: sts,
-		Endpoint: c.RAMEndpoint, ResourceManagerEndpoint: c.ResourceManagerEndpoint, Region: c.Region, VPC: vpc,
+		Endpoint: c.RAMEndpoint, ResourceManagerEndpoint: c.ResourceManagerEndpoint, IMSEndpoint: c.IMSEndpoint, Region: c.Region, VPC: vpc,
 	}
 	var belowRole *ram.Client
 	if t, _ := sourceTypeNamed(c.credentialType()); t.assumes && t.keyed {
@@ -74,8 +78,9 @@ func (b *backend) newCloud(c *config, told *failures) (*cloud, error) {
 		belowRole = ram.New(o)
 		o.Own = own
 	}
+	client := ram.New(o)
 	return &cloud{
-		own: own, belowRole: belowRole, Client: ram.New(o),
+		own: own, belowRole: belowRole, Client: client, quotas: newQuotas(client),
 		usernameTemplate: c.UsernameTemplate, sessionTemplate: c.RoleSessionNameTemplate, policyNameTemplate: c.PolicyNameTemplate,
 	}, nil
 }
@@ -176,6 +181,7 @@ func (b *backend) resetCloud() {
 // Close ends what goes on without a request: the renewal of credentials, sessions
 // that no reader waits for, idle connections.
 func (c *cloud) Close() {
+	c.quotas.close()
 	c.own.Close()
 	c.sessions.close()
 	c.Client.Close()

@@ -46,6 +46,7 @@ type config struct {
 	STSFallbackEndpoints    []string      `json:"sts_fallback_endpoints,omitempty"`
 	RAMEndpoint             string        `json:"ram_endpoint,omitempty"`
 	ResourceManagerEndpoint string        `json:"resource_manager_endpoint,omitempty"`
+	IMSEndpoint             string        `json:"ims_endpoint,omitempty"`
 	CACertificate           string        `json:"ca_certificate,omitempty"`
 	MaxRetries              *int          `json:"max_retries,omitempty"`
 	ConnectTimeout          time.Duration `json:"connect_timeout,omitempty"`
@@ -126,6 +127,9 @@ func configFields() fields[config] {
 		endpoint("resource_manager_endpoint", func(c *config) *string { return &c.ResourceManagerEndpoint },
 			"Host or https URL of Resource Management, which is asked only when RAM refuses a deletion for policies that it does not list; "+
 				"default resourcemanager.aliyuncs.com, or with network=vpc resourcemanager.vpc-proxy.aliyuncs.com in the same regions."),
+		endpoint("ims_endpoint", func(c *config) *string { return &c.IMSEndpoint },
+			"Host or https URL of IMS, which is asked for the quotas of the account when status or metrics is read; default ims.aliyuncs.com, or with "+
+				"network=vpc ims.vpc-proxy.aliyuncs.com in the same regions. With ram_endpoint and without this it is not asked."),
 		text("ca_certificate", func(c *config) *string { return &c.CACertificate },
 			"PEM certificates that replace the system's roots when the endpoints are verified."),
 		field[config]{

@@ -59,7 +59,7 @@ func (n *creation) create(ctx context.Context, p ram.Plan) (ram.AccessKey, error
 	w.Add(func() error {
 		// The lease begins when all this has ended.
 		now := time.Now().Add(issueTimeout)
-		if err := n.b.saveIssued(ctx, n.req.Storage, indexEntry{entry, now.Add(n.maxTTL), now.Add(n.leaseTTL())}); err != nil {
+		if err := n.b.saveIssued(ctx, n.req.Storage, indexEntry{entry, now.Add(n.maxTTL), now.Add(n.leaseTTL()), n.name}); err != nil {
 			return fmt.Errorf("recording what was issued: %w", err)
 		}
 		return nil

@@ -34,19 +34,39 @@ type endings struct {
 	mu      sync.Mutex
 	inRound bool
 	loaded  bool
-	of      map[string]time.Time // by name of the user or role
+	of      map[string]ending // by name of the user or role
 }
+
+// ending is when one of them ends, and what it is.
+type ending struct {
+	at   time.Time
+	kind ram.Kind
+	role string // of the engine; "": not known
+
+	failed bool // to be removed, at the last try
+}
+
+func (e indexEntry) ending() ending { return ending{at: e.end(), kind: e.entity().Kind, role: e.Role} }
 
 func newEndings() *endings {
 	life, end := context.WithCancel(context.Background())
-	return &endings{life: life, end: end, of: map[string]time.Time{}}
+	return &endings{life: life, end: end, of: map[string]ending{}}
 }
 
-// note says that the lease of that name ends then.
-func (e *endings) note(name string, at time.Time) {
+// note says when the lease of an entry ends.
+func (e *endings) note(entry indexEntry) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.of[name] = at
+	e.of[entry.name()] = entry.ending()
+}
+
+// retry says when to look again at one that is over.
+func (e *endings) retry(name string, next time.Time) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	lease := e.of[name]
+	lease.at, lease.failed = next.Add(-endedGrace), true
+	e.of[name] = lease
 }
 
 func (e *endings) forget(name string) {
@@ -59,12 +79,35 @@ func (e *endings) forget(name string) {
 func (e *endings) over(now time.Time) (names []string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for name, at := range e.of {
-		if len(names) < endedPerRound && now.Sub(at) > endedGrace {
+	for name, lease := range e.of {
+		if len(names) < endedPerRound && now.Sub(lease.at) > endedGrace {
 			names = append(names, name)
 		}
 	}
 	return names
+}
+
+// leasesOut counts the leases of RAM users and RAM roles.
+type leasesOut struct {
+	known   bool // the index has been read
+	byType  map[string]int
+	byRole  map[string]int // of the engine; "": not known
+	overdue int            // that are over, and still there
+}
+
+func (e *endings) count(now time.Time) leasesOut {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	out := leasesOut{known: e.loaded, byType: map[string]int{typeRAMUser: 0, typeRAMRole: 0}, byRole: map[string]int{}}
+	types := map[ram.Kind]string{ram.User: typeRAMUser, ram.Role: typeRAMRole}
+	for _, lease := range e.of {
+		out.byType[types[lease.kind]]++
+		out.byRole[lease.role]++
+		if lease.failed || now.Sub(lease.at) > endedGrace {
+			out.overdue++
+		}
+	}
+	return out
 }
 
 // begin begins a round beside the caller, unless one is under way.
@@ -105,21 +148,21 @@ func (e *endings) load(ctx context.Context, s logical.Storage) error {
 	if err != nil {
 		return err
 	}
-	found := map[string]time.Time{}
+	found := map[string]ending{}
 	for _, name := range names {
 		entry, err := load[indexEntry](ctx, s, issuedPrefix+name)
 		if err != nil {
 			return err
 		}
 		if entry != nil {
-			found[name] = entry.end()
+			found[name] = entry.ending()
 		}
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for name, at := range found {
+	for name, lease := range found {
 		if _, known := e.of[name]; !known {
-			e.of[name] = at
+			e.of[name] = lease
 		}
 	}
 	e.loaded = true
@@ -146,7 +189,7 @@ func (b *backend) removeEnded(ctx context.Context, s logical.Storage) {
 				b.failures.succeeded(failedExpiry, name)
 			case ctx.Err() == nil || !errors.Is(err, ctx.Err()):
 				next := time.Now().Add(endedRetry)
-				b.endings.note(name, next.Add(-endedGrace))
+				b.endings.retry(name, next)
 				b.failures.failed(failedExpiry, name, err, next)
 			}
 			return nil
@@ -166,7 +209,7 @@ func (b *backend) removeEndedOne(ctx context.Context, s logical.Storage, name st
 		b.endings.forget(name)
 		return nil
 	case time.Since(entry.end()) <= endedGrace:
-		b.endings.note(name, entry.end())
+		b.endings.note(*entry)
 		return nil
 	}
 	c, err := b.cloud(ctx, s)

@@ -1,13 +1,18 @@
 package backend
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/vault/sdk/framework"
+
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
 )
 
 const (
@@ -100,6 +105,7 @@ type failing struct {
 	times   int
 	object  string // the last
 	reason  string
+	code    string    // what of the reason names nobody: "AssumeRole: NoPermission"
 	next    time.Time // zero: when it is next needed
 	over    time.Time // zero: it fails still
 
@@ -133,7 +139,7 @@ func (f *failures) failed(kind, object string, err error, next time.Time) {
 	if _, known := k.objects[object]; known || len(k.objects) < maxFailingObjects {
 		k.objects[object] = now
 	}
-	k.last, k.object, k.reason, k.next = now, object, shortened(oneLine(err)), next
+	k.last, k.object, k.reason, k.code, k.next = now, object, shortened(oneLine(err)), nameless(err), next
 	k.times++
 	if now.Sub(k.warned) < k.pause {
 		return
@@ -271,6 +277,38 @@ func (k *failing) String() string {
 	}
 	s.WriteString(k.reason)
 	return s.String()
+}
+
+// nameless is what of a failure names nobody: the action, and the service's code.
+func nameless(err error) string {
+	if refused, ok := errors.AsType[*openapi.Error](err); ok {
+		return refused.Action + ": " + cmp.Or(refused.Code, "HTTP "+strconv.Itoa(refused.Status))
+	}
+	if silent, ok := errors.AsType[*openapi.NetworkError](err); ok {
+		return silent.Action + ": no answer"
+	}
+	return "see config/caller-identity"
+}
+
+// failingNow is a kind that fails, without the names of what does.
+type failingNow struct {
+	objects, times int
+	since          time.Time
+	code           string
+}
+
+// now is what fails at the moment, by kind.
+func (f *failures) now() map[string]failingNow {
+	f.look()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	out := map[string]failingNow{}
+	for name, k := range f.kinds {
+		if len(k.objects) > 0 {
+			out[name] = failingNow{len(k.objects), k.times, k.since, k.code}
+		}
+	}
+	return out
 }
 
 func nextTry(next time.Time) string {

@@ -79,6 +79,7 @@ type indexEntry struct {
 	issued
 	EndsBy    time.Time `json:"ends_by"`             // no lease lasts longer, however often it is renewed
 	LeaseEnds time.Time `json:"lease_ends,omitzero"` // if it is not renewed; zero: of a version before this field
+	Role      string    `json:"role,omitempty"`      // of the engine; "": of a version before this field, or of no lease
 }
 
 // end is when the lease ends at the latest, as things are.
@@ -94,7 +95,7 @@ func (b *backend) saveIssued(ctx context.Context, s logical.Storage, entry index
 	if err := save(ctx, s, issuedPrefix+entry.name(), &entry); err != nil {
 		return err
 	}
-	b.endings.note(entry.name(), entry.end())
+	b.endings.note(entry)
 	return nil
 }
 

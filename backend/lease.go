@@ -154,6 +154,7 @@ func (b *backend) renew(ctx context.Context, req *logical.Request, _ *framework.
 	if err := b.prolong(ctx, req.Storage, l.issued, now.Add(min(ttl, longest)), now.Add(longest)); err != nil {
 		return nil, err
 	}
+	b.counters.leaseRenewed()
 	return resp, nil
 }
 
@@ -183,6 +184,7 @@ func (b *backend) revoke(ctx context.Context, req *logical.Request, _ *framework
 		return nil, err
 	}
 	if l.RoleType == leaseSTS {
+		b.counters.leaseRevoked(l.RoleType)
 		return nil, nil
 	}
 	if err := b.accounted(ctx, req.Storage, &l); err != nil {
@@ -201,5 +203,6 @@ func (b *backend) revoke(ctx context.Context, req *logical.Request, _ *framework
 	if err := b.remove(ctx, req.Storage, cloud, l.issued); err != nil {
 		return nil, errors.New(seeAlso(fmt.Sprintf("deleting %s: %s", l.name(), advised(err)), helpPage+helpLeases))
 	}
+	b.counters.leaseRevoked(l.RoleType)
 	return nil, nil
 }

@@ -14,14 +14,22 @@ import (
 // and renewed in the background until Close. A request that still holds them then
 // obtains its own, so that nothing goes on when it has ended.
 type ownCredentials struct {
-	source alicreds.Provider
-	kept   *alicreds.Cache
-	closed atomic.Bool
+	source   alicreds.Provider
+	kept     *alicreds.Cache
+	obtained *atomic.Pointer[obtained] // nil: nothing yet
+	closed   atomic.Bool
+}
+
+// obtained is what may be told of credentials.
+type obtained struct {
+	source string    // as in alicreds.Credentials
+	ends   time.Time // zero: never
 }
 
 func newOwnCredentials(source alicreds.Provider, told *failures) *ownCredentials {
-	source = watchedSource{source, told}
-	return &ownCredentials{source: source, kept: alicreds.NewCache(source, alicreds.CacheOptions{})}
+	last := &atomic.Pointer[obtained]{}
+	source = watchedSource{source, told, last}
+	return &ownCredentials{source: source, kept: alicreds.NewCache(source, alicreds.CacheOptions{}), obtained: last}
 }
 
 func (o *ownCredentials) Retrieve(ctx context.Context) (alicreds.Credentials, error) {
@@ -46,6 +54,7 @@ func (o *ownCredentials) Close() {
 type watchedSource struct {
 	alicreds.Provider
 	failures *failures
+	last     *atomic.Pointer[obtained]
 }
 
 func (w watchedSource) Retrieve(ctx context.Context) (alicreds.Credentials, error) {
@@ -54,6 +63,7 @@ func (w watchedSource) Retrieve(ctx context.Context) (alicreds.Credentials, erro
 	case err == nil && c.Expired(time.Now()):
 		w.failures.failed(failedCredentials, "", errors.New("the credentials had expired already when they came"), time.Time{})
 	case err == nil:
+		w.last.Store(&obtained{c.Source, c.Expiration})
 		w.failures.succeeded(failedCredentials, "")
 	case !errors.Is(err, context.Canceled): // the mount or the request has gone
 		w.failures.failed(failedCredentials, "", err, time.Time{})

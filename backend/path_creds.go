@@ -91,7 +91,15 @@ func (b *backend) issue(ctx context.Context, req *logical.Request, data *framewo
 	}
 	ctx, cancel := context.WithTimeout(ctx, issueTimeout)
 	defer cancel()
-	return r.roleType.issue(b, ctx, c)
+	resp, err := r.roleType.issue(b, ctx, c)
+	if err != nil || resp.IsError() {
+		return resp, err
+	}
+	b.counters.leaseIssued(r.roleType.name)
+	if r.roleType.creates != "" {
+		warned(resp, c.cloud.quotas.warnings())
+	}
+	return resp, nil
 }
 
 const credsHelpSynopsis = "Issue Alibaba Cloud credentials for a role."

@@ -85,6 +85,9 @@ func (b *backend) tidy(ctx context.Context, req *logical.Request, data *framewor
 			found[s.Kind] = append(found[s.Kind], s.Name)
 		}
 	}
+	b.tidied.Store(&tidied{
+		at: time.Now(), dry: dry, users: len(found[ram.User]), roles: len(found[ram.Role]), policies: len(found[ram.CustomPolicy]), failed: len(failed),
+	})
 	resp = &logical.Response{Data: map[string]interface{}{
 		"dry_run": dry, "users": found[ram.User], "roles": found[ram.Role], "policies": found[ram.CustomPolicy], "failed": failed,
 	}}
@@ -92,6 +95,21 @@ func (b *backend) tidy(ctx context.Context, req *logical.Request, data *framewor
 		resp.AddWarning(leftAlone(unproven))
 	}
 	return resp, nil
+}
+
+// tidied is what tidy has found, for status and metrics.
+type tidied struct {
+	at                             time.Time
+	dry                            bool
+	users, roles, policies, failed int
+}
+
+// left is how much of it was left.
+func (t tidied) left() int {
+	if t.dry {
+		return t.users + t.roles + t.policies
+	}
+	return t.failed
 }
 
 // leftAlone says what tidy did not believe.

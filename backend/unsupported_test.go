@@ -25,7 +25,7 @@ func TestUnsupportedRequests(t *testing.T) {
 		{logical.UpdateOperation, "cred/deploy", 404, `unsupported path: did you mean alicloud/creds/deploy?`},
 		{logical.UpdateOperation, "static-creds/app", 404, `did you mean alicloud/static-cred/app?`},
 		{logical.UpdateOperation, "config/rotateroot", 404, `did you mean alicloud/config/rotate-root?`},
-		{logical.UpdateOperation, "library", 404, `unsupported path: the paths here are config, config/caller-identity, config/rotate-root, creds, role, rotate-role, static-cred, static-role, tidy: see vault path-help alicloud/`},
+		{logical.UpdateOperation, "library", 404, `unsupported path: the paths here are config, config/caller-identity, config/rotate-root, creds, metrics, role, rotate-role, static-cred, static-role, status, tidy: see vault path-help alicloud/`},
 		{logical.UpdateOperation, "role/a b", 404, `unsupported path: a name has letters, digits and any of _ - . only, and begins and ends with a letter, a digit or _: role/a b`},
 		{logical.UpdateOperation, "config/caller-identity", 405, "unsupported operation: config/caller-identity takes read, and no write, for example: vault read alicloud/config/caller-identity"},
 		{logical.ReadOperation, "config/rotate-root", 405, "unsupported operation: config/rotate-root takes write, and no read, for example: vault write -f alicloud/config/rotate-root"},

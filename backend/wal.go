@@ -44,7 +44,7 @@ func (b *backend) rollback(ctx context.Context, req *logical.Request, kind strin
 	}
 	if err != nil && u.name() != "" && time.Since(u.CreatedAt) > rollbackFor {
 		now := time.Now()
-		if kept := b.saveIssued(ctx, req.Storage, indexEntry{u, now, now}); kept == nil {
+		if kept := b.saveIssued(ctx, req.Storage, indexEntry{issued: u, EndsBy: now, LeaseEnds: now}); kept == nil {
 			b.failures.succeeded(failedRollback, u.name())
 			b.Logger().Warn("an unfinished issue could not be rolled back for a day: it is removed with the leases that are over", "name", u.name(), "error", oneLine(err))
 			return nil

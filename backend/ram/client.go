@@ -25,9 +25,11 @@ type Options struct {
 	STS alicreds.STSOptions // where STS is
 
 	// Endpoint and ResourceManagerEndpoint are those of RAM and of Resource
-	// Management; see openapi.CheckEndpoint. Empty: by Region and VPC.
+	// Management; see openapi.CheckEndpoint. Empty: by Region and VPC. So is that
+	// of IMS where RAM's is.
 	Endpoint                string
 	ResourceManagerEndpoint string
+	IMSEndpoint             string
 	Region                  string
 	VPC                     bool
 }
@@ -40,7 +42,7 @@ type Client struct {
 	own alicreds.Provider
 	sts alicreds.STSOptions
 
-	ram, resourceManager service
+	ram, resourceManager, ims service
 
 	identity *atomic.Pointer[ownIdentity]
 }
@@ -53,10 +55,15 @@ type ownIdentity struct {
 
 // New makes a Client. It calls nothing.
 func New(o Options) *Client {
+	ims := service{o.IMSEndpoint, imsVersion}
+	if o.Endpoint == "" {
+		ims.endpoint = cmp.Or(ims.endpoint, Host("ims", o.Region, o.VPC))
+	}
 	return &Client{
 		api: o.API, own: o.Own, sts: o.STS,
 		ram:             service{cmp.Or(o.Endpoint, Host("ram", o.Region, o.VPC)), version},
 		resourceManager: service{cmp.Or(o.ResourceManagerEndpoint, Host("resourcemanager", o.Region, o.VPC)), resourceManagerVersion},
+		ims:             ims,
 		identity:        &atomic.Pointer[ownIdentity]{},
 	}
 }

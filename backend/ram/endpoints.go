@@ -5,7 +5,14 @@ import "slices"
 const (
 	version                = "2015-05-01"
 	resourceManagerVersion = "2020-03-31"
+	imsVersion             = "2019-08-15"
 )
+
+// Product is the name of the product whose API has that version: sts, ram,
+// resourcemanager or ims, of those that are called here.
+func Product(version string) string {
+	return map[string]string{"2015-04-01": "sts", "2015-05-01": "ram", resourceManagerVersion: "resourcemanager", imsVersion: "ims"}[version]
+}
 
 // Host is the name of a product that has one endpoint for all regions. Inside
 // the VPCs of some regions it has a second one, again the same for all of them.

@@ -58,7 +58,12 @@ var Permissions = map[string]Permission{
 
 	"ListPolicyAttachments": {"ram:ListPolicyAttachments", []string{"*"}},
 	"DetachPolicy":          {"ram:DetachPolicy", []string{"*"}},
+
+	AccountSummary: {"ram:GetAccountSummary", []string{"*"}},
 }
+
+// AccountSummary is the call that tells the quotas. Nothing depends on it.
+const AccountSummary = "GetAccountSummary"
 
 var placeholder = regexp.MustCompile(`<(\w+)>`)
 

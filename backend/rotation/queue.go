@@ -15,9 +15,9 @@ const longestSleep = time.Hour
 
 // Options of a Queue. All are required.
 type Options struct {
-	// Ended is called after each turn of a key in a round, and after a round that
-	// could not begin, whose name is "": with nil, or with why it failed and when
-	// the next try is.
+	// Ended is called after each turn of a key in a round, after a round that
+	// could not begin, whose name is "", and after a rotation on request that
+	// succeeded: with nil, or with why it failed and when the next try is.
 	Ended func(name string, failure error, next time.Time)
 
 	// Announce is called after a key was switched, with nil, and after a turn of
@@ -76,6 +76,30 @@ func wake(due time.Time) time.Time {
 		return latest
 	}
 	return due
+}
+
+// Overview is how many keys a queue has.
+type Overview struct {
+	Keys   int       // that will be due some time
+	Due    int       // that are
+	Oldest time.Time // since when one is that waits longest; zero: none is
+}
+
+// Overview counts the keys.
+func (q *Queue) Overview() (o Overview) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	now := time.Now()
+	for _, at := range q.due {
+		if at.IsZero() {
+			continue
+		}
+		o.Keys++
+		if !at.After(now) {
+			o.Due, o.Oldest = o.Due+1, Earliest(o.Oldest, at)
+		}
+	}
+	return o
 }
 
 // Remove takes the key out of the queue.

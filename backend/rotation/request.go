@@ -30,6 +30,7 @@ func (q *Queue) Rotate(ctx context.Context, k Key, want Demand) (switched bool, 
 		next, switched, err := advance(ctx, k, want)
 		if switched {
 			q.Announce(ctx, k.Name(), nil)
+			q.Ended(k.Name(), nil, next)
 		}
 		if switched || err != nil || next.IsZero() || next.After(deadline.Add(-turnReserve)) {
 			return switched, err
