@@ -28,7 +28,7 @@ func TestImportArrows(t *testing.T) {
 	}
 	arrows := map[string][]string{
 		"":                     append(vault, module+"/backend", "github.com/hashicorp/go-plugin", "google.golang.org/grpc"),
-		"/backend":             append(vault, module+"/backend/policy", module+"/backend/ram", module+"/backend/rotation", module+"/alicreds", module+"/alicreds/openapi", "golang.org/x/..."),
+		"/backend":             append(vault, module+"/backend/policy", module+"/backend/ram", module+"/backend/rotation", module+"/alicreds", module+"/alicreds/openapi", "golang.org/x/...", "github.com/prometheus/client_model/go", "github.com/prometheus/common/expfmt"),
 		"/backend/policy":      {"github.com/hashicorp/vault/sdk/framework", "github.com/hashicorp/vault/sdk/logical", "github.com/hashicorp/vault/sdk/helper/template", "github.com/hashicorp/go-secure-stdlib/base62"},
 		"/backend/ram":         {module + "/alicreds", module + "/alicreds/openapi"},                                 // knows no Vault
 		"/backend/rotation":    {module + "/backend/ram", module + "/alicreds/openapi", "github.com/robfig/cron/v3"}, // knows no Vault

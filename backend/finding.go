@@ -30,6 +30,10 @@ type finding struct {
 // else touches what belongs to it.
 const forExtras = "extras"
 
+// forQuotas is the permission to be told of the quotas of the account. Leases do
+// without it.
+const forQuotas = "quotas"
+
 // findings is what a check found.
 type findings []finding
 
@@ -39,7 +43,7 @@ func (fs findings) result() string {
 	result := checkYes
 	for _, f := range fs {
 		switch {
-		case f.NeededFor == forExtras:
+		case f.NeededFor == forExtras, f.NeededFor == forQuotas:
 		case f.Result == checkNo:
 			return checkNo
 		case f.Result == checkUnknown:

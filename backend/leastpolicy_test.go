@@ -59,6 +59,7 @@ var leastSections = map[string]struct {
 		[]string{"RAM users", "RAM roles", "Clean-up of what others added"},
 		map[string]func(*leastMount) error{"extras": revokingGrants},
 	},
+	"Quotas": {nil, map[string]func(*leastMount) error{"quotas": readingQuotas}},
 	"Tidy": {
 		[]string{"RAM users", "RAM roles", "Inline policies of RAM users", "Inline policies of RAM roles", "Clean-up of what others added"},
 		map[string]func(*leastMount) error{"tidy": tidying},
@@ -380,7 +381,7 @@ func readLeastPolicy(t *testing.T) map[string]leastSection {
 	}
 	page := map[string]leastSection{}
 	quoted := regexp.MustCompile("`((?:ram|sts):[A-Za-z]+)`")
-	words := regexp.MustCompile(`issue|renew|revoke|rollback|extras|sharing|tidy`)
+	words := regexp.MustCompile(`issue|renew|revoke|rollback|extras|sharing|tidy|quotas`)
 	for part := range strings.SplitSeq("\n"+string(text), "\n## ") {
 		heading, body, _ := strings.Cut(part, "\n")
 		s := leastSection{breaks: map[string][]string{}}
@@ -751,6 +752,14 @@ func revokingUsedPolicy(m *leastMount) error {
 		return err
 	}
 	m.unchanged(before)
+	return nil
+}
+
+// readingQuotas reads them in status.
+func readingQuotas(m *leastMount) error {
+	if told := fmt.Sprint(m.status()["quotas"]); !strings.HasPrefix(told, "users ") {
+		return errors.New(told)
+	}
 	return nil
 }
 

@@ -141,7 +141,7 @@ func (c *cloud) status(ctx context.Context) (account, credentials, quotas string
 	known, at, err := c.quotas.read()
 	var parts []string
 	for _, q := range known {
-		parts = append(parts, q.Of+" "+fmt.Sprint(q.Used)+" of "+fmt.Sprint(q.Limit))
+		parts = append(parts, fmt.Sprint(q.Of, " ", q.Used, " of ", q.Limit))
 	}
 	quotas = strings.Join(parts, ", ")
 	switch {

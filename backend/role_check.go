@@ -265,6 +265,7 @@ func (c *roleCheck) user() {
 	for _, action := range []string{"ListPoliciesForUser", "ListGroupsForUser", "DeleteLoginProfile", "UnbindMFADevice"} {
 		c.probe(forExtras, action, "user "+user, map[string]string{"UserName": user})
 	}
+	c.quotas()
 	c.probe(forExtras, "UpdateAccessKey", "user "+user, map[string]string{"UserName": user, "UserAccessKeyId": "LTAI5tNoSuchKey", "Status": "Inactive"})
 }
 
@@ -274,6 +275,7 @@ func (c *roleCheck) ramRole() {
 	c.probe("issue", "CreateRole", "role "+name, map[string]string{"RoleName": name, "AssumeRolePolicyDocument": malformed})
 	c.probe("revoke", "DeleteRole", "role "+name, map[string]string{"RoleName": name})
 	c.policies("Role")
+	c.quotas()
 	c.probe(forExtras, "ListPoliciesForRole", "role "+name, map[string]string{"RoleName": name})
 	c.need("AssumeRole", map[string]string{"RoleName": name})
 	assume := finding{Action: "sts:AssumeRole", On: "role " + name, NeededFor: "issue", Result: checkUnknown,
@@ -282,6 +284,22 @@ func (c *roleCheck) ramRole() {
 		assume.Result, assume.Fix = checkNo, rootAssumes
 	}
 	c.note(assume)
+}
+
+// quotas asks for the quotas of the account, which status tells and an issue warns
+// of.
+func (c *roleCheck) quotas() {
+	c.add(func() []finding {
+		f := finding{Action: "ram:" + ram.AccountSummary, NeededFor: forQuotas, Result: checkYes}
+		switch _, err := c.cloud.Quotas(c.ctx); {
+		case err == nil:
+		case ram.Denied(err):
+			f.Result, f.Fix = checkNo, "Leases do without. With it, status and metrics tell the quotas of the account, and an issue warns at 90 %: see \"Quotas\" in docs/least-policy.md."
+		default:
+			return nil // nothing is missing
+		}
+		return []finding{f}
+	})
 }
 
 // policies probes what attaching policies to a user or role, and those made of

@@ -16,7 +16,7 @@ import (
 
 // docsCommands says of each page how many vault commands it has at least.
 var docsCommands = map[string]int{
-	"README.md": 10, "docs/agent.md": 2, "docs/leases.md": 2, "docs/least-policy.md": 1, "docs/migration.md": 8, "docs/release.md": 5,
+	"README.md": 10, "docs/agent.md": 2, "docs/leases.md": 2, "docs/monitoring.md": 2, "docs/least-policy.md": 1, "docs/migration.md": 8, "docs/release.md": 5,
 	"docs/rotation.md": 5, "docs/troubleshooting.md": 8,
 }
 

@@ -55,6 +55,7 @@ func engineConfig(cloud *alisim.Server) map[string]any {
 		"ram_endpoint": cloud.URL,
 
 		"resource_manager_endpoint": cloud.URL,
+		"ims_endpoint":              cloud.URL,
 
 		"ca_certificate": string(cloud.CACertPEM()),
 	}
