@@ -583,13 +583,24 @@ func TestErrorsLinkOnce(t *testing.T) {
 	}
 }
 
-// TestDocsLinks follows the links of the documentation to files and headings.
-func TestDocsLinks(t *testing.T) {
-	t.Parallel()
+// docsPages are the pages of docs, and of the folders in it.
+func docsPages(t *testing.T) []string {
+	t.Helper()
 	pages, err := filepath.Glob("../docs/*.md")
 	if err != nil || len(pages) < 8 {
 		t.Fatalf("%d pages (%v)", len(pages), err)
 	}
+	tutorials, err := filepath.Glob("../docs/*/*.md")
+	if err != nil || len(tutorials) == 0 {
+		t.Fatalf("%d tutorials (%v)", len(tutorials), err)
+	}
+	return append(pages, tutorials...)
+}
+
+// TestDocsLinks follows the links of the documentation to files and headings.
+func TestDocsLinks(t *testing.T) {
+	t.Parallel()
+	pages := docsPages(t)
 	link := regexp.MustCompile(`\]\(([^)\s]+)\)`)
 	for _, page := range append(pages, "../README.md") {
 		for _, found := range link.FindAllStringSubmatch(readPage(t, page), -1) {
@@ -620,10 +631,7 @@ func TestDocsLinks(t *testing.T) {
 func TestDocsNames(t *testing.T) {
 	t.Parallel()
 	files, declaredIn := repository(t)
-	pages, err := filepath.Glob("../docs/*.md")
-	if err != nil {
-		t.Fatal(err)
-	}
+	pages := docsPages(t)
 	quoted, test := regexp.MustCompile("`([^`\n]+)`"), regexp.MustCompile(`^(?:Test|Fuzz|Benchmark)[A-Z]\w*`)
 	ours := regexp.MustCompile(`^(?:adapters|alicreds|alisim|backend|bench|cmd|differential|docs|e2e|examples|scripts)/`)
 	tag, declared := regexp.MustCompile(`/v\d+\.\d+\.\d+$`), regexp.MustCompile(`^(?:[A-Za-z]+\.)*([A-Za-z]+)$`)

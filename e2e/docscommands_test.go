@@ -89,9 +89,12 @@ func TestDocsCommands(t *testing.T) {
 func docsBlocks(t *testing.T, page, text string) [][]string {
 	t.Helper()
 	var blocks [][]string
-	for _, found := range regexp.MustCompile("(?m)^```console([^\n]*)\n((?:[^`].*\n|\n)*)```$").FindAllStringSubmatch(text, -1) {
+	for _, found := range pageBlocks(text) {
+		if found.language != "console" {
+			continue
+		}
 		var commands []string
-		for n, example := range strings.Split("\n"+found[2], "\n$ ") {
+		for n, example := range strings.Split("\n"+found.text, "\n$ ") {
 			if n == 0 {
 				continue
 			}
@@ -102,7 +105,7 @@ func docsBlocks(t *testing.T, page, text string) [][]string {
 			}
 			commands = append(commands, command)
 		}
-		switch mark := strings.TrimSpace(found[1]); {
+		switch mark := found.mark; {
 		case mark == "":
 			blocks = append(blocks, commands)
 		case mark != "norun":

@@ -23,6 +23,7 @@ var programs struct {
 	dir    string
 	plugin func() (string, error)
 	whoami func() (string, error)
+	aliyun func() (string, error) // stands in for the aliyun CLI
 
 	samples func() (string, error)
 	vault   func() (string, error)
@@ -44,6 +45,7 @@ func TestMain(m *testing.M) {
 		return goBuild("..", ".", pluginName, "-X "+backend+".version="+pluginVersion+" -X "+backend+".walMinAge="+walMinAge)
 	})
 	programs.whoami = sync.OnceValues(func() (string, error) { return goBuild(".", "./cmd/whoami", "whoami", "") })
+	programs.aliyun = sync.OnceValues(func() (string, error) { return goBuild(".", "./cmd/aliyun", "aliyun", "") })
 	programs.samples = sync.OnceValues(func() (string, error) { return goBuild(".", "./cmd/samples", "samples", "") })
 	programs.vault = sync.OnceValues(func() (string, error) { return script("vault") })
 	programs.peer = sync.OnceValues(func() (string, error) { return script("peer") })

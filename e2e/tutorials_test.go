@@ -1,0 +1,243 @@
+package e2e
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alisim"
+)
+
+// The administrator as whom the reader of a tutorial is logged in.
+const (
+	adminKeyID  = "LTAI5tTUTORIALADMIN00000"
+	adminSecret = "tutorial-is-not-a-real-secret"
+)
+
+// tutorials are the pages of docs/tutorials: what a reader has before the first
+// command, and what must be true after the last.
+var tutorials = map[string]struct {
+	before, after func(*testing.T, *tutorial)
+}{
+	"account": {after: sameWithTerraform},
+}
+
+// TestTutorials runs each page of docs/tutorials as a reader does who pastes
+// every block of sh into one shell, and holds what that prints to the block of
+// text behind it. Nothing of a page is replaced, but for the version of the
+// built-in engine: the account is the simulator's.
+func TestTutorials(t *testing.T) {
+	pages, err := filepath.Glob("../docs/tutorials/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cli := aliyunCLI(t)
+	known := 0
+	for _, file := range pages {
+		name := strings.TrimSuffix(filepath.Base(file), ".md")
+		page, has := tutorials[name]
+		if !has {
+			t.Errorf("%s: nobody says here what a reader has before it, and after it", file)
+			continue
+		}
+		known++
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			began := time.Now()
+			tt := newTutorial(t, file, cli)
+			if page.before != nil {
+				page.before(t, tt)
+			}
+			commands := tt.paste(t)
+			if page.after != nil && !t.Failed() {
+				page.after(t, tt)
+			}
+			fmt.Printf("TestTutorials/%s: %d blocks pasted in %v, with %s\n", name, commands, time.Since(began).Round(time.Second), cmp.Or(os.Getenv("ALIYUN_BIN"), "the stand-in for the aliyun CLI"))
+		})
+	}
+	if known != len(tutorials) {
+		t.Errorf("%d pages, and %d are known here", known, len(tutorials))
+	}
+}
+
+// aliyunCLI is the path of the aliyun CLI: ALIYUN_BIN, else what stands in for it.
+func aliyunCLI(t *testing.T) string {
+	t.Helper()
+	if real := os.Getenv("ALIYUN_BIN"); real != "" {
+		return real
+	}
+	return need(t, programs.aliyun)
+}
+
+// A tutorial is a page, and the reader's machine.
+type tutorial struct {
+	*vaultServer
+	cloud  *alisim.Server
+	blocks []pageBlock
+	dir    string   // the reader's, and HOME
+	env    []string // of the shell
+	said   string   // all that the shell printed
+}
+
+func newTutorial(t *testing.T, file, cli string) *tutorial {
+	t.Helper()
+	page, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cloud, err := alisim.Start(alisim.Options{Seed: alisim.Seed{Accounts: []alisim.Account{
+		{ID: alisim.DefaultAccountID, Users: []alisim.User{{
+			Name: "admin", Policies: []string{"AdministratorAccess"}, AccessKeys: []alisim.AccessKey{{ID: adminKeyID, Secret: adminSecret}},
+		}}},
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cloud.Close)
+	ca := writeCA(t, cloud)
+	tt := &tutorial{vaultServer: startVault(t), cloud: cloud, blocks: pageBlocks(string(page)), dir: t.TempDir()}
+	var flags []string
+	for _, variable := range foreignEnviron(cloud, ca) {
+		flags = append(flags, "-env="+variable)
+	}
+	tt.register(t, mount, need(t, programs.plugin), pluginVersion, flags...)
+	tt.vaultServer.run(t, "secrets", "enable", "-path="+mount, "-plugin-version="+pluginVersion, mount)
+
+	bin := t.TempDir()
+	for name, program := range map[string]string{"vault": tt.binary, "aliyun": cli} {
+		if err := os.Symlink(program, filepath.Join(bin, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tt.home = tt.dir
+	tt.env = append(slices.DeleteFunc(tt.environ(), func(v string) bool { return strings.HasPrefix(v, "PATH=") }),
+		"PATH="+bin+":"+os.Getenv("PATH"), "HTTPS_PROXY="+cloud.ProxyURL, "SSL_CERT_FILE="+ca)
+	tt.file(t, ".aliyun/config.json", fmt.Sprintf(`{"current": "default", "profiles": [{"name": "default", "mode": "AK",
+  "access_key_id": %q, "access_key_secret": %q, "region_id": "cn-hangzhou", "output_format": "json", "language": "en"}], "meta_path": ""}`, adminKeyID, adminSecret))
+	return tt
+}
+
+// file writes a file of the reader's.
+func (tt *tutorial) file(t *testing.T, name, content string) {
+	t.Helper()
+	to := filepath.Join(tt.dir, name)
+	if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(to, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// paste runs the blocks of sh in one shell, in their order, and returns how many there were.
+// What a block of text says must be in what the block before it printed.
+func (tt *tutorial) paste(t *testing.T) int {
+	t.Helper()
+	const mark = "\x1e"
+	script := []string{"set -euo pipefail"}
+	type expectation struct {
+		block int
+		text  string
+	}
+	var expected []expectation
+	blocks := 0
+	for _, block := range tt.blocks {
+		switch block.language {
+		case "sh":
+			blocks++
+			script = append(script, "printf '"+mark+"'", strings.ReplaceAll(block.text, "v0.21.0+builtin", peerVersion))
+		case "text":
+			expected = append(expected, expectation{blocks, block.text})
+		default:
+			if name, isFile := strings.CutPrefix(block.mark, "file="); isFile {
+				tt.file(t, name, block.text)
+			}
+		}
+	}
+	cmd := exec.CommandContext(t.Context(), "bash", "-c", strings.Join(script, "\n"))
+	cmd.Dir, cmd.Env = tt.dir, tt.env
+	cmd.WaitDelay = time.Second
+	said, err := cmd.CombinedOutput()
+	tt.said = string(said)
+	if err != nil {
+		t.Fatalf("%v, after\n%s", err, strings.ReplaceAll(tt.said, mark, "----\n"))
+	}
+	printed := strings.Split(tt.said, mark)
+	for _, want := range expected {
+		if missing := missingLine(want.text, printed[want.block]); missing != "" {
+			t.Errorf("no line %q, where it belongs, in\n%s", missing, printed[want.block])
+		}
+	}
+	return blocks
+}
+
+var blanks = regexp.MustCompile(`[ \t]+`)
+
+// missingLine is the first line of what a page shows that was not printed behind
+// the ones before it. An ellipsis stands for anything, blanks for blanks.
+func missingLine(shown, printed string) string {
+	lines := strings.Split(printed, "\n")
+	for line := range strings.Lines(shown) {
+		line = strings.TrimSpace(line)
+		pattern := blanks.ReplaceAllString(strings.ReplaceAll(regexp.QuoteMeta(line), "…", ".*"), `\s+`)
+		at := slices.IndexFunc(lines, func(l string) bool {
+			found, err := regexp.MatchString(`^\s*`+pattern+`,?\s*$`, l)
+			return err == nil && found
+		})
+		if at < 0 {
+			return line
+		}
+		lines = lines[at+1:]
+	}
+	return ""
+}
+
+// sameWithTerraform holds what Terraform's file would make to what the commands
+// of the page made.
+func sameWithTerraform(t *testing.T, tt *tutorial) {
+	want := newRAMState()
+	inventory := tt.cloud.Inventory()
+	for _, user := range inventory.Users {
+		if user.Name == "admin" {
+			continue
+		}
+		want.users[user.Name] = user.Comments
+		for _, policy := range user.Policies {
+			want.attached = append(want.attached, "user "+user.Name+" "+policy.Type+" "+policy.Name)
+		}
+	}
+	for _, role := range inventory.Roles {
+		want.roles[role.Name] = fmt.Sprintf("%d %s", role.MaxSessionDuration, canonicalJSON(t, role.TrustPolicy))
+		for _, policy := range role.Policies {
+			want.attached = append(want.attached, "role "+role.Name+" "+policy.Type+" "+policy.Name)
+		}
+	}
+	for _, policy := range inventory.Policies {
+		want.policies[policy.Name] = canonicalJSON(t, policy.Document)
+	}
+	got := terraformRAM(t, filepath.Join(tt.dir, "main.tf"))
+	if got, want := got.String(), want.String(); got != want {
+		t.Errorf("Terraform would make\n%s\nand the commands made\n%s", got, want)
+	}
+}
+
+func canonicalJSON(t *testing.T, text string) string {
+	t.Helper()
+	var value any
+	if err := json.Unmarshal([]byte(text), &value); err != nil {
+		t.Fatal(err)
+	}
+	canonical, err := json.Marshal(value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(canonical)
+}
