@@ -16,10 +16,14 @@ import (
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alisim"
 )
 
-// The administrator as whom the reader of a tutorial is logged in.
+// Who the reader of a tutorial is: an administrator of the account of Vault, and
+// one of another account.
 const (
 	adminKeyID  = "LTAI5tTUTORIALADMIN00000"
+	otherKeyID  = "LTAI5tTUTORIALADMIN00001"
 	adminSecret = "tutorial-is-not-a-real-secret"
+
+	otherAccountID = "2222222222222222"
 )
 
 // tutorials are the pages of docs/tutorials: what a reader has before the first
@@ -27,7 +31,9 @@ const (
 var tutorials = map[string]struct {
 	before, after func(*testing.T, *tutorial)
 }{
-	"account": {after: sameWithTerraform},
+	"account":       {after: sameWithTerraform},
+	"cross-account": {before: workingMount},
+	"shell":         {before: workingMount},
 }
 
 // TestTutorials runs each page of docs/tutorials as a reader does who pastes
@@ -93,10 +99,13 @@ func newTutorial(t *testing.T, file, cli string) *tutorial {
 	if err != nil {
 		t.Fatal(err)
 	}
+	admin := func(account, key string) alisim.Account {
+		return alisim.Account{ID: account, Users: []alisim.User{{
+			Name: "admin", Policies: []string{"AdministratorAccess"}, AccessKeys: []alisim.AccessKey{{ID: key, Secret: adminSecret}},
+		}}}
+	}
 	cloud, err := alisim.Start(alisim.Options{Seed: alisim.Seed{Accounts: []alisim.Account{
-		{ID: alisim.DefaultAccountID, Users: []alisim.User{{
-			Name: "admin", Policies: []string{"AdministratorAccess"}, AccessKeys: []alisim.AccessKey{{ID: adminKeyID, Secret: adminSecret}},
-		}}},
+		admin(alisim.DefaultAccountID, adminKeyID), admin(otherAccountID, otherKeyID),
 	}}})
 	if err != nil {
 		t.Fatal(err)
@@ -120,9 +129,29 @@ func newTutorial(t *testing.T, file, cli string) *tutorial {
 	tt.home = tt.dir
 	tt.env = append(slices.DeleteFunc(tt.environ(), func(v string) bool { return strings.HasPrefix(v, "PATH=") }),
 		"PATH="+bin+":"+os.Getenv("PATH"), "HTTPS_PROXY="+cloud.ProxyURL, "SSL_CERT_FILE="+ca)
-	tt.file(t, ".aliyun/config.json", fmt.Sprintf(`{"current": "default", "profiles": [{"name": "default", "mode": "AK",
-  "access_key_id": %q, "access_key_secret": %q, "region_id": "cn-hangzhou", "output_format": "json", "language": "en"}], "meta_path": ""}`, adminKeyID, adminSecret))
+	profile := func(name, key string) string {
+		return fmt.Sprintf(`{"name": %q, "mode": "AK", "access_key_id": %q, "access_key_secret": %q, "region_id": "cn-hangzhou", "output_format": "json", "language": "en"}`,
+			name, key, adminSecret)
+	}
+	tt.file(t, ".aliyun/config.json", `{"current": "default", "profiles": [`+profile("default", adminKeyID)+", "+profile("other", otherKeyID)+"]}")
 	return tt
+}
+
+// workingMount is what a reader has who comes from the tutorial "account": a
+// user vault, whose key the mount has and who may assume the role deploy.
+func workingMount(t *testing.T, tt *tutorial) {
+	t.Helper()
+	const key, secret = "LTAI5tTUTORIALVAULT00000", "the-mount-has-this-secret"
+	if err := tt.cloud.Seed(alisim.Seed{Accounts: []alisim.Account{{
+		ID:       alisim.DefaultAccountID,
+		Policies: []alisim.Policy{{Name: "engine-deploy", Document: `{"Version":"1","Statement":[{"Effect":"Allow","Action":"sts:AssumeRole","Resource":"acs:ram:*:*:role/deploy"}]}`}},
+		Users:    []alisim.User{{Name: "vault", Policies: []string{"engine-deploy"}, AccessKeys: []alisim.AccessKey{{ID: key, Secret: secret}}}},
+		Roles:    []alisim.Role{{Name: "deploy", TrustPolicy: alisim.TrustAccount(alisim.DefaultAccountID), Policies: []string{"AliyunOSSReadOnlyAccess"}}},
+	}}}); err != nil {
+		t.Fatal(err)
+	}
+	tt.write(t, mount+"/config", map[string]any{"access_key": key, "secret_key": secret})
+	tt.write(t, mount+"/role/deploy", map[string]any{"role_arn": roleARN, "ttl": "30m"})
 }
 
 // file writes a file of the reader's.

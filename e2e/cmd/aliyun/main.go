@@ -3,7 +3,7 @@
 // written there, and refuses an action or a parameter that the metadata of the
 // real one (aliyun CLI 3.4.11) does not have:
 //
-//	aliyun PRODUCT ACTION [--PARAMETER VALUE]... [--cli-query JMESPATH]
+//	aliyun PRODUCT ACTION [--PARAMETER VALUE]... [--profile NAME] [--cli-query JMESPATH]
 //	aliyun configure set --mode External --process-command COMMAND [--profile NAME] [--region ID]
 //
 // As there, the keys are those of the environment, else of the current profile
@@ -109,6 +109,12 @@ func run(args []string) error {
 	}
 	query := flags["cli-query"]
 	delete(flags, "cli-query")
+	if profile := flags["profile"]; profile != nil {
+		if err := os.Setenv("ALIBABA_CLOUD_PROFILE", *profile); err != nil {
+			return err
+		}
+		delete(flags, "profile")
+	}
 	p, known := products[args[0]]
 	parameters, has := p.actions[args[1]]
 	if !known || !has {
@@ -160,9 +166,9 @@ func call(p product, action string, parameters map[string]*string) (map[string]a
 	return body, nil
 }
 
-// configure writes the profile as the only one.
+// configure adds a profile, or replaces it.
 func configure(flags map[string]*string) error {
-	profile := map[string]string{"name": "default"}
+	profile := map[string]any{"name": "default"}
 	fields := map[string]string{"profile": "name", "mode": "mode", "process-command": "process_command", "region": "region_id"}
 	for name, value := range flags {
 		if fields[name] == "" {
@@ -174,12 +180,20 @@ func configure(flags map[string]*string) error {
 	if err != nil {
 		return err
 	}
-	text, err := json.MarshalIndent(map[string]any{"current": profile["name"], "profiles": []any{profile}}, "", "\t")
+	file := filepath.Join(home, ".aliyun", "config.json")
+	text, err := os.ReadFile(file)
 	if err != nil {
 		return err
 	}
-	file := filepath.Join(home, ".aliyun", "config.json")
-	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+	var config struct {
+		Current  string           `json:"current"`
+		Profiles []map[string]any `json:"profiles"`
+	}
+	if err := json.Unmarshal(text, &config); err != nil {
+		return err
+	}
+	config.Profiles = append(slices.DeleteFunc(config.Profiles, func(p map[string]any) bool { return p["name"] == profile["name"] }), profile)
+	if text, err = json.MarshalIndent(config, "", "\t"); err != nil {
 		return err
 	}
 	return os.WriteFile(file, text, 0o600)
