@@ -161,7 +161,7 @@ func Start(o Options) (*Server, error) {
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
-	for _, table := range [][]action{stsActions(), oidcActions(), sessionKeyActions(), ramActions(), resourceManagerActions(), identityManagementActions(), productActions()} {
+	for _, table := range [][]action{stsActions(), oidcActions(), sessionKeyActions(), ramActions(), resourceManagerActions(), identityManagementActions(), actionTrailActions(), productActions()} {
 		for _, a := range table {
 			s.actions[actionKey{a.version, a.name}] = &a
 			s.versions[a.version] = true

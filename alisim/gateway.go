@@ -67,6 +67,7 @@ type request struct {
 	now      time.Time
 	env      environment
 	identity *identity // of AssumeRoleWithOIDC
+	calls    []Call    // of LookupEvents: what has happened
 }
 
 func (r *request) get(name string) string { return r.params[name] }

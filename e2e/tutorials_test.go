@@ -31,9 +31,10 @@ const (
 var tutorials = map[string]struct {
 	before, after func(*testing.T, *tutorial)
 }{
-	"account":       {after: sameWithTerraform},
-	"cross-account": {before: workingMount},
-	"shell":         {before: workingMount},
+	"account":           {after: sameWithTerraform},
+	"cross-account":     {before: workingMount},
+	"shell":             {before: workingMount},
+	"who-used-this-key": {before: workingMount},
 }
 
 // TestTutorials runs each page of docs/tutorials as a reader does who pastes

@@ -6,8 +6,9 @@
 //	aliyun PRODUCT ACTION [--PARAMETER VALUE]... [--profile NAME] [--cli-query JMESPATH]
 //	aliyun configure set --mode External --process-command COMMAND [--profile NAME] [--region ID]
 //
-// As there, the keys are those of the environment, else of the current profile
-// of ~/.aliyun/config.json. Alibaba's own SDKs find, sign and send.
+// As there, the keys are those of a profile of ~/.aliyun/config.json, and those
+// of the environment only without that file, or where ALIBABA_CLOUD_IGNORE_PROFILE
+// is TRUE. Alibaba's own SDKs find, sign and send.
 package main
 
 import (
@@ -23,6 +24,7 @@ import (
 	openapiutil "github.com/alibabacloud-go/darabonba-openapi/v2/utils"
 	"github.com/alibabacloud-go/tea/dara"
 	"github.com/aliyun/credentials-go/credentials"
+	"github.com/aliyun/credentials-go/credentials/providers"
 	"github.com/jmespath/go-jmespath"
 )
 
@@ -109,12 +111,8 @@ func run(args []string) error {
 	}
 	query := flags["cli-query"]
 	delete(flags, "cli-query")
-	if profile := flags["profile"]; profile != nil {
-		if err := os.Setenv("ALIBABA_CLOUD_PROFILE", *profile); err != nil {
-			return err
-		}
-		delete(flags, "profile")
-	}
+	profile := dara.StringValue(flags["profile"])
+	delete(flags, "profile")
 	p, known := products[args[0]]
 	parameters, has := p.actions[args[1]]
 	if !known || !has {
@@ -125,7 +123,11 @@ func run(args []string) error {
 			return fmt.Errorf("'--%s' is not a valid parameter", name)
 		}
 	}
-	answer, err := call(p, args[1], flags)
+	credential, err := credentialOf(profile)
+	if err != nil {
+		return err
+	}
+	answer, err := call(p, args[1], flags, credential)
 	if err != nil {
 		return err
 	}
@@ -143,11 +145,28 @@ func run(args []string) error {
 	return nil
 }
 
-func call(p product, action string, parameters map[string]*string) (map[string]any, error) {
-	credential, err := credentials.NewCredential(nil) // its default chain
+// credentialOf is that of a profile, "" for the current one.
+func credentialOf(profile string) (credentials.Credential, error) {
+	file, err := configFile()
 	if err != nil {
 		return nil, err
 	}
+	if _, err := os.Stat(file); err != nil || os.Getenv("ALIBABA_CLOUD_IGNORE_PROFILE") == "TRUE" {
+		return credentials.NewCredential(nil) // the environment is the first it looks at
+	}
+	provider, err := providers.NewCLIProfileCredentialsProviderBuilder().WithProfileName(profile).Build()
+	if err != nil {
+		return nil, err
+	}
+	return credentials.FromCredentialsProvider("cli_profile", provider), nil
+}
+
+func configFile() (string, error) {
+	home, err := os.UserHomeDir()
+	return filepath.Join(home, ".aliyun", "config.json"), err
+}
+
+func call(p product, action string, parameters map[string]*string, credential credentials.Credential) (map[string]any, error) {
 	client, err := openapi.NewClient(&openapiutil.Config{
 		Endpoint: dara.String(p.host), Credential: credential, HttpsProxy: dara.String(os.Getenv("HTTPS_PROXY")),
 	})
@@ -166,7 +185,7 @@ func call(p product, action string, parameters map[string]*string) (map[string]a
 	return body, nil
 }
 
-// configure adds a profile, or replaces it.
+// configure adds a profile, or replaces it, and makes it the current one.
 func configure(flags map[string]*string) error {
 	profile := map[string]any{"name": "default"}
 	fields := map[string]string{"profile": "name", "mode": "mode", "process-command": "process_command", "region": "region_id"}
@@ -176,22 +195,22 @@ func configure(flags map[string]*string) error {
 		}
 		profile[fields[name]] = *value
 	}
-	home, err := os.UserHomeDir()
+	file, err := configFile()
 	if err != nil {
 		return err
 	}
-	file := filepath.Join(home, ".aliyun", "config.json")
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return err
 	}
 	var config struct {
-		Current  string           `json:"current"`
+		Current  any              `json:"current"`
 		Profiles []map[string]any `json:"profiles"`
 	}
 	if err := json.Unmarshal(text, &config); err != nil {
 		return err
 	}
+	config.Current = profile["name"]
 	config.Profiles = append(slices.DeleteFunc(config.Profiles, func(p map[string]any) bool { return p["name"] == profile["name"] }), profile)
 	if text, err = json.MarshalIndent(config, "", "\t"); err != nil {
 		return err
