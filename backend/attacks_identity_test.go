@@ -31,6 +31,7 @@ func twoAccounts() alisim.Seed {
 	admin := func(account string) alisim.Role {
 		return alisim.Role{Name: "mount", TrustPolicy: alisim.TrustAccount(account), Policies: []string{"AdministratorAccess"}}
 	}
+	seed.Accounts[0].ResourceGroups = []string{"rg-1", "rg-2"}
 	seed.Accounts[0].Roles = append(seed.Accounts[0].Roles, admin(alisim.DefaultAccountID))
 	seed.Accounts = append(seed.Accounts, alisim.Account{
 		ID: otherAccount, Roles: []alisim.Role{admin(otherAccount)},

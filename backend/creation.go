@@ -116,7 +116,9 @@ func (n *creation) rename(ctx context.Context, d *ram.Document) error {
 	before, u := n.wal, n.issued
 	name := n.b.holders.instead(d.Name, policy.Another)
 	u.SharedPolicies = replaced(u.SharedPolicies, d.Name, name)
-	u.RemotePolicies = replaced(u.RemotePolicies, d.Policy(), ram.Policy{Name: name, Type: d.Policy().Type})
+	taken, instead := d.Policy(), d.Policy()
+	instead.Name = name
+	u.RemotePolicies = replaced(u.RemotePolicies, taken, instead)
 	wal, err := putWAL(ctx, n.req.Storage, u)
 	if err != nil {
 		return err

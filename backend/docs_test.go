@@ -201,8 +201,9 @@ func (c *console) data(pairs []string) map[string]any {
 		for page, here := range c.local {
 			value = strings.Replace(value, page, here, 1)
 		}
-		if key == "remote_policies" { // the CLI gives a single value as text; Vault makes a list of it
-			data[key] = []string{value}
+		if key == "remote_policies" { // the CLI gives a single value as text, and several as a list; Vault makes a list of either
+			before, _ := data[key].([]string)
+			data[key] = append(before, value)
 			continue
 		}
 		data[key] = value

@@ -105,6 +105,14 @@ var (
 	awaited = map[string]any{
 		"inline_policies": twoDocuments, "remote_policies": system, "ram_groups": "readers", "ttl": "30m", "max_ttl": "1h", "wait_until_usable": "10s",
 	}
+	inGroups = map[string]any{
+		"inline_policies": twoDocuments, "resource_group": "rg-1", "remote_policies": "name:AliyunOSSReadOnlyAccess,type:System,resource_group:rg-2",
+		"ram_groups": "readers", "ttl": "30m", "max_ttl": "1h",
+	}
+	ramRoleInGroups = map[string]any{
+		"credential_type": "ram_role", "inline_policies": twoDocuments, "resource_group": "rg-1", "policy_per_lease": true,
+		"remote_policies": "name:AliyunOSSReadOnlyAccess,type:System,resource_group:rg-2", "ttl": "30m", "max_ttl": "1h",
+	}
 	ramRole = map[string]any{
 		"credential_type": "ram_role", "inline_policies": twoDocuments, "remote_policies": system, "ttl": "30m", "max_ttl": "1h",
 	}
@@ -124,6 +132,13 @@ var matrix = []scenario{
 	{"revoke ram_user, just issued", "revoke", sharing, false, 0, true, false},
 	{"revoke ram_user, policies per lease", "revoke", perLease, false, time.Minute, true, false},
 	{"revoke ram_role, alone", "revoke", ramRole, false, time.Minute, false, false},
+	{"issue ram_user, in resource groups, policies shared with a live lease", "issue", inGroups, true, 0, false, false},
+	{"issue ram_role, in resource groups, policies per lease", "issue", ramRoleInGroups, false, 0, true, false},
+	{"issue ram_user, in resource groups, policies that somebody planted", "issue", inGroups, false, 0, true, true},
+	{"revoke ram_user, in resource groups, just issued", "revoke", inGroups, false, 0, true, false},
+	{"revoke ram_user, in resource groups, policies shared with a live lease", "revoke", inGroups, true, time.Minute, true, false},
+	{"revoke ram_role, in resource groups, policies per lease", "revoke", ramRoleInGroups, false, time.Minute, true, false},
+	{"roll back ram_user, in resource groups", "rollback", inGroups, false, 0, true, false},
 	{"renew ram_user", "renew", sharing, true, time.Minute, false, false},
 	{"roll back ram_user", "rollback", sharing, false, 0, true, false},
 	{"roll back ram_user, policies shared with a live lease", "rollback", sharing, true, 0, true, false},

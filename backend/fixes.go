@@ -43,6 +43,7 @@ var families = []string{"InvalidAccessKeyId", "InvalidSecurityToken", "InvalidTi
 var fixes = map[string]string{
 	"EntityNotExist.Role":              "Check role_arn: the account in it has no such RAM role. Letter case counts; aliyun ram ListRoles lists them.",
 	"EntityNotExist.Policy":            "Check remote_policies: the policy must exist, and its type must be System (Alibaba Cloud's own) or Custom (yours) as in RAM. aliyun ram ListPolicies lists both.",
+	"EntityNotExists.ResourceGroup":    "Check resource_group, and those in remote_policies: the account has no such resource group. aliyun resourcemanager ListResourceGroups lists them.",
 	"EntityNotExist.Group":             "Check ram_groups: letter case counts; aliyun ram ListGroups lists them.",
 	"InvalidAccessKeyId":               "Check access_key in config: the key is unknown, has been deleted or is disabled. Write access_key and secret_key together, with verify=true, which tries them first.",
 	"InvalidAccessKeyId.NotFound":      "Check access_key in config: the key is unknown or has been deleted. Write access_key and secret_key together, with verify=true, which tries them first.",

@@ -192,6 +192,13 @@ func TestRoleCheckFindsWhatIsWrong(t *testing.T) {
 			"", map[string]any{"remote_policies": []string{"name:AliyunOSSReadOnlyAccess,type:Custom", "name:AliyunECSReadOnlyAccess,type:System"}, "ram_groups": "readers,nobody"},
 			"ram:GetGroup=no ram:GetPolicy=no", "no",
 		},
+		"resource groups": {
+			"", map[string]any{
+				"remote_policies": []string{"name:AliyunOSSReadOnlyAccess,type:System,resource_group:rg-none", "name:p-{{identity.entity.name}},type:Custom,resource_group:rg-neither"},
+				"inline_policies": "[" + allowOSS + "]", "resource_group": "rg-nor",
+			},
+			"ram:GetResourceGroup=no ram:GetResourceGroup=no ram:GetResourceGroup=no remote_policies=unknown", "no",
+		},
 		"source": {"", map[string]any{"credential_type": "ecs_ram_role"}, "ecs_ram_role=unknown", "unknown"},
 		"per lease": {
 			"", map[string]any{"inline_policies": "[" + allowOSS + "]", "policy_per_lease": true}, "", "yes",
@@ -257,6 +264,7 @@ func TestRoleCheckPrintsThePolicy(t *testing.T) {
 		"session": {"role_arn": roleARN},
 		"user":    leastUser, "inline user": leastInlineUser, "group user": leastGroupUser,
 		"role": leastRole, "inline role": leastInlineRole,
+		"user in groups": leastUserInGroup, "inline user in groups": leastInlineUserInGroup, "role in groups": leastRoleInGroup,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

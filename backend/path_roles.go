@@ -147,6 +147,10 @@ A role says what a read of creds/<name> issues:
         remote_policies=name:AliyunOSSReadOnlyAccess,type:System \
         ttl=1h max_ttl=24h
 
+                 A policy with ,resource_group:rg-... counts for the resources
+                 of that group alone; for inline_policies there is the field
+                 resource_group.
+
   ram_role       A session of a RAM role made for the lease and deleted with
                  it: the only session that can be revoked. Give
                  credential_type=ram_role and policies as for ram_user.

@@ -53,7 +53,7 @@ func (c credsRequest) planDocuments(system logical.SystemView, u *issued, p *ram
 		if err != nil {
 			return refuse("inline_policies[%d] %s", n, err)
 		}
-		d := ram.Document{Text: document, Shared: !c.role.PolicyPerLease}
+		d := ram.Document{Text: document, Shared: !c.role.PolicyPerLease, Group: c.role.ResourceGroup}
 		if !d.Shared {
 			d.Name = policy.OwnName(p.Entity.Name, inline.Hash)
 			u.InlinePolicies = append(u.InlinePolicies, d.Policy())

@@ -2,6 +2,7 @@ package backend_test
 
 import (
 	"net/http"
+	"slices"
 	"testing"
 	"testing/synctest"
 
@@ -79,4 +80,30 @@ func TestRefusedIssueLeavesNothing(t *testing.T) {
 func action(f alisim.Fault, name string) alisim.Fault {
 	f.Action = name
 	return f
+}
+
+// A policy that the mount may not attach, and so not detach either, keeps nothing from
+// being removed: RAM would not delete a user or role that had it.
+func TestRefusedAttachmentLeavesNothing(t *testing.T) {
+	t.Parallel()
+	page := readLeastPolicy(t)
+	documents := slices.Concat(page["RAM users"].policies, page["RAM roles"].policies)
+	for name, role := range map[string]map[string]any{
+		"of a user":            {"remote_policies": "name:AliyunECSReadOnlyAccess,type:System"},
+		"of a role":            {"credential_type": "ram_role", "remote_policies": "name:AliyunECSReadOnlyAccess,type:System"},
+		"of a user in a group": {"remote_policies": "name:AliyunECSReadOnlyAccess,type:System,resource_group:rg-theirs"},
+		"of a role in a group": {"credential_type": "ram_role", "remote_policies": "name:AliyunECSReadOnlyAccess,type:System,resource_group:rg-theirs"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				m := newTimedLeastMount(t, alisim.DefaultSettings(), documents)
+				before := m.inventory()
+				m.must(logical.UpdateOperation, "role/r", role)
+				m.refused(logical.ReadOperation, "creds/r", nil, "Grant ram:AttachPolicy")
+				m.minutes(2)
+				m.unchanged(before)
+			})
+		})
+	}
 }

@@ -19,7 +19,8 @@ const rolePrefix = "role/"
 
 // role is stored under role/<name>. The keys of the first block, their encoding
 // (durations in nanoseconds, lists null when never set) included, are those of
-// Vault's built-in engine, so that a mount can change between the two.
+// Vault's built-in engine, so that a mount can change between the two. Policies that
+// count in a resource group only are stored apart; see inGroups.
 type role struct {
 	RoleARN        string         `json:"role_arn"`
 	RemotePolicies []ram.Policy   `json:"remote_policies"`
@@ -36,6 +37,7 @@ type role struct {
 	UsernameTemplate        string        `json:"username_template,omitempty"`
 	RAMGroups               []string      `json:"ram_groups,omitempty"`
 	PolicyPerLease          bool          `json:"policy_per_lease,omitempty"`
+	ResourceGroup           string        `json:"resource_group,omitempty"` // of InlinePolicies
 	TrustPolicy             string        `json:"trust_policy,omitempty"`
 	MaxSessionDuration      time.Duration `json:"max_session_duration,omitempty"`
 	ExpireWithLease         bool          `json:"expire_with_lease,omitempty"`
@@ -127,12 +129,17 @@ func roleFields() fields[role] {
 			get:      func(r *role) any { return r.inlineData() },
 			answered: framework.TypeSlice,
 		},
+		text("resource_group", func(r *role) *string { return &r.ResourceGroup },
+			`ram_user, ram_role: id of a resource group, rg-..., for whose resources alone inline_policies count. `+
+				`Default: they count in the whole account. For a policy of remote_policies, write it there.`).
+			checked((*role).checkResourceGroup),
 		field[role]{
 			name: "remote_policies",
 			schema: framework.FieldSchema{
 				Type: framework.TypeStringSlice,
 				Description: `ram_user, ram_role: policies that exist in RAM, each as "name:<policy>,type:System" or ` +
-					`"name:<policy>,type:Custom". An empty list clears it. Names may hold identity templates.`,
+					`"name:<policy>,type:Custom". With ",resource_group:rg-..." it counts for the resources of that group alone. ` +
+					`An empty list clears it. Names may hold identity templates.`,
 			},
 			set: func(r *role, value any) (err error) {
 				r.RemotePolicies, err = parseRemotePolicies(value.([]string))

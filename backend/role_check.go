@@ -211,7 +211,8 @@ func (c *roleCheck) leaveOutTemplates() {
 		}
 		c.note(finding{Action: "remote_policies", On: p.Type + " policy " + p.Name, NeededFor: "issue", Result: checkUnknown,
 			Fix: "Its name depends on who reads credentials."})
-		c.templates = append(c.templates, ram.Policy{Name: template.ReplaceAllString(p.Name, "*"), Type: p.Type})
+		p.Name = template.ReplaceAllString(p.Name, "*")
+		c.templates = append(c.templates, p)
 	}
 	c.role = &literal
 }
@@ -232,6 +233,44 @@ func (c *roleCheck) existence() {
 			return []finding{{"ram:GetGroup", "group " + group, "issue", result, fix}}
 		})
 	}
+}
+
+// resourceGroups checks those that the role names.
+func (c *roleCheck) resourceGroups() {
+	groups := []string{c.role.ResourceGroup}
+	for _, p := range slices.Concat(c.role.RemotePolicies, c.templates) {
+		groups = append(groups, p.ResourceGroup)
+	}
+	slices.Sort(groups)
+	groups = slices.DeleteFunc(slices.Compact(groups), func(id string) bool { return id == "" })
+	if len(groups) > 0 {
+		c.alias()
+	}
+	for _, group := range groups {
+		c.add(func() []finding {
+			err := c.cloud.Call(c.ctx, true, "GetResourceGroup", map[string]string{"ResourceGroupId": group}, nil)
+			result, fix := c.looked(err, "ram:GetResourceGroup", "There is no such resource group: check resource_group, and those in remote_policies.")
+			return []finding{{"ram:GetResourceGroup", "resource group " + group, "issue", result, fix}}
+		})
+	}
+}
+
+// alias finds out whether the account has one, by which alone Resource Management may
+// know its users and roles.
+func (c *roleCheck) alias() {
+	alias, err := c.cloud.AccountAlias(c.ctx)
+	f := finding{Action: "ram:GetAccountAlias", NeededFor: "issue", Result: checkYes}
+	switch {
+	case err == nil && alias == "":
+		return // leases need not ask
+	case ram.Denied(err):
+		f.Result, f.Fix = checkUnknown, "In an account that has an alias, leases in resource groups may need it."
+	case err != nil:
+		f.Result, f.Fix = checkUnknown, explained(err)
+	default:
+		c.need("GetAccountAlias", nil)
+	}
+	c.note(f)
 }
 
 // looked judges a look at something. The right to look is not one that leases need.
@@ -256,7 +295,7 @@ func (c *roleCheck) user() {
 	c.probe("revoke", "DeleteAccessKey", "user "+user, map[string]string{"UserName": user, "UserAccessKeyId": "LTAI5tNoSuchKey"})
 	c.probe("revoke", "DeleteUser", "user "+user, map[string]string{"UserName": user})
 	c.probe("rollback", "ListAccessKeys", "user "+user, map[string]string{"UserName": user})
-	c.policies("User")
+	c.policies(ram.User)
 	for _, group := range c.role.RAMGroups {
 		both := map[string]string{"UserName": user, "GroupName": group}
 		c.probe("issue", "AddUserToGroup", "group "+group, both)
@@ -274,7 +313,7 @@ func (c *roleCheck) ramRole() {
 	name := c.entity
 	c.probe("issue", "CreateRole", "role "+name, map[string]string{"RoleName": name, "AssumeRolePolicyDocument": malformed})
 	c.probe("revoke", "DeleteRole", "role "+name, map[string]string{"RoleName": name})
-	c.policies("Role")
+	c.policies(ram.Role)
 	c.quotas()
 	c.probe(forExtras, "ListPoliciesForRole", "role "+name, map[string]string{"RoleName": name})
 	c.need("AssumeRole", map[string]string{"RoleName": name})
@@ -304,11 +343,11 @@ func (c *roleCheck) quotas() {
 
 // policies probes what attaching policies to a user or role, and those made of
 // inline_policies, need.
-func (c *roleCheck) policies(kind string) {
+func (c *roleCheck) policies(kind ram.Kind) {
 	custom := c.custom
 	attached := c.role.RemotePolicies
 	if len(c.role.InlinePolicies) > 0 {
-		attached = append(slices.Clone(attached), ram.Policy{Name: custom, Type: "Custom"})
+		attached = append(slices.Clone(attached), ram.Policy{Name: custom, Type: "Custom", ResourceGroup: c.role.ResourceGroup})
 		c.probe("issue", "CreatePolicy", "policy "+custom, map[string]string{"PolicyName": custom, "PolicyDocument": malformed})
 		c.probe("revoke", "DeletePolicy", "policy "+custom, map[string]string{"PolicyName": custom})
 		if !c.role.PolicyPerLease {
@@ -316,15 +355,30 @@ func (c *roleCheck) policies(kind string) {
 		}
 	}
 	for _, p := range attached {
-		params := map[string]string{kind + "Name": c.entity, "PolicyName": p.Name, "PolicyType": p.Type}
-		c.probe("issue", "AttachPolicyTo"+kind, p.Type+" policy "+p.Name, params)
-		c.probe("revoke", "DetachPolicyFrom"+kind, p.Type+" policy "+p.Name, params)
+		attach, detach, params := c.attachment(kind, p)
+		on := p.Type + " policy " + p.Name
+		if p.ResourceGroup != "" {
+			on += " in " + p.ResourceGroup
+		}
+		c.probe("issue", attach, on, params)
+		c.probe("revoke", detach, on, params)
 	}
 	for _, p := range c.templates {
-		params := map[string]string{kind + "Name": c.entity, "PolicyName": p.Name, "PolicyType": p.Type}
-		c.need("AttachPolicyTo"+kind, params)
-		c.need("DetachPolicyFrom"+kind, params)
+		attach, detach, params := c.attachment(kind, p)
+		c.need(attach, params)
+		c.need(detach, params)
 	}
+	c.resourceGroups()
+}
+
+// attachment are the calls that attach the policy and detach it, and their parameters.
+func (c *roleCheck) attachment(kind ram.Kind, p ram.Policy) (attach, detach string, params map[string]string) {
+	e := ram.Entity{Kind: kind, Name: c.entity}
+	if p.ResourceGroup != "" {
+		return "AttachPolicy", "DetachPolicy", ram.GrantParams(p, e, c.who.AccountID)
+	}
+	return "AttachPolicyTo" + string(kind), "DetachPolicyFrom" + string(kind),
+		map[string]string{string(kind) + "Name": e.Name, "PolicyName": p.Name, "PolicyType": p.Type}
 }
 
 // need notes what the mount must be allowed for a call.

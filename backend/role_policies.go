@@ -4,7 +4,10 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/hashicorp/vault/sdk/helper/jsonutil"
@@ -60,8 +63,13 @@ func parseRemotePolicies(list []string) ([]ram.Policy, error) {
 				p.Name = value
 			case "type":
 				p.Type = value
+			case "resource_group":
+				if err := checkResourceGroup(value); err != nil {
+					return nil, fmt.Errorf("remote_policies: resource_group in %s %w", s, err)
+				}
+				p.ResourceGroup = value
 			default:
-				return nil, fmt.Errorf("remote_policies: invalid key: %s: the keys are name and type", key)
+				return nil, fmt.Errorf("remote_policies: invalid key: %s: the keys are name, type and resource_group", key)
 			}
 		}
 		if p.Name == "" {
@@ -76,6 +84,87 @@ func parseRemotePolicies(list []string) ([]ram.Policy, error) {
 		policies = append(policies, p)
 	}
 	return policies, nil
+}
+
+// resourceGroupID has the form of all ids that Alibaba Cloud shows.
+var resourceGroupID = regexp.MustCompile(`^rg-[A-Za-z0-9]{1,61}$`)
+
+// checkResourceGroup says what is wrong with the id of a resource group. Its errors
+// go on from the name of a field.
+func checkResourceGroup(id string) error {
+	switch {
+	case resourceGroupID.MatchString(id):
+		return nil
+	case id == "":
+		return errors.New("is empty: leave it out to grant in the whole account")
+	case strings.Trim(id, "0123456789") == "":
+		return fmt.Errorf("is the id of an account, %s: leave it out to grant in the whole account", id)
+	case policy.Templated(id):
+		return errors.New("has braces of an identity template, and nothing fills them in here: write the id of one resource group")
+	}
+	return fmt.Errorf("must be the id of a resource group, such as rg-acfmxazb4ph6aiy, and not its name: it is %q. aliyun resourcemanager ListResourceGroups lists the ids", id)
+}
+
+func (r *role) checkResourceGroup() error {
+	if r.ResourceGroup == "" {
+		return nil
+	}
+	if err := checkResourceGroup(r.ResourceGroup); err != nil {
+		return fmt.Errorf("resource_group %w", err)
+	}
+	return nil
+}
+
+// inGroups are the policies of a role that count in a resource group only. They are
+// stored apart: Vault's built-in engine, and a version of this one that does not know
+// resource groups, would grant them in the whole account.
+type inGroups struct {
+	RemotePolicies []ram.Policy   `json:"remote_policies,omitempty"`
+	InlinePolicies []inlinePolicy `json:"inline_policies,omitempty"`
+}
+
+// storedRole is the form of a role in storage.
+type storedRole struct {
+	plainRole
+	InGroups *inGroups `json:"in_resource_groups,omitempty"`
+}
+
+// plainRole is a role without its methods.
+type plainRole role
+
+// MarshalJSON keeps what counts in a resource group apart.
+func (r role) MarshalJSON() ([]byte, error) {
+	var apart inGroups
+	for _, p := range r.RemotePolicies {
+		if p.ResourceGroup != "" {
+			apart.RemotePolicies = append(apart.RemotePolicies, p)
+		}
+	}
+	if len(apart.RemotePolicies) > 0 {
+		r.RemotePolicies = slices.DeleteFunc(slices.Clone(r.RemotePolicies), func(p ram.Policy) bool { return p.ResourceGroup != "" })
+	}
+	if r.ResourceGroup != "" && len(r.InlinePolicies) > 0 {
+		apart.InlinePolicies, r.InlinePolicies = r.InlinePolicies, []inlinePolicy{}
+	}
+	stored := storedRole{plainRole: plainRole(r)}
+	if len(apart.RemotePolicies)+len(apart.InlinePolicies) > 0 {
+		stored.InGroups = &apart
+	}
+	return json.Marshal(stored)
+}
+
+// UnmarshalJSON reads what MarshalJSON writes.
+func (r *role) UnmarshalJSON(raw []byte) error {
+	var stored storedRole
+	if err := json.Unmarshal(raw, &stored); err != nil {
+		return err
+	}
+	*r = role(stored.plainRole)
+	if apart := stored.InGroups; apart != nil {
+		r.RemotePolicies = append(r.RemotePolicies, apart.RemotePolicies...)
+		r.InlinePolicies = append(r.InlinePolicies, apart.InlinePolicies...)
+	}
+	return nil
 }
 
 func (r *role) checkRemotePolicies() error {

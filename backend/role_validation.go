@@ -32,6 +32,10 @@ func (r *role) refuseUnused(data *framework.FieldData) error {
 			return fmt.Errorf("%s has no effect when credential_type is %s: leave it out", f.name, r.roleType.name)
 		}
 	}
+	if group, given := data.GetOk("resource_group"); given && group != "" && len(r.InlinePolicies) == 0 {
+		return errors.New("resource_group says where inline_policies count, and the role has none: give inline_policies, " +
+			"or write it into remote_policies, as name:<policy>,type:System,resource_group:rg-...")
+	}
 	if t, given := data.GetOk("credential_type"); given && t != "" && t != r.roleType.name {
 		return fmt.Errorf("credential_type is %q, but the other fields make the role %q: %s", t, r.roleType.name, typeHint(t.(string)))
 	}
@@ -193,22 +197,29 @@ func (r *role) validateRAMRole() error {
 	return checkFixedPolicy("trust_policy", r.TrustPolicy, policy.MaxTrust)
 }
 
-// validateGrants holds what a user or role is given to RAM's quotas.
+// validateGrants holds what a user or role is given to RAM's quotas, in the account
+// and in each resource group: nothing says that RAM adds these up.
 func (r *role) validateGrants(customPolicies int) error {
 	if len(r.RAMGroups) > maxGroupsPerUser {
 		return fmt.Errorf("ram_groups: a RAM user can join %d groups at most", maxGroupsPerUser)
 	}
-	system := 0
+	system, custom := map[string]int{}, map[string]int{r.ResourceGroup: len(r.InlinePolicies)}
 	for _, p := range r.RemotePolicies {
 		if p.Type == "System" {
-			system++
+			system[p.ResourceGroup]++
+		} else {
+			custom[p.ResourceGroup]++
 		}
 	}
-	if system > maxSystemPolicies {
-		return fmt.Errorf("remote_policies: %d system policies can be attached at most", maxSystemPolicies)
+	for _, n := range system {
+		if n > maxSystemPolicies {
+			return fmt.Errorf("remote_policies: %d system policies can be attached at most", maxSystemPolicies)
+		}
 	}
-	if custom := len(r.RemotePolicies) - system + len(r.InlinePolicies); custom > customPolicies {
-		return fmt.Errorf("inline_policies and custom remote_policies: %d can be attached at most", customPolicies)
+	for _, n := range custom {
+		if n > customPolicies {
+			return fmt.Errorf("inline_policies and custom remote_policies: %d can be attached at most", customPolicies)
+		}
 	}
 	return nil
 }

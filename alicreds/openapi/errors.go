@@ -137,8 +137,11 @@ func (e *Error) TooLarge() bool { return e.reason == tooLarge }
 
 // NotExist tells whether the thing the call is about does not exist. Only the
 // code of an answer with a RequestId counts: a proxy answers 404 for reasons of
-// its own.
-func (e *Error) NotExist() bool { return hasCode(e.Code, "EntityNotExist") }
+// its own. RAM says EntityNotExist, Resource Management of its own things
+// EntityNotExists.
+func (e *Error) NotExist() bool {
+	return hasCode(e.Code, "EntityNotExist") || hasCode(e.Code, "EntityNotExists")
+}
 
 // KeyRefused tells whether the service does not take the AccessKey, because it
 // is unknown, deleted or disabled: InvalidAccessKeyId, with or without a suffix.

@@ -68,6 +68,8 @@ func TestErrorAnswers(t *testing.T) {
 			404, map[string]string{"x-acs-request-id": "6894B13B-0000-5000-8000-000000000002"}, `<html><body>secret portal</body></html>`,
 			want{requestID: "6894B13B-0000-5000-8000-000000000002", ambiguous: true, text: "GetRole: the service refused without a code (HTTP 404, RequestId 6894B13B-0000-5000-8000-000000000002)"},
 		},
+		"what Resource Management lacks": {404, nil, coded("EntityNotExists.ResourceGroup"), want{code: "EntityNotExists.ResourceGroup", requestID: requestID, notExist: true,
+			text: "GetRole: EntityNotExists.ResourceGroup (HTTP 404, RequestId " + requestID + ")"}},
 		"empty 404 is not NotExist": {404, nil, ``, want{ambiguous: true, text: "GetRole: " + foreign + " (HTTP 404)"}},
 		"signature": {
 			400, nil, `{"HostId":"h","Code":"SignatureDoesNotMatch","Message":"server string to sign is:POST /?x-acs-security-token:CAISfaketokenvalue"}`,

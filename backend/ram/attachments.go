@@ -9,6 +9,9 @@ import (
 	"time"
 )
 
+// resourceManagerActions are the calls of Resource Management; all others are of RAM.
+var resourceManagerActions = []string{"AttachPolicy", "DetachPolicy", "ListPolicyAttachments", "GetResourceGroup"}
+
 // principalTypes are the kinds of entities as Resource Management spells them.
 var principalTypes = map[Kind]string{User: "IMSUser", Role: "ServiceRole", Group: "IMSGroup"}
 
@@ -20,6 +23,115 @@ type attachment struct {
 	PolicyName      string
 	PrincipalType   string
 	PrincipalName   string
+}
+
+// grantIn is the policy in its resource group, as the entity's. label stands for
+// the account in the name of a principal: its alias or its id.
+func grantIn(p Policy, e Entity, label string) attachment {
+	return attachment{p.ResourceGroup, p.Type, p.Name, principalTypes[e.Kind], principalName(e, label)}
+}
+
+// GrantParams are the parameters of a call about the policy in its resource group, as
+// the entity's.
+func GrantParams(p Policy, e Entity, account string) map[string]string {
+	return grantIn(p, e, account).params()
+}
+
+// attachInGroup attaches the policy for the resources of its group alone. RAM's own
+// calls know resource groups by now, but an endpoint that did not know the parameter
+// would leave it out and grant in the whole account: Resource Management has always
+// required it.
+func (c *Client) attachInGroup(ctx context.Context, e Entity, p Policy) error {
+	who, err := c.Whoami(ctx)
+	if err != nil {
+		return err
+	}
+	err = c.grant(ctx, "AttachPolicy", who.AccountID, e, p)
+	switch {
+	case HasCode(err, "EntityNotExist.Policy"):
+		return fmt.Errorf("the %s policy %s: %w", p.Type, p.Name, err)
+	case HasCode(err, noResourceGroup):
+		return fmt.Errorf("the resource group %s: %w", p.ResourceGroup, err)
+	}
+	return alreadyThere(err, string(e.Kind)+".Policy")
+}
+
+const noResourceGroup = "EntityNotExists.ResourceGroup"
+
+// detachInGroup is the reverse. A principal that Resource Management does not know
+// holds nothing; if it does after all, RAM refuses to delete it.
+func (c *Client) detachInGroup(ctx context.Context, account string, e Entity, p Policy) error {
+	if account == "" {
+		who, err := c.Whoami(ctx)
+		if err != nil {
+			return err
+		}
+		account = who.AccountID
+	}
+	err := c.grant(ctx, "DetachPolicy", account, e, p)
+	if unknownPrincipal(err, e.Kind) {
+		return nil
+	}
+	return gone(err)
+}
+
+// grant makes a call about a policy in its resource group. The documents write the
+// alias of the account into the name of a principal, the vendor's own examples write
+// its id: the id, which is known, is tried first.
+func (c *Client) grant(ctx context.Context, action, account string, e Entity, p Policy) error {
+	err := c.Call(ctx, true, action, grantIn(p, e, account).params(), nil)
+	if !unknownPrincipal(err, e.Kind) {
+		return err
+	}
+	alias, unknown := c.AccountAlias(ctx)
+	switch {
+	case unknown != nil:
+		return fmt.Errorf("%w (the account may have an alias, which could not be asked for: %w)", err, unknown)
+	case alias == "":
+		return err
+	}
+	return c.Call(ctx, true, action, grantIn(p, e, alias).params(), nil)
+}
+
+// AccountAlias is that of the account, "" where it has none.
+func (c *Client) AccountAlias(ctx context.Context) (string, error) {
+	who, err := c.Whoami(ctx)
+	if err != nil {
+		return "", err
+	}
+	var out struct{ AccountAlias string }
+	err = c.Call(ctx, true, "GetAccountAlias", nil, &out)
+	if out.AccountAlias == who.AccountID { // stands for none
+		return "", err
+	}
+	return out.AccountAlias, err
+}
+
+// unknownPrincipal tells whether err says that there is no such principal, or that
+// its name cannot be one.
+func unknownPrincipal(err error, kind Kind) bool {
+	return HasCode(err, "EntityNotExist."+string(kind)) || strings.HasPrefix(code(err), "InvalidParameter.PrincipalName")
+}
+
+// heldInGroups tells whether the custom policy is attached in a resource group to a
+// principal that exists, as far as that may be asked.
+func (c *Client) heldInGroups(ctx context.Context, policy string) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, grantsTimeout)
+	defer cancel()
+	grants, err := c.attachments(ctx, attachment{PolicyType: "Custom", PolicyName: policy})
+	for _, a := range grants {
+		e := a.entity()
+		if e.Kind == "" || !HasCode(c.Call(ctx, true, "Get"+string(e.Kind), e.params(), nil), "EntityNotExist."+string(e.Kind)) {
+			return true, nil
+		}
+	}
+	return false, err
+}
+
+// unlisted is a refusal for what is in the way, where it could not be found out
+// whether that is a grant of a resource group.
+func unlisted(refused, unknown error) error {
+	return fmt.Errorf("%w (RAM lists no grants of resource groups, and they could not be looked for: %w)", refused, unknown)
 }
 
 // Bounds of a look at the attachments of an account. It comes on top of calls
@@ -51,7 +163,7 @@ func (c *Client) detachGrants(ctx context.Context, account string, held attachme
 			return err
 		}
 		for _, a := range listed {
-			if local, _, _ := strings.Cut(a.PrincipalName, "@"); held.PrincipalName == "" || local == held.PrincipalName {
+			if held.PrincipalName == "" || a.entity().Name == held.PrincipalName {
 				found = append(found, a)
 			}
 		}
@@ -61,21 +173,37 @@ func (c *Client) detachGrants(ctx context.Context, account string, held attachme
 	}
 	var w Wave
 	for _, a := range found {
-		w.Add(func() error { return gone(c.send(ctx, c.resourceManager, true, "DetachPolicy", a.params(), nil)) })
+		w.Add(func() error { return gone(c.Call(ctx, true, "DetachPolicy", a.params(), nil)) })
 	}
 	return w.Run()
+}
+
+// principalName is what Resource Management calls the user or role.
+func principalName(e Entity, label string) string {
+	if e.Kind == Role {
+		return e.Name + "@role." + label + ".onaliyunservice.com"
+	}
+	return e.Name + "@" + label + ".onaliyun.com"
 }
 
 // principalNames are what Resource Management may call the user or role, "" for
 // whatever it calls it: an account can have an alias, which then stands in names.
 func principalNames(held attachment, account string) []string {
-	switch held.PrincipalType {
-	case principalTypes[User]:
-		return []string{held.PrincipalName + "@" + account + ".onaliyun.com", ""}
-	case principalTypes[Role]:
-		return []string{held.PrincipalName + "@role." + account + ".onaliyunservice.com", ""}
+	if held.PrincipalName == "" {
+		return []string{""}
 	}
-	return []string{""}
+	return []string{principalName(held.entity(), account), ""}
+}
+
+// entity is who holds it. Its kind is "" where it is not known.
+func (a attachment) entity() (e Entity) {
+	for kind, name := range principalTypes {
+		if name == a.PrincipalType {
+			e.Kind = kind
+		}
+	}
+	e.Name, _, _ = strings.Cut(a.PrincipalName, "@")
+	return e
 }
 
 // attachments lists those that have the fields of filter that are set.
@@ -88,7 +216,7 @@ func (c *Client) attachments(ctx context.Context, filter attachment) ([]attachme
 		}
 		params := filter.params()
 		params["PageNumber"], params["PageSize"] = strconv.Itoa(page), strconv.Itoa(attachmentsPerPage)
-		if err := c.send(ctx, c.resourceManager, true, "ListPolicyAttachments", params, &out); err != nil {
+		if err := c.Call(ctx, true, "ListPolicyAttachments", params, &out); err != nil {
 			return nil, err
 		}
 		listed := out.PolicyAttachments.PolicyAttachment

@@ -11,6 +11,7 @@ package ram
 import (
 	"cmp"
 	"context"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -77,26 +78,33 @@ func (c *Client) STS() alicreds.STSOptions { return c.sts }
 // service is where an API is called, and by which version.
 type service struct{ endpoint, version string }
 
+// serving is the service that has the action.
+func (c *Client) serving(action string) service {
+	switch {
+	case slices.Contains(resourceManagerActions, action):
+		return c.resourceManager
+	case action == AccountSummary:
+		return c.ims
+	}
+	return c.ram
+}
+
 func (s service) request(repeatable bool, action string, params map[string]string, keys openapi.Keys) openapi.Request {
 	return openapi.Request{Endpoint: s.endpoint, Action: action, Version: s.version, Params: params, Keys: keys, Repeatable: repeatable}
 }
 
-// Call sends a call of RAM, and decodes its answer into out, which may be nil.
-// repeatable says that executing it twice does no harm.
+// Call sends a call of RAM, Resource Management or IMS, and decodes its answer into
+// out, which may be nil. repeatable says that executing it twice does no harm.
 func (c *Client) Call(ctx context.Context, repeatable bool, action string, params map[string]string, out any) error {
-	return c.send(ctx, c.ram, repeatable, action, params, out)
+	err := c.signed(ctx, func(own alicreds.Credentials) error {
+		return c.api.Do(ctx, c.serving(action).request(repeatable, action, params, own.Keys()), out)
+	})
+	return c.denial(ctx, err, action, params)
 }
 
 // CallAs is Call with other keys than the client's own.
 func (c *Client) CallAs(ctx context.Context, keys openapi.Keys, repeatable bool, action string, params map[string]string, out any) error {
-	return c.denialOf(ctx, keys, c.api.Do(ctx, c.ram.request(repeatable, action, params, keys), out), action, params)
-}
-
-func (c *Client) send(ctx context.Context, to service, repeatable bool, action string, params map[string]string, out any) error {
-	err := c.signed(ctx, func(own alicreds.Credentials) error {
-		return c.api.Do(ctx, to.request(repeatable, action, params, own.Keys()), out)
-	})
-	return c.denial(ctx, err, action, params)
+	return c.denialOf(ctx, keys, c.api.Do(ctx, c.serving(action).request(repeatable, action, params, keys), out), action, params)
 }
 
 // AssumeRole asks for a session with the client's own credentials.

@@ -12,11 +12,14 @@ type Document struct {
 	Text   string
 	Mark   string // description of the policy
 	Shared bool   // others may hold it, and may delete it when they go
+	Group  string // resource group that it is attached in; "": in the whole account
 	Exists bool   // somebody else holds it at the moment
 }
 
 // Policy is the policy that the document becomes.
-func (d Document) Policy() Policy { return Policy{d.Name, "Custom"} }
+func (d Document) Policy() Policy {
+	return Policy{Name: d.Name, Type: "Custom", ResourceGroup: d.Group}
+}
 
 func (d Document) entity() Entity { return Entity{CustomPolicy, d.Name} }
 

@@ -36,10 +36,11 @@ func (e Entity) params(more ...string) map[string]string {
 	return params
 }
 
-// Policy names a policy. Its type is System or Custom.
+// Policy names a policy as it is attached. Its type is System or Custom.
 type Policy struct {
-	Name string `json:"name"`
-	Type string `json:"type"`
+	Name          string `json:"name"`
+	Type          string `json:"type"`
+	ResourceGroup string `json:"resource_group,omitempty"` // for whose resources alone it counts; "": for the whole account
 }
 
 // Gone tells whether the entity, which was created there and then, is no longer. Its
@@ -84,6 +85,9 @@ func (c *Client) userNow(ctx context.Context, id string) (name string, err error
 // attach and detach succeed where nothing is left to do.
 
 func (c *Client) attach(ctx context.Context, e Entity, p Policy) error {
+	if p.ResourceGroup != "" {
+		return c.attachInGroup(ctx, e, p)
+	}
 	err := c.Call(ctx, true, "AttachPolicyTo"+string(e.Kind), e.params("PolicyName", p.Name, "PolicyType", p.Type), nil)
 	if HasCode(err, "EntityNotExist.Policy") {
 		return fmt.Errorf("the %s policy %s: %w", p.Type, p.Name, err) // the refusal does not say which
@@ -91,7 +95,12 @@ func (c *Client) attach(ctx context.Context, e Entity, p Policy) error {
 	return alreadyThere(err, string(e.Kind)+".Policy")
 }
 
-func (c *Client) detach(ctx context.Context, e Entity, p Policy) error {
+// detach takes the policy from an entity of the account, "" for that of the
+// client's credentials.
+func (c *Client) detach(ctx context.Context, account string, e Entity, p Policy) error {
+	if p.ResourceGroup != "" {
+		return c.detachInGroup(ctx, account, e, p)
+	}
 	return gone(c.Call(ctx, true, "DetachPolicyFrom"+string(e.Kind), e.params("PolicyName", p.Name, "PolicyType", p.Type), nil))
 }
 
@@ -144,7 +153,7 @@ func (c *Client) held(ctx context.Context, policy string) (bool, error) {
 		}
 		var policies []Policy
 		policies, err = c.policiesOf(ctx, e)
-		held = slices.Contains(policies, Policy{policy, "Custom"})
+		held = slices.Contains(policies, Policy{Name: policy, Type: "Custom"})
 	}
 	if Denied(err) {
 		return true, nil

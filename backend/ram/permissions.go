@@ -18,7 +18,8 @@ type Permission struct {
 // Permissions has every call of the engine that needs a permission, by the name
 // of the call. The resources are those of the table "RAM authentication" in
 // Alibaba Cloud's documents: a call that creates or lists names nothing, so no
-// policy can narrow it by name. Resource Management publishes none for its calls.
+// policy can narrow it by name. Those of Resource Management are from its document
+// "RAM authorization" of resource groups (159974); today's pages tell none.
 var Permissions = map[string]Permission{
 	"AssumeRole": {"sts:AssumeRole", []string{"role/<RoleName>"}},
 
@@ -56,14 +57,20 @@ var Permissions = map[string]Permission{
 	"ListPolicies":          {"ram:ListPolicies", []string{"policy/*"}},
 	"ListEntitiesForPolicy": {"ram:ListEntitiesForPolicy", []string{"policy/<PolicyName>"}},
 
+	"AttachPolicy":          {"ram:AttachPolicy", []string{"policy/<PolicyName>", allPrincipals}},
+	"DetachPolicy":          {"ram:DetachPolicy", []string{"policy/<PolicyName>", allPrincipals}},
 	"ListPolicyAttachments": {"ram:ListPolicyAttachments", []string{"*"}},
-	"DetachPolicy":          {"ram:DetachPolicy", []string{"*"}},
+	"GetResourceGroup":      {"ram:GetResourceGroup", []string{"resourcegroup/<ResourceGroupId>"}},
+	"GetAccountAlias":       {"ram:GetAccountAlias", []string{"*"}},
 
 	AccountSummary: {"ram:GetAccountSummary", []string{"*"}},
 }
 
 // AccountSummary is the call that tells the quotas. Nothing depends on it.
 const AccountSummary = "GetAccountSummary"
+
+// allPrincipals is the resource of all users or roles, by the PrincipalType of the call.
+const allPrincipals = "<PrincipalType>"
 
 var placeholder = regexp.MustCompile(`<(\w+)>`)
 
@@ -72,11 +79,17 @@ var placeholder = regexp.MustCompile(`<(\w+)>`)
 func (p Permission) ARNs(account string, params map[string]string) []string {
 	arns := make([]string, len(p.Resources))
 	for n, resource := range p.Resources {
-		owner := cmp.Or(account, "<account>")
+		product, owner := "ram", cmp.Or(account, "<account>")
+		switch principals := params["PrincipalType"]; {
+		case resource == allPrincipals && principals == principalTypes[User]:
+			product, resource = "ims", "user/*"
+		case resource == allPrincipals && principals == principalTypes[Role]:
+			resource = "role/*"
+		}
 		if strings.HasPrefix(resource, "policy/") && params["PolicyType"] == "System" {
 			owner = "system"
 		}
-		arns[n] = "acs:ram:*:" + owner + ":" + placeholder.ReplaceAllStringFunc(resource, func(name string) string {
+		arns[n] = "acs:" + product + ":*:" + owner + ":" + placeholder.ReplaceAllStringFunc(resource, func(name string) string {
 			return cmp.Or(params[strings.Trim(name, "<>")], name)
 		})
 	}

@@ -23,7 +23,7 @@ func (c *Client) Quotas(ctx context.Context) ([]Quota, error) {
 	var out struct {
 		SummaryMap struct{ Users, UsersQuota, Roles, RolesQuota, Policies, PoliciesQuota int }
 	}
-	if err := c.send(ctx, c.ims, true, AccountSummary, nil, &out); err != nil {
+	if err := c.Call(ctx, true, AccountSummary, nil, &out); err != nil {
 		return nil, err
 	}
 	s := out.SummaryMap

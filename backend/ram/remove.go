@@ -90,9 +90,9 @@ func (c *Client) removeNamed(ctx context.Context, done Created) (certain bool, e
 			}
 		}
 	}
-	hadKey, err := c.strip(ctx, done.Entity, known)
+	hadKey, denied, err := c.strip(ctx, done.Origin.AccountID, done.Entity, known)
 	if err != nil {
-		return false, err
+		return false, errors.Join(denied, err)
 	}
 	there := true
 	entity := c.removalOf(done.Entity)
@@ -105,8 +105,10 @@ func (c *Client) removeNamed(ctx context.Context, done Created) (certain bool, e
 		}
 		return c.remove(ctx, done.Origin, entity)
 	})
-	err = w.Run()
-	return there && hadKey && done.AccessKeyID != "", err
+	if err = w.Run(); err != nil {
+		return false, errors.Join(denied, err)
+	}
+	return there && hadKey && done.AccessKeyID != "", nil // what was denied was not attached, or RAM would not have deleted it
 }
 
 // RemoveUnused deletes a custom policy that several entities may have held.
@@ -135,6 +137,12 @@ func (c *Client) removeUnused(ctx context.Context, policy string, o Origin) (sta
 	case held:
 		return true, nil
 	}
+	switch held, unsure = c.heldInGroups(ctx, policy); {
+	case unsure != nil:
+		return false, unlisted(err, unsure)
+	case held:
+		return true, nil
+	}
 	return false, err // RAM has yet to see the last detachment
 }
 
@@ -159,11 +167,13 @@ type holdings struct {
 	groups   []Entity
 }
 
-// strip takes everything named from the entity. It tries all of it before it
-// returns the first failure, so that one refusal leaves no more than it must. It
-// tells whether the keys were there.
-func (c *Client) strip(ctx context.Context, e Entity, h holdings) (hadKeys bool, err error) {
+// strip takes everything named from the entity of the account. It tries all of it
+// before it returns the first failure, so that one refusal leaves no more than it
+// must. It tells whether the keys were there, and which policies the mount may not
+// detach: what it may not attach either need not be there.
+func (c *Client) strip(ctx context.Context, account string, e Entity, h holdings) (hadKeys bool, denied, err error) {
 	var w Wave
+	refused := make([]error, len(h.policies))
 	had := make([]bool, len(h.keys))
 	for n, k := range h.keys {
 		w.Add(func() (err error) {
@@ -171,8 +181,15 @@ func (c *Client) strip(ctx context.Context, e Entity, h holdings) (hadKeys bool,
 			return err
 		})
 	}
-	for _, p := range h.policies {
-		w.Add(func() error { return c.detach(ctx, e, p) })
+	for n, p := range h.policies {
+		w.Add(func() error {
+			err := c.detach(ctx, account, e, p)
+			if Denied(err) {
+				refused[n] = err
+				return nil
+			}
+			return err
+		})
 	}
 	for _, group := range h.groups {
 		w.Add(func() error {
@@ -180,7 +197,7 @@ func (c *Client) strip(ctx context.Context, e Entity, h holdings) (hadKeys bool,
 		})
 	}
 	err = w.Run()
-	return !slices.Contains(had, false), err
+	return !slices.Contains(had, false), errors.Join(refused...), err
 }
 
 // keysOf lists the keys of a user; none where there is no such user.
@@ -211,8 +228,8 @@ func (c *Client) empty(ctx context.Context, e Entity) error {
 	if err := w.Run(); err != nil {
 		return err
 	}
-	_, err := c.strip(ctx, e, h)
-	return err
+	_, denied, err := c.strip(ctx, "", e, h)
+	return errors.Join(denied, err)
 }
 
 // detachEverywhere takes the custom policy from everything that RAM lists.
@@ -223,7 +240,7 @@ func (c *Client) detachEverywhere(ctx context.Context, policy string) error {
 	}
 	var w Wave
 	for _, e := range holders {
-		w.Add(func() error { return c.detach(ctx, e, Policy{policy, "Custom"}) })
+		w.Add(func() error { return c.detach(ctx, "", e, Policy{Name: policy, Type: "Custom"}) })
 	}
 	return w.Run()
 }
@@ -276,7 +293,7 @@ func (c *Client) remove(ctx context.Context, o Origin, r removal) error {
 		case !deleteConflict(err):
 			return err
 		case round == removalRounds && unknown != nil:
-			return fmt.Errorf("%w (RAM lists no grants of resource groups, and they could not be looked for: %w)", err, unknown)
+			return unlisted(err, unknown)
 		case round == removalRounds:
 			return err
 		}
