@@ -100,11 +100,7 @@ func killDuring(t *testing.T, v *vaultServer, cloud *alisim.Server, path, role s
 	if err != nil {
 		t.Fatalf("%s: no call was held: %v", path, err)
 	}
-	pids := v.pluginPIDs(mount)
-	pid := pids[len(pids)-1]
-	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
+	v.killPlugin(t)
 	// It was the caller: its connection has gone, and the call ends without an answer.
 	_, err = cloud.WaitFor(ctx, func(c alisim.Call) bool { return c.Seq == held.Seq && !c.Held && c.Status == 0 })
 	if err != nil {
@@ -118,4 +114,13 @@ func killDuring(t *testing.T, v *vaultServer, cloud *alisim.Server, path, role s
 		_, err := v.api.Logical().ReadWithContext(ctx, path+"/config")
 		return err == nil
 	})
+}
+
+// killPlugin kills the newest process of the engine.
+func (v *vaultServer) killPlugin(t *testing.T) {
+	t.Helper()
+	pids := v.pluginPIDs(mount)
+	if err := syscall.Kill(pids[len(pids)-1], syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
 }
