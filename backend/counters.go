@@ -25,7 +25,7 @@ type counters struct {
 // apiCall is an attempt of a call of Alibaba Cloud, and what came of it.
 type apiCall struct{ service, action, result string }
 
-// Results of an apiCall.
+// Results of an apiCall: callResults has them all.
 const (
 	callDone       = "ok"
 	callRefused    = "refused"
@@ -33,6 +33,10 @@ const (
 	callThrottled  = "throttled"
 	callFailed     = "failed" // no answer, none that can be used, or the service is out of order
 )
+
+func callResults() []string {
+	return []string{callDone, callRefused, callKeyRefused, callThrottled, callFailed}
+}
 
 func newCounters() *counters {
 	return &counters{since: time.Now(), calls: map[apiCall]int{}, issued: map[string]int{}, revoked: map[string]int{}}

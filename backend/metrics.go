@@ -90,12 +90,20 @@ func (m mountState) credentialsEnd() []sample {
 	return one(unix(m.own.ends))
 }
 
+// calls has all results of an action once it was called, so that the first that is
+// refused is an increase.
 func (m mountState) calls() (samples []sample) {
-	calls := slices.SortedFunc(maps.Keys(m.totals.calls), func(a, b apiCall) int {
-		return cmp.Or(cmp.Compare(a.service, b.service), cmp.Compare(a.action, b.action), cmp.Compare(a.result, b.result))
+	called := map[apiCall]bool{}
+	for call := range m.totals.calls {
+		called[apiCall{service: call.service, action: call.action}] = true
+	}
+	actions := slices.SortedFunc(maps.Keys(called), func(a, b apiCall) int {
+		return cmp.Or(cmp.Compare(a.service, b.service), cmp.Compare(a.action, b.action))
 	})
-	for _, call := range calls {
-		samples = append(samples, sample{float64(m.totals.calls[call]), []label{{"service", call.service}, {"action", call.action}, {"result", call.result}}})
+	for _, call := range actions {
+		for _, call.result = range callResults() {
+			samples = append(samples, sample{float64(m.totals.calls[call]), []label{{"service", call.service}, {"action", call.action}, {"result", call.result}}})
+		}
 	}
 	return samples
 }

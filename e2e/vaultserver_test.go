@@ -38,9 +38,9 @@ const (
 	stopTimeout  = 20 * time.Second
 )
 
-// startVault starts a server on a free loopback port. It is gone, and so are
-// its plugins, when the test ends.
-func startVault(t *testing.T) *vaultServer {
+// startVault starts a server on a free loopback port, with further arguments. It is
+// gone, and so are its plugins, when the test ends.
+func startVault(t *testing.T, args ...string) *vaultServer {
 	t.Helper()
 	v := &vaultServer{
 		binary:    need(t, programs.vault),
@@ -58,7 +58,7 @@ func startVault(t *testing.T) *vaultServer {
 	// Another process may take the port between our look and Vault's. The
 	// token, which is new, tells our server from another that answers there.
 	for range startTries {
-		if err = v.start(t); err == nil {
+		if err = v.start(t, args...); err == nil {
 			return v
 		}
 	}
@@ -66,13 +66,15 @@ func startVault(t *testing.T) *vaultServer {
 	return nil
 }
 
-func (v *vaultServer) start(t *testing.T) error {
+func (v *vaultServer) start(t *testing.T, args ...string) error {
 	v.addr = "http://" + freeAddr(t)
 	err := v.launch(t, func(ctx context.Context) error {
 		_, err := v.api.Auth().Token().LookupSelfWithContext(ctx)
 		return err
-	}, "-dev", "-dev-no-store-token", "-dev-root-token-id="+v.token,
-		"-dev-listen-address="+strings.TrimPrefix(v.addr, "http://"), "-dev-plugin-dir="+v.pluginDir)
+	}, append([]string{
+		"-dev", "-dev-no-store-token", "-dev-root-token-id=" + v.token,
+		"-dev-listen-address=" + strings.TrimPrefix(v.addr, "http://"), "-dev-plugin-dir=" + v.pluginDir,
+	}, args...)...)
 	if err == nil {
 		t.Cleanup(func() { v.stop(t) })
 	}
