@@ -36,6 +36,7 @@ const (
 // Fault makes calls fail on purpose. The first fault that matches a call acts on it; the others do not see the call.
 type Fault struct {
 	Action      string        // action to hit, for example "CreateAccessKey"; empty: every action
+	Account     string        // account id whose principals' calls it hits; empty: every caller's, the unsigned ones too
 	Kind        FaultKind     // what happens
 	Skip        int           // let that many matching calls through first
 	Count       int           // hit that many calls, then be gone; 0: all
@@ -52,6 +53,7 @@ type Fault struct {
 
 type faultJSON struct {
 	Action      string    `json:"action,omitempty"`
+	Account     string    `json:"account,omitempty"`
 	Kind        FaultKind `json:"kind"`
 	Skip        int       `json:"skip,omitempty"`
 	Count       int       `json:"count,omitempty"`
@@ -68,7 +70,7 @@ type faultJSON struct {
 
 // MarshalJSON prints Delay as a Go duration, for example "250ms".
 func (f Fault) MarshalJSON() ([]byte, error) {
-	return json.Marshal(faultJSON{f.Action, f.Kind, f.Skip, f.Count, f.Probability, f.Seed, f.Code, f.Status, f.Message, span(f.Delay), span(f.RetryAfter), f.Hold, f.Malform})
+	return json.Marshal(faultJSON{f.Action, f.Account, f.Kind, f.Skip, f.Count, f.Probability, f.Seed, f.Code, f.Status, f.Message, span(f.Delay), span(f.RetryAfter), f.Hold, f.Malform})
 }
 
 // UnmarshalJSON reads what MarshalJSON prints.
@@ -77,7 +79,7 @@ func (f *Fault) UnmarshalJSON(data []byte) error {
 	if err := decodeStrict(data, &j); err != nil {
 		return err
 	}
-	*f = Fault{j.Action, j.Kind, j.Skip, j.Count, j.Probability, j.Seed, j.Code, j.Status, j.Message, time.Duration(j.Delay), time.Duration(j.RetryAfter), j.Hold, j.Malform}
+	*f = Fault{j.Action, j.Account, j.Kind, j.Skip, j.Count, j.Probability, j.Seed, j.Code, j.Status, j.Message, time.Duration(j.Delay), time.Duration(j.RetryAfter), j.Hold, j.Malform}
 	return nil
 }
 
@@ -126,13 +128,14 @@ func (f *faults) add(fault Fault) {
 	f.active = append(f.active, activeFault{Fault: fault, dice: rand.New(rand.NewPCG(fault.Seed, 0)), left: fault.Count})
 }
 
-// take returns the fault that hits a call of this action, if any, and the latency of the moment.
-func (f *faults) take(action string) (hit Fault, latency time.Duration) {
+// take returns the fault that hits a call of this action by a principal of this account, if any, and the latency of the
+// moment.
+func (f *faults) take(action, account string) (hit Fault, latency time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for i := range f.active {
 		a := &f.active[i]
-		if a.Action != "" && a.Action != action {
+		if a.Action != "" && a.Action != action || a.Account != "" && a.Account != account {
 			continue
 		}
 		if a.Skip > 0 {
@@ -230,6 +233,7 @@ func (s *Server) SetLatency(d time.Duration) { s.faults.setLatency(d) }
 type door struct {
 	apply  func() answer         // does what the call asks for
 	deny   func(*problem) answer // renders a refusal in the door's own format
+	caller string                // account id of the verified caller, for faults; empty: none
 	params map[string]string     // of the request, for its journal entry
 }
 
@@ -240,7 +244,7 @@ func (s *Server) exchange(w http.ResponseWriter, r *http.Request, c *Call, d doo
 	if c.Params == nil {
 		c.Params = redact(maps.Clone(d.params))
 	}
-	fault, latency := s.faults.take(c.Action)
+	fault, latency := s.faults.take(c.Action, d.caller)
 	c.Fault = string(fault.Kind)
 	if !s.wait(ctx, latency/2) {
 		s.abandon(c)

@@ -160,6 +160,25 @@ func TestFaultSelection(t *testing.T) {
 	c.refused(vaultKeys, "ListUsers", nil, 500, "InternalError")
 }
 
+// A fault of one account leaves the callers of others, and those who sign nothing, alone.
+func TestFaultOfOneAccount(t *testing.T) {
+	t.Parallel()
+	seed := DefaultSeed()
+	other := keys{id: "LTAI5tOTHERACCOUNT", secret: "not-a-secret-either"}
+	seed.Accounts = append(seed.Accounts, Account{ID: "2000000000000001", AccessKeys: []AccessKey{{ID: other.id, Secret: other.secret}}})
+	c := start(t, Options{NoListen: true, Seed: seed})
+	c.fault(Fault{Kind: FaultThrottle, Account: "2000000000000001", Skip: 1, Count: 1})
+	c.must(vaultKeys, "ListUsers", nil)
+	c.must(other, "ListUsers", nil)
+	c.must(vaultKeys, "ListUsers", nil)
+	c.refused(other, "ListUsers", nil, 400, "Throttling.User")
+	c.must(other, "ListUsers", nil)
+	c.fault(Fault{Kind: FaultError500, Account: "2000000000000001"})
+	if status := c.call(keys{}, "AssumeRoleWithOIDC", nil).status; status == 500 {
+		t.Error("hit a call that nobody signed")
+	}
+}
+
 func equal(a, b []int) bool {
 	if len(a) != len(b) {
 		return false
@@ -214,7 +233,7 @@ func TestFaultsAreChecked(t *testing.T) {
 
 func TestFaultJSON(t *testing.T) {
 	t.Parallel()
-	in := Fault{Action: "CreateUser", Kind: FaultDelay, Skip: 1, Count: 2, Probability: 0.5, Seed: 7, Delay: 250 * time.Millisecond}
+	in := Fault{Action: "CreateUser", Account: DefaultAccountID, Kind: FaultDelay, Skip: 1, Count: 2, Probability: 0.5, Seed: 7, Delay: 250 * time.Millisecond}
 	text, err := json.Marshal(in)
 	if err != nil {
 		t.Fatal(err)

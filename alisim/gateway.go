@@ -138,6 +138,7 @@ func (s *Server) serveGateway(w http.ResponseWriter, r *http.Request) {
 	s.exchange(w, r, c, door{
 		params: m.params,
 		deny:   deny,
+		caller: who.account,
 		apply: func() answer {
 			result, refused := s.perform(act, m, r, who, sig)
 			if refused != nil {

@@ -49,7 +49,6 @@ type backend struct {
 	queue       *rotation.Queue // of rotations
 	staticUsers staticUsers
 	presences   presences // of their keys
-	pace        pace      // of calls for static roles
 	announcer   announcer
 	failures    *failures // in the background
 	counters    *counters // of what was done
@@ -82,7 +81,7 @@ func newBackend(ctx context.Context, conf *logical.BackendConfig, o options) (lo
 	if err != nil {
 		return nil, err
 	}
-	b := &backend{tidyAge: 2 * minAge, metadata: map[bool]*alicreds.Metadata{}, pace: newPace(), counters: newCounters(), http: o.HTTP, keys: o.Keys}
+	b := &backend{tidyAge: 2 * minAge, metadata: map[bool]*alicreds.Metadata{}, counters: newCounters(), http: o.HTTP, keys: o.Keys}
 	for _, onlyV2 := range []bool{false, true} {
 		o.Metadata.DisableIMDSv1 = onlyV2
 		if b.metadata[onlyV2], err = alicreds.NewMetadata(o.Metadata); err != nil {

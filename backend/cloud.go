@@ -3,6 +3,7 @@ package backend
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,14 +18,21 @@ import (
 // long as the config stays. It is safe for concurrent use.
 type cloud struct {
 	*ram.Client
-	own       *ownCredentials
-	belowRole *ram.Client // as the principal that assumes the role of the mount; nil: none does
+	own    *ownCredentials
+	below  []*ram.Client // as the principals that assume the role which this works as
+	role   accountRole   // as which it works; none: as the mount itself
+	pace   pace          // of calls for static roles
+	quotas *quotas
 
 	usernameTemplate, sessionTemplate, policyNameTemplate string // defaults of roles
 
 	sessions sessions // kept for reuse_ttl
 	refusals refusals // of sessions
-	quotas   *quotas
+
+	accounts    accounts    // that it works in besides; none of one of these
+	options     ram.Options // of their clients
+	sessionName string      // of the sessions that work there
+	told        *failures
 }
 
 // newCloud checks what validate leaves to alicreds and openapi. It calls nothing.
@@ -65,36 +73,47 @@ func (b *backend) newCloud(c *config, told *failures) (*cloud, error) {
 	if b.keys != nil {
 		source = b.keys
 	}
-	own := newOwnCredentials(source, told)
+	own := newOwnCredentials(source, watch{told, failedCredentials, ""})
 	o := ram.Options{
 		API: api, Own: own, STS: sts,
 		Endpoint: c.RAMEndpoint, ResourceManagerEndpoint: c.ResourceManagerEndpoint, IMSEndpoint: c.IMSEndpoint, Region: c.Region, VPC: vpc,
 	}
-	var belowRole *ram.Client
+	var below []*ram.Client
 	if t, _ := sourceTypeNamed(c.credentialType()); t.assumes && t.keyed {
 		if o.Own, err = c.belowRole(in); err != nil {
 			return nil, err
 		}
-		belowRole = ram.New(o)
+		below = append(below, ram.New(o))
 		o.Own = own
 	}
 	client := ram.New(o)
 	return &cloud{
-		own: own, belowRole: belowRole, Client: client, quotas: newQuotas(client),
+		own: own, below: below, Client: client, quotas: newQuotas(client), pace: newPace(),
+		options: o, sessionName: "vault-" + b.uuid, told: told,
 		usernameTemplate: c.UsernameTemplate, sessionTemplate: c.RoleSessionNameTemplate, policyNameTemplate: c.PolicyNameTemplate,
 	}, nil
 }
 
-// below is who the keys belong to that assume the role of the mount, if that is a
-// principal of the account; nobody where the mount works with its keys as they are.
-func (c *cloud) below(ctx context.Context, account string) (who ram.Identity, err error) {
-	if c.belowRole != nil {
-		who, err = c.belowRole.Whoami(ctx)
+// principals are who, and those of the account that assumed roles to work as who: the
+// mount lives on them.
+func (c *cloud) principals(ctx context.Context, who ram.Identity) (principals, error) {
+	all := principals{who}
+	for _, client := range c.below {
+		other, err := client.Whoami(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if other.AccountID == who.AccountID {
+			all = append(all, other)
+		}
 	}
-	if who.AccountID != account {
-		return ram.Identity{}, err
-	}
-	return who, err
+	return all, nil
+}
+
+type principals []ram.Identity
+
+func (p principals) include(e ram.Entity) bool {
+	return slices.ContainsFunc(p, func(who ram.Identity) bool { return who.Is(e) })
 }
 
 // cloud returns the client for the stored config, nil where there is none. It
@@ -175,14 +194,18 @@ func (b *backend) resetCloud() {
 		before.Close()
 		b.failures.forget(failedCredentials)
 		b.failures.forget(failedCalls)
+		b.failures.forget(failedAccount)
 	}
 }
 
 // Close ends what goes on without a request: the renewal of credentials, sessions
 // that no reader waits for, idle connections.
 func (c *cloud) Close() {
+	c.accounts.close()
 	c.quotas.close()
 	c.own.Close()
 	c.sessions.close()
-	c.Client.Close()
+	if c.role.none() { // else others have the connections too
+		c.Client.Close()
+	}
 }

@@ -42,6 +42,7 @@ type failureKind struct {
 // Names of the kinds.
 const (
 	failedCredentials = "credentials"
+	failedAccount     = "account"
 	failedCalls       = "calls"
 	failedRotation    = "rotation"
 	failedRollback    = "rollback"
@@ -55,6 +56,11 @@ func failureKinds() []failureKind {
 		{
 			name: failedCredentials, what: "The last renewal of the mount's own credentials failed. It is repeated when they are next needed",
 			failing: "the mount's own credentials cannot be renewed", well: "the mount's own credentials are renewed again",
+		},
+		{
+			name: failedAccount, what: "The mount cannot assume the RAM roles that are named, and so not work in their accounts. It is repeated when they are next needed",
+			failing: "a RAM role of assume_role_arn cannot be assumed", well: "the RAM roles of assume_role_arn can be assumed again",
+			quiet: 3 * time.Hour,
 		},
 		{
 			name: failedCalls, what: "Calls of Alibaba Cloud had to be repeated in the last five minutes, whether or not they succeeded then",

@@ -130,7 +130,7 @@ func (f field[T]) from(values ...string) field[T] {
 func within[T, U any](part fields[T], at func(*U) *T) fields[U] {
 	whole := make(fields[U], len(part))
 	for n, f := range part {
-		g := field[U]{name: f.name, schema: f.schema, answered: f.answered}
+		g := field[U]{name: f.name, schema: f.schema, answered: f.answered, unused: f.unused}
 		if f.set != nil {
 			g.set = func(to *U, value any) error { return f.set(at(to), value) }
 		}

@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"errors"
 	"slices"
 	"strings"
 
@@ -12,6 +13,9 @@ import (
 // be said.
 func fixOf(err error, refused *openapi.Error) string {
 	code := known(refused)
+	if code == "EntityNotExist.Role" && errors.As(err, new(*notInAccount)) {
+		return "Check assume_role_arn: the account in it has no such RAM role. Letter case counts. If it was deleted and leases need it still, create it again: they are removed as this role only."
+	}
 	if code == ram.NoPermission {
 		return permission(err, refused)
 	}

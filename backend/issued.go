@@ -24,6 +24,7 @@ type issued struct {
 	SharedPolicies []string     `json:"shared_policies,omitempty"` // those of RemotePolicies that are the mount's
 	RAMGroups      []string     `json:"ram_groups"`
 	AccountID      string       `json:"account_id"`
+	accountRole                 // as which it was made
 	UserID         string       `json:"user_id,omitempty"` // RAM's, of the user; a WAL entry and a lease of a version before have none
 	CreatedAt      time.Time    `json:"created_at"`
 

@@ -169,7 +169,7 @@ func (b *backend) userGone(ctx context.Context, c *cloud, l lease) (bool, error)
 	}
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	return c.Gone(ctx, l.entity(), l.origin())
+	return c.as(l.accountRole).Gone(ctx, l.entity(), l.origin())
 }
 
 // revoke ends what the lease stands for: a RAM user or RAM role is deleted with

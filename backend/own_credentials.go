@@ -26,9 +26,9 @@ type obtained struct {
 	ends   time.Time // zero: never
 }
 
-func newOwnCredentials(source alicreds.Provider, told *failures) *ownCredentials {
+func newOwnCredentials(source alicreds.Provider, w watch) *ownCredentials {
 	last := &atomic.Pointer[obtained]{}
-	source = watchedSource{source, told, last}
+	source = watchedSource{source, w, last}
 	return &ownCredentials{source: source, kept: alicreds.NewCache(source, alicreds.CacheOptions{}), obtained: last}
 }
 
@@ -49,24 +49,31 @@ func (o *ownCredentials) Close() {
 	o.kept.Close()
 }
 
+// watch is who is told whether credentials came, as which kind of failure, of what.
+type watch struct {
+	told *failures
+	kind string
+	of   string
+}
+
 // watchedSource is the source of the mount's credentials. All else waits for them, so
 // its calls wait behind no others. It says each time whether it failed.
 type watchedSource struct {
 	alicreds.Provider
-	failures *failures
-	last     *atomic.Pointer[obtained]
+	watch
+	last *atomic.Pointer[obtained]
 }
 
 func (w watchedSource) Retrieve(ctx context.Context) (alicreds.Credentials, error) {
 	c, err := w.Provider.Retrieve(openapi.Urgent(ctx))
 	switch {
 	case err == nil && c.Expired(time.Now()):
-		w.failures.failed(failedCredentials, "", errors.New("the credentials had expired already when they came"), time.Time{})
+		w.told.failed(w.kind, w.of, errors.New("the credentials had expired already when they came"), time.Time{})
 	case err == nil:
 		w.last.Store(&obtained{c.Source, c.Expiration})
-		w.failures.succeeded(failedCredentials, "")
+		w.told.succeeded(w.kind, w.of)
 	case !errors.Is(err, context.Canceled): // the mount or the request has gone
-		w.failures.failed(failedCredentials, "", err, time.Time{})
+		w.told.failed(w.kind, w.of, err, time.Time{})
 	}
 	return c, err
 }

@@ -34,6 +34,10 @@ func permission(err error, refused *openapi.Error) string {
 		d.resources[n] = likeIt(arn)
 	}
 	d.principal, d.who = principalOf(err, refused.Denied)
+	d.sent = "external_id"
+	if errors.As(err, new(*notInAccount)) {
+		d.sent = "assume_role_external_id"
+	}
 	if d.assume && ofMount && own.Who.IdentityType == "Account" {
 		return "The root account can assume no role: write the AccessKey of a RAM user to config, one that may sts:AssumeRole."
 	}
@@ -58,6 +62,7 @@ type denied struct {
 
 	assume              bool // AssumeRole, which two policies must allow
 	roleARN, externalID string
+	sent                string // the field that the external id comes from
 }
 
 // toAdd begins the statement that a grant is.
@@ -99,9 +104,9 @@ func (d denied) trust() string {
 		text += ", in " + cmp.Or(d.roleARN, "the role") + ": " + ram.TrustStatement(d.principal)
 	}
 	if d.externalID != "" {
-		return text + ". The external_id that was sent must be the one in its condition on sts:ExternalId, letter by letter."
+		return text + ". The " + d.sent + " that was sent must be the one in its condition on sts:ExternalId, letter by letter."
 	}
-	return text + ". No external id was sent: if the trust policy has a condition on sts:ExternalId, write that id to external_id."
+	return text + ". No external id was sent: if the trust policy has a condition on sts:ExternalId, write that id to " + d.sent + "."
 }
 
 // principalOf is who was refused, as an ARN where that is known, and for a sentence.

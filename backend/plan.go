@@ -41,6 +41,7 @@ func (b *backend) plan(ctx context.Context, c credsRequest, kind ram.Kind) (u is
 	}
 	u = issuedOf(p.Entity)
 	u.InlinePolicies, u.RemotePolicies, u.RAMGroups = []ram.Policy{}, slices.Clone(remote), p.Groups
+	u.accountRole = c.role.accountRole
 	u.AccountID, u.CreatedAt = who.AccountID, time.Now().UTC().Truncate(time.Second)
 	return u, p, c.planDocuments(b.System(), &u, &p)
 }

@@ -9,10 +9,11 @@ import (
 	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/ram"
 )
 
-// remove cleans up in the cloud, then takes the user or role out of the index
+// remove cleans up in the cloud, in the account in which u was made, then takes the user or role out of the index
 // and its shared policies away where it was the last to hold them. It may be
 // called any number of times.
 func (b *backend) remove(ctx context.Context, s logical.Storage, c *cloud, u issued) error {
+	c = c.as(u.accountRole)
 	if err := c.Remove(ctx, u.created()); err != nil {
 		return err
 	}

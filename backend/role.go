@@ -29,6 +29,7 @@ type role struct {
 	MaxTTL         time.Duration  `json:"max_ttl"`
 
 	source
+	accountRole
 	RoleARNs                []string      `json:"role_arns,omitempty"`
 	Policy                  string        `json:"policy,omitempty"`
 	ExternalID              string        `json:"external_id,omitempty"`
@@ -62,6 +63,7 @@ func roleFields() fields[role] {
 			answers(func(r *role) any { return r.roleType.name }).from(roleTypeNames()...),
 	}
 	table = append(table, within(sourceFields().without("public_key_id", "private_key"), func(r *role) *source { return &r.source })...)
+	table = append(table, within(accountRoleFields("ram_user, ram_role: "), func(r *role) *accountRole { return &r.accountRole })...)
 	return append(table,
 		text("role_arn", func(r *role) *string { return &r.RoleARN },
 			`ram_role_arn, oidc_role_arn: ARN of the RAM role to assume, acs:ram::<account>:role/<name>. Its trust policy `+

@@ -47,12 +47,13 @@ func roleTypes() []roleType {
 		},
 		{
 			name: typeRAMUser, issues: "a RAM user that lives as long as the lease", creates: ram.User, hint: made,
-			uses:     []string{"username_template", "policy_per_lease", "resource_group", "ram_groups", "wait_until_usable"},
+			uses:     []string{"assume_role_arn", "assume_role_external_id", "username_template", "policy_per_lease", "resource_group", "ram_groups", "wait_until_usable"},
 			validate: (*role).validateRAMUser, issue: (*backend).issueUser, check: (*roleCheck).user,
 		},
 		{
 			name: typeRAMRole, issues: "a session of a RAM role that lives as long as the lease, so that revoking it ends the session", session: true, creates: ram.Role, hint: made,
 			uses: []string{
+				"assume_role_arn", "assume_role_external_id",
 				"ram_groups", "policy", "source_identity", "role_session_name_template", "username_template", "policy_per_lease",
 				"resource_group", "trust_policy", "max_session_duration", "wait_until_usable", "lease",
 			},

@@ -200,6 +200,9 @@ func (r *role) validateRAMRole() error {
 // validateGrants holds what a user or role is given to RAM's quotas, in the account
 // and in each resource group: nothing says that RAM adds these up.
 func (r *role) validateGrants(customPolicies int) error {
+	if err := r.accountRole.check(); err != nil {
+		return err
+	}
 	if len(r.RAMGroups) > maxGroupsPerUser {
 		return fmt.Errorf("ram_groups: a RAM user can join %d groups at most", maxGroupsPerUser)
 	}

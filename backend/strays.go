@@ -31,11 +31,10 @@ func (b *backend) strays(ctx context.Context, s logical.Storage, c *cloud, mark 
 	if err != nil {
 		return nil, nil, err
 	}
-	below, err := c.below(ctx, who.AccountID)
+	own, err := c.principals(ctx, who)
 	if err != nil {
 		return nil, nil, err
 	}
-	own := func(e ram.Entity) bool { return who.Is(e) || below.Is(e) }
 	// The cloud first, the index second: what is issued in between is in the
 	// index and not in the list, never the other way round.
 	marked, err := c.Marked(ctx, mark.tag)
@@ -54,7 +53,7 @@ func (b *backend) strays(ctx context.Context, s logical.Storage, c *cloud, mark 
 		u, ended := known.ended[m.Name]
 		ended = ended && u.entity() == m.Entity
 		switch {
-		case own(m.Entity):
+		case own.include(m.Entity):
 			unproven = append(unproven, m.Entity) // whatever is written on it, the mount lives on it
 			continue
 		case known.live[m.Name], known.policies[m.Name], !ended && time.Since(m.Created).Abs() < b.tidyAge:
@@ -68,7 +67,7 @@ func (b *backend) strays(ctx context.Context, s logical.Storage, c *cloud, mark 
 		strays = append(strays, stray{Entity: m.Entity, issued: u})
 	}
 	for name, u := range known.ended {
-		if !there[name] && !own(u.entity()) {
+		if !there[name] && !own.include(u.entity()) {
 			strays = append(strays, stray{Entity: u.entity(), issued: u, absent: true})
 		}
 	}

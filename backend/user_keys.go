@@ -56,18 +56,18 @@ func (b *backend) userKeys(ctx context.Context, s logical.Storage, user, account
 	if err != nil {
 		return nil, err
 	}
-	below, err := cloud.below(ctx, who.AccountID)
+	own, err := cloud.principals(ctx, who)
 	if err != nil {
 		return nil, err
 	}
-	if self := (ram.Entity{Kind: ram.User, Name: user}); who.Is(self) || below.Is(self) {
+	if own.include(ram.Entity{Kind: ram.User, Name: user}) {
 		return nil, refuse("RAM user %s is the one that this mount works with, and would lose its key to the static role: "+
 			"rotate a key in config with config/rotate-root, and give a static role a user of its own", user)
 	}
 	if account != "" && account != who.AccountID {
 		return nil, refuse("RAM user %s belongs to account %s, but this mount is now configured for account %s", user, account, who.AccountID)
 	}
-	u := &userKeys{pace: b.pace, cloud: one, account: who.AccountID}
+	u := &userKeys{pace: cloud.pace, cloud: one, account: who.AccountID}
 	u.Keys = ram.Keys{User: user, Call: u.call}
 	return u, nil
 }

@@ -108,7 +108,7 @@ type Client struct {
 	userAgent string
 	onRetry   func(Retry)
 	onAttempt func(Attempt)
-	outages   outages
+	outages   *outages
 	pools     pools
 
 	queuesMu sync.Mutex
@@ -124,6 +124,7 @@ func New(o Options) (*Client, error) {
 		userAgent: o.UserAgent,
 		onRetry:   o.OnRetry,
 		onAttempt: o.OnAttempt,
+		outages:   &outages{},
 		queues:    map[string]*queue{},
 	}
 	if c.timeout <= 0 {
@@ -187,6 +188,16 @@ func newTransport(o Options) (*http.Transport, error) {
 		IdleConnTimeout:        idleTimeout,
 		MaxResponseHeaderBytes: maxAnswer,
 	}, nil
+}
+
+// Apart returns a Client with the settings and the connections of c, whose calls
+// wait behind none of c's: it has places and queues of its own. Services limit the
+// calls of an account, so it is for the credentials of another one.
+func (c *Client) Apart() *Client {
+	return &Client{
+		http: c.http, timeout: c.timeout, retries: c.retries, userAgent: c.userAgent, onRetry: c.onRetry, onAttempt: c.onAttempt,
+		outages: c.outages, queues: map[string]*queue{},
+	}
 }
 
 // CloseIdleConnections closes connections that no call uses at the moment.

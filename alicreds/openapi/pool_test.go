@@ -32,11 +32,13 @@ func TestSlowServiceHoldsUpNoOther(t *testing.T) {
 		host    string
 		version string
 		within  time.Duration
+		apart   bool
 		waits   bool
 	}{
 		"another service":                 {host: "ram", within: 0},
 		"another service at that host":    {host: "sts", version: "2019-08-15", within: 9 * time.Second},
 		"the same, urgently":              {urgent: true, host: "sts", within: 9 * time.Second},
+		"the same, apart":                 {apart: true, host: "sts", within: 9 * time.Second},
 		"the same service, behind others": {host: "sts", waits: true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -66,6 +68,9 @@ func TestSlowServiceHoldsUpNoOther(t *testing.T) {
 				ctx := t.Context()
 				if tc.urgent {
 					ctx = openapi.Urgent(ctx)
+				}
+				if tc.apart {
+					client = client.Apart()
 				}
 				began := time.Now()
 				if err := client.Do(ctx, r, nil); err != nil {
@@ -107,6 +112,48 @@ func TestUrgentCallsQueueApart(t *testing.T) {
 		readers.Wait()
 		if urgent > time.Second || ordinary < 5*time.Second {
 			t.Errorf("an urgent call took %s, another %s", urgent, ordinary)
+		}
+	})
+}
+
+// What is refused for its rate slows down its own account, and no client apart.
+func TestThrottledAccountHoldsUpNoOther(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		throttled := true
+		transport := &byHost{hosts: map[string]func(*http.Request) (*http.Response, error){
+			"ram": func(r *http.Request) (*http.Response, error) {
+				if throttled {
+					return status(400, coded("Throttling.User"))(r)
+				}
+				return status(200, good)(r)
+			},
+		}}
+		one, err := openapi.New(openapi.Options{HTTP: &http.Client{Transport: transport}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		other := one.Apart()
+		for range 3 {
+			_ = one.Do(t.Context(), call("ram"), nil)
+		}
+		throttled = false
+		took := func(c *openapi.Client) time.Duration {
+			t.Helper()
+			began := time.Now()
+			var all sync.WaitGroup
+			for range 60 {
+				all.Go(func() {
+					if err := c.Do(t.Context(), call("ram"), nil); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			all.Wait()
+			return time.Since(began)
+		}
+		if slow, fast := took(one), took(other); slow < time.Second || fast > 0 {
+			t.Errorf("60 calls took %s of the account that was throttled and %s of the other", slow, fast)
 		}
 	})
 }

@@ -1,0 +1,239 @@
+package backend_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/logical"
+
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alisim"
+)
+
+// spokeExternalID is what the trust policies of spokes ask for.
+const spokeExternalID = "vault-of-the-hub"
+
+// spoke is the id of one more account, counted from 1.
+func spoke(n int) string { return fmt.Sprint(2000000000000000 + n) }
+
+// spokeARN is the RAM role there that trusts the account of the mount.
+func spokeARN(n int) string { return "acs:ram::" + spoke(n) + ":role/vault" }
+
+// spokeKey is that of an administrator there.
+func spokeKey(n int) [2]string { return [2]string{"LTAI5tSPOKE" + spoke(n), "secret-of-" + spoke(n)} }
+
+// trustOfSpoke lets the account of the mount in, with the external id.
+func trustOfSpoke() string {
+	return strings.Replace(string(alisim.TrustAccount(alisim.DefaultAccountID)), `"Principal"`,
+		`"Condition":{"StringEquals":{"sts:ExternalId":"`+spokeExternalID+`"}},"Principal"`, 1)
+}
+
+// withSpokes is the default seed with further accounts, in which the mount can work.
+func withSpokes(n int) alisim.Seed {
+	seed := alisim.DefaultSeed()
+	for n := range n {
+		seed.Accounts = append(seed.Accounts, alisim.Account{
+			ID:     spoke(n + 1),
+			Groups: []alisim.Group{{Name: "readers", Policies: []string{"ReadOnlyAccess"}}},
+			Users: []alisim.User{{
+				Name: "admin", Policies: []string{"AdministratorAccess"},
+				AccessKeys: []alisim.AccessKey{{ID: spokeKey(n + 1)[0], Secret: spokeKey(n + 1)[1]}},
+			}},
+			Roles: []alisim.Role{{Name: "vault", TrustPolicy: alisim.Document(trustOfSpoke()), Policies: []string{"AdministratorAccess"}}},
+		})
+	}
+	return seed
+}
+
+// inSpoke are the fields of a role that makes its users or roles there.
+func inSpoke(n int, fields map[string]any) map[string]any {
+	with := map[string]any{"assume_role_arn": spokeARN(n), "assume_role_external_id": spokeExternalID}
+	for name, value := range fields {
+		with[name] = value
+	}
+	return with
+}
+
+// madeIn are the RAM users and roles of leases in an account.
+func (m *mount) madeIn(account string) (names []string) {
+	inventory := m.sim.Inventory()
+	for _, u := range inventory.Users {
+		if u.AccountID == account && strings.HasPrefix(u.Name, "vault-") {
+			names = append(names, u.Name)
+		}
+	}
+	for _, r := range inventory.Roles {
+		if r.AccountID == account && strings.HasPrefix(r.Name, "vault-") {
+			names = append(names, r.Name)
+		}
+	}
+	for _, p := range inventory.Policies {
+		if p.AccountID == account && strings.HasPrefix(p.Name, "vault-") {
+			names = append(names, p.Name)
+		}
+	}
+	return names
+}
+
+// A lease is made in the account of assume_role_arn, and removed there, whatever has
+// become of the role of the engine.
+func TestLeaseInAnotherAccount(t *testing.T) {
+	t.Parallel()
+	oneDocument := "[" + allowOSS + "]"
+	for name, fields := range map[string]map[string]any{
+		"ram_user": {"inline_policies": oneDocument, "remote_policies": system, "ram_groups": "readers", "ttl": "30m", "max_ttl": "1h"},
+		"ram_role": {"credential_type": "ram_role", "inline_policies": oneDocument, "ttl": "30m"},
+	} {
+		for then, change := range map[string]func(m *mount){
+			"the same":           func(*mount) {},
+			"in another account": func(m *mount) { m.must(logical.UpdateOperation, "role/ci", inSpoke(2, fields)) },
+			"in its own account": func(m *mount) {
+				m.must(logical.UpdateOperation, "role/ci", map[string]any{"assume_role_arn": "", "assume_role_external_id": ""})
+			},
+			"deleted": func(m *mount) { m.must(logical.DeleteOperation, "role/ci", nil) },
+			"deleted, and the process another": func(m *mount) {
+				m.must(logical.DeleteOperation, "role/ci", nil)
+				m.restart()
+			},
+		} {
+			t.Run(name+", the role is then "+then, func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					m := newTimedMount(t, alisim.DefaultSettings(), withSpokes(2))
+					m.must(logical.UpdateOperation, "role/ci", inSpoke(1, fields))
+					lease := m.must(logical.ReadOperation, "creds/ci", nil)
+					if made, elsewhere := m.madeIn(spoke(1)), m.madeIn(alisim.DefaultAccountID); len(made) != 2 || len(elsewhere) != 0 {
+						t.Fatalf("made %v there and %v here", made, elsewhere)
+					}
+					if got := m.sim.Authorize(lease.Data["access_key"].(string), "oss:GetObject", "acs:oss:*:*:bucket/key"); got != "Allow" {
+						t.Errorf("the credentials are refused: %s", got)
+					}
+					time.Sleep(2 * time.Minute)
+					change(m)
+					if name == "ram_user" && !strings.Contains(then, "deleted") {
+						if resp, err := m.renewLease(lease.Secret); err != nil || resp.IsError() {
+							t.Errorf("renewal: %v %v", resp, err)
+						}
+					}
+					if resp, err := m.revokeLease(lease.Secret); err != nil || resp.IsError() {
+						t.Fatalf("revocation: %v %v", resp, err)
+					}
+					if left := slices.Concat(m.madeIn(spoke(1)), m.madeIn(spoke(2)), m.madeIn(alisim.DefaultAccountID)); len(left) != 0 {
+						t.Errorf("left %v", left)
+					}
+				})
+			})
+		}
+	}
+}
+
+// Where the mount may no longer assume the role of the account, a revocation says
+// which role that is and what it needs, and is repeated. It never takes for gone what
+// it has not seen.
+func TestAccountThatIsClosedToTheMount(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := newTimedMount(t, alisim.DefaultSettings(), withSpokes(1))
+		m.must(logical.UpdateOperation, "role/ci", inSpoke(1, sharing))
+		lease := m.must(logical.ReadOperation, "creds/ci", nil).Secret
+		trust := func(document string) {
+			t.Helper()
+			if err := m.callAs(spokeKey(1), "UpdateRole", map[string]string{"RoleName": "vault", "NewAssumeRolePolicyDocument": document}, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		trust(string(alisim.TrustAccount(spoke(1))))
+		m.restart() // with no session
+		_, err := m.revokeLease(lease)
+		if err == nil {
+			t.Fatal("the lease is taken for revoked")
+		}
+		for _, want := range []string{spokeARN(1), "acs:ram::" + alisim.DefaultAccountID + ":user/vault", "trust policy", "assume_role_external_id"} {
+			if !strings.Contains(err.Error(), want) {
+				t.Errorf("the error does not say %q: %v", want, err)
+			}
+		}
+		m.refused(logical.ReadOperation, "creds/ci", nil, spokeARN(1))
+		identity := m.must(logical.ReadOperation, "config/caller-identity", nil).Data
+		if told := fmt.Sprint(identity["account_failure"]); !strings.Contains(told, spokeARN(1)) {
+			t.Errorf("account_failure: %s", told)
+		}
+		trust(trustOfSpoke())
+		time.Sleep(time.Minute) // refusals are remembered for half of one
+		if resp, err := m.revokeLease(lease); err != nil || resp.IsError() {
+			t.Fatalf("revocation: %v %v", resp, err)
+		}
+		if left := m.madeIn(spoke(1)); len(left) != 0 {
+			t.Errorf("left %v", left)
+		}
+	})
+}
+
+// A session of the account that is refused is asked for anew.
+func TestAccountSessionThatIsRefused(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := newTimedMount(t, alisim.DefaultSettings(), withSpokes(1))
+		m.must(logical.UpdateOperation, "role/ci", inSpoke(1, perLease))
+		first := m.must(logical.ReadOperation, "creds/ci", nil).Secret
+		for action, params := range map[string]map[string]string{
+			"DetachPolicyFromRole": {"RoleName": "vault", "PolicyName": "AdministratorAccess", "PolicyType": "System"},
+		} {
+			if err := m.callAs(spokeKey(1), action, params, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, call := range []struct {
+			action string
+			params map[string]string
+		}{
+			{"DeleteRole", map[string]string{"RoleName": "vault"}},
+			{"CreateRole", map[string]string{"RoleName": "vault", "AssumeRolePolicyDocument": trustOfSpoke()}},
+			{"AttachPolicyToRole", map[string]string{"RoleName": "vault", "PolicyName": "AdministratorAccess", "PolicyType": "System"}},
+		} {
+			if err := m.callAs(spokeKey(1), call.action, call.params, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		second := m.must(logical.ReadOperation, "creds/ci", nil).Secret
+		time.Sleep(2 * time.Minute)
+		for _, lease := range []*logical.Secret{first, second} {
+			if resp, err := m.revokeLease(lease); err != nil || resp.IsError() {
+				t.Fatalf("revocation: %v %v", resp, err)
+			}
+		}
+		if left := m.madeIn(spoke(1)); len(left) != 0 {
+			t.Errorf("left %v", left)
+		}
+	})
+}
+
+func TestAccountRoleIsRefusedAtTheWrite(t *testing.T) {
+	t.Parallel()
+	m := newMount(t)
+	for _, tc := range []struct {
+		fields map[string]any
+		says   string
+	}{
+		{map[string]any{"assume_role_arn": "vault"}, "it is a name alone"},
+		{map[string]any{"assume_role_arn": "acs:ram::2000000000000001:user/vault"}, "it is a RAM user"},
+		{map[string]any{"assume_role_arn": "acs:ram::2000000000000001:assumed-role/vault/session"}, "it is a session"},
+		{map[string]any{"assume_role_arn": "arn:aws:iam::1:role/vault"}, "it is an ARN of AWS"},
+		{map[string]any{"assume_role_external_id": "vault-of-the-hub"}, "give that too"},
+		{map[string]any{"assume_role_arn": spokeARN(1), "assume_role_external_id": "x"}, "2 to 1224 letters"},
+		{map[string]any{"role_arn": alisim.DefaultRoleARN, "assume_role_arn": spokeARN(1)}, "may be a RAM role of any account"},
+		{map[string]any{"role_arn": alisim.DefaultRoleARN, "assume_role_external_id": "vault-of-the-hub", "assume_role_arn": ""}, "there it is external_id"},
+	} {
+		fields := map[string]any{}
+		if tc.fields["role_arn"] == nil {
+			fields["remote_policies"] = system
+		}
+		for name, value := range tc.fields {
+			fields[name] = value
+		}
+		m.refused(logical.UpdateOperation, "role/ci", fields, tc.says)
+	}
+}
