@@ -427,6 +427,52 @@ func TestTidyInResourceGroups(t *testing.T) {
 	})
 }
 
+// A user that was renamed is known to Resource Management by its new name.
+func TestRevokeOfARenamedUserInResourceGroups(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		toThePresent()
+		m := newTimedMount(t, alisim.DefaultSettings(), inTwoGroups(""))
+		before := m.inventory()
+		m.must(logical.UpdateOperation, "role/r", map[string]any{"remote_policies": "name:AliyunECSReadOnlyAccess,type:System,resource_group:rg-1"})
+		lease := m.must(logical.ReadOperation, "creds/r", nil).Secret
+		m.admin("UpdateUser", map[string]string{"UserName": nameOf(lease), "NewUserName": "somebody"})
+		m.age(lease.InternalData)
+		if resp, err := m.revokeLease(lease); err != nil || resp.IsError() {
+			t.Fatalf("revoke: %v %v", resp, err)
+		}
+		m.unchanged(before)
+	})
+}
+
+// In an account with an alias, by which alone Resource Management knows its users, the
+// policy that a check prints is enough as well.
+func TestRoleCheckInAnAccountWithAnAlias(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		settings := alisim.DefaultSettings()
+		settings.PrincipalsByAlias = true
+		m := newTimedLeastMount(t, settings, nil)
+		m.admin("SetAccountAlias", map[string]string{"AccountAlias": "corp"})
+		m.must(logical.UpdateOperation, "role/r", leastUserInGroup)
+		if answer, _ := m.checkAs(logical.ReadOperation, nil); !strings.Contains(answer.report, "unknown: ram:GetAccountAlias") {
+			t.Errorf("whether there is an alias may not be asked:\n%s", answer.report)
+		}
+		m.as(adminKey, nil)
+		answer, _ := m.checkAs(logical.ReadOperation, nil)
+		if answer.result != "yes" || !strings.Contains(answer.policy, "ram:GetAccountAlias") {
+			t.Errorf("the check is %s, and prints %s", answer.result, answer.policy)
+		}
+		for document, works := range map[string]bool{answer.policy: true, strings.Replace(answer.policy, "ram:GetAccountAlias", "ram:GetUser", 1): false} {
+			with := newTimedLeastMount(t, settings, []string{document})
+			with.admin("SetAccountAlias", map[string]string{"AccountAlias": "corp"})
+			if err := leastIssue(leastUserInGroup)(with); (err == nil) != works {
+				t.Errorf("with %s: %v", document, err)
+			}
+		}
+	})
+}
+
 // F1.11: a grant for one resource group, which only Resource Management shows, is
 // no reason for a user, role or policy of ours to live on.
 func TestRevokeDetachesGrantsOfResourceGroups(t *testing.T) {

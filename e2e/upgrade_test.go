@@ -86,6 +86,14 @@ func TestUpgradeAndBack(t *testing.T) {
 	v.write(t, mount+"/role/private", map[string]any{"inline_policies": "[" + policyJSON + "]", "policy_per_lease": true, "ttl": "10m"})
 	v.write(t, mount+"/role/grouped", map[string]any{"inline_policies": "[" + policyJSON + "]", "ram_groups": "readers"})
 	v.write(t, mount+"/role/batch", map[string]any{"credential_type": "ram_role", "inline_policies": "[" + policyJSON + "]"})
+	if err := cloud.Seed(alisim.Seed{Accounts: []alisim.Account{{ID: alisim.DefaultAccountID, ResourceGroups: []string{"rg-1"}}}}); err != nil {
+		t.Fatal(err)
+	}
+	const inGroup, inAccount = "name:AliyunOSSReadOnlyAccess,type:System,resource_group:rg-1", "name:AliyunECSReadOnlyAccess,type:System"
+	v.write(t, mount+"/role/regional", map[string]any{"remote_policies": []string{inGroup, inAccount}})
+	v.write(t, mount+"/role/regional-inline", map[string]any{"inline_policies": "[" + policyJSON + "]", "resource_group": "rg-1"})
+	regional, regionalInline := m.issue("regional"), m.issue("regional-inline")
+	v.run(t, "delete", mount+"/role/regional-inline") // before going back, as the page says; the other is to show why
 	ourSession := m.issue("deploy")
 	shared, private, grouped, ramRole := m.issue("ci"), m.issue("private"), m.issue("grouped"), m.issue("batch")
 	sharedPolicy := m.policyOf(shared)
@@ -115,16 +123,28 @@ func TestUpgradeAndBack(t *testing.T) {
 	// What it does not know it does not revoke; nor does it lose the lease.
 	m.wantStuck(grouped, "DeleteConflict.User.Group")
 	m.wantStuck(ramRole, "unknown role type: ram_role")
+	for _, lease := range []*api.Secret{regional, regionalInline} {
+		m.wantStuck(lease, "DeleteConflict.User.Policy")
+		if u := m.userOf(lease); len(u.AccessKeys) != 0 || len(u.Policies) != 1 || u.Policies[0].ResourceGroup != "rg-1" {
+			t.Errorf("of a lease in a resource group the peer engine has left %+v, want a user without a key", u)
+		}
+	}
+	// Nor does it give in the whole account what counts in a resource group.
+	elsewhere := m.issue("regional")
+	if u := m.userOf(elsewhere); len(u.Policies) != 1 || u.Policies[0] != (alisim.PolicyLabel{Type: "System", Name: "AliyunECSReadOnlyAccess"}) {
+		t.Errorf("the peer engine issues of a role in a resource group %+v", u)
+	}
+	m.revoke(elsewhere)
 	issued := m.issue("ci")
 	m.wantRenewed(issued, 10*time.Minute)
 	m.revoke(issued)
 	m.issue("deploy")
-	m.wantUsers(keptUser, grouped)
+	m.wantUsers(keptUser, grouped, regional, regionalInline)
 
 	// And ours again, which heals that, too.
 	m.change(pluginVersion)
 	m.wantAnswers(before)
-	for _, lease := range []*api.Secret{grouped, ramRole, keptUser, keptSession} {
+	for _, lease := range []*api.Secret{grouped, ramRole, regional, regionalInline, keptUser, keptSession} {
 		m.revoke(lease)
 	}
 	if left := leftovers(m.seed, cloud.Inventory()); !reflect.DeepEqual(left, ours{Policies: []string{sharedPolicy}}) {

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// resourceManagerActions are the calls of Resource Management; all others are of RAM.
+// resourceManagerActions are the calls of Resource Management.
 var resourceManagerActions = []string{"AttachPolicy", "DetachPolicy", "ListPolicyAttachments", "GetResourceGroup"}
 
 // principalTypes are the kinds of entities as Resource Management spells them.
@@ -37,49 +37,22 @@ func GrantParams(p Policy, e Entity, account string) map[string]string {
 	return grantIn(p, e, account).params()
 }
 
-// attachInGroup attaches the policy for the resources of its group alone. RAM's own
-// calls know resource groups by now, but an endpoint that did not know the parameter
-// would leave it out and grant in the whole account: Resource Management has always
-// required it.
-func (c *Client) attachInGroup(ctx context.Context, e Entity, p Policy) error {
-	who, err := c.Whoami(ctx)
+// noResourceGroup is the code of Resource Management for a group that there is not.
+const noResourceGroup = "EntityNotExists.ResourceGroup"
+
+// grant makes a call about a policy in its resource group, AttachPolicy or
+// DetachPolicy. RAM's own calls know resource groups by now, but an endpoint that did
+// not know the parameter would leave it out and grant in the whole account: Resource
+// Management has always required it.
+//
+// The documents write the alias of the account into the name of a principal, the
+// vendor's own examples write its id. The id, which is known, is tried first.
+func (c *Client) grant(ctx context.Context, action, account string, e Entity, p Policy) error {
+	account, err := c.accountOr(ctx, account)
 	if err != nil {
 		return err
 	}
-	err = c.grant(ctx, "AttachPolicy", who.AccountID, e, p)
-	switch {
-	case HasCode(err, "EntityNotExist.Policy"):
-		return fmt.Errorf("the %s policy %s: %w", p.Type, p.Name, err)
-	case HasCode(err, noResourceGroup):
-		return fmt.Errorf("the resource group %s: %w", p.ResourceGroup, err)
-	}
-	return alreadyThere(err, string(e.Kind)+".Policy")
-}
-
-const noResourceGroup = "EntityNotExists.ResourceGroup"
-
-// detachInGroup is the reverse. A principal that Resource Management does not know
-// holds nothing; if it does after all, RAM refuses to delete it.
-func (c *Client) detachInGroup(ctx context.Context, account string, e Entity, p Policy) error {
-	if account == "" {
-		who, err := c.Whoami(ctx)
-		if err != nil {
-			return err
-		}
-		account = who.AccountID
-	}
-	err := c.grant(ctx, "DetachPolicy", account, e, p)
-	if unknownPrincipal(err, e.Kind) {
-		return nil
-	}
-	return gone(err)
-}
-
-// grant makes a call about a policy in its resource group. The documents write the
-// alias of the account into the name of a principal, the vendor's own examples write
-// its id: the id, which is known, is tried first.
-func (c *Client) grant(ctx context.Context, action, account string, e Entity, p Policy) error {
-	err := c.Call(ctx, true, action, grantIn(p, e, account).params(), nil)
+	err = c.Call(ctx, true, action, grantIn(p, e, account).params(), nil)
 	if !unknownPrincipal(err, e.Kind) {
 		return err
 	}
@@ -93,15 +66,24 @@ func (c *Client) grant(ctx context.Context, action, account string, e Entity, p 
 	return c.Call(ctx, true, action, grantIn(p, e, alias).params(), nil)
 }
 
+// accountOr is the account, or that of the client's credentials where it is "".
+func (c *Client) accountOr(ctx context.Context, account string) (string, error) {
+	if account != "" {
+		return account, nil
+	}
+	who, err := c.Whoami(ctx)
+	return who.AccountID, err
+}
+
 // AccountAlias is that of the account, "" where it has none.
 func (c *Client) AccountAlias(ctx context.Context) (string, error) {
-	who, err := c.Whoami(ctx)
+	account, err := c.accountOr(ctx, "")
 	if err != nil {
 		return "", err
 	}
 	var out struct{ AccountAlias string }
 	err = c.Call(ctx, true, "GetAccountAlias", nil, &out)
-	if out.AccountAlias == who.AccountID { // stands for none
+	if out.AccountAlias == account { // stands for none
 		return "", err
 	}
 	return out.AccountAlias, err
@@ -121,8 +103,15 @@ func (c *Client) heldInGroups(ctx context.Context, policy string) (bool, error) 
 	grants, err := c.attachments(ctx, attachment{PolicyType: "Custom", PolicyName: policy})
 	for _, a := range grants {
 		e := a.entity()
-		if e.Kind == "" || !HasCode(c.Call(ctx, true, "Get"+string(e.Kind), e.params(), nil), "EntityNotExist."+string(e.Kind)) {
+		if e.Kind == "" {
 			return true, nil
+		}
+		// The list may be behind, and have what was deleted.
+		switch err := c.Call(ctx, true, "Get"+string(e.Kind), e.params(), nil); {
+		case err == nil, Denied(err):
+			return true, nil
+		case !NotExist(err):
+			return false, err
 		}
 	}
 	return false, err
@@ -147,12 +136,9 @@ const (
 func (c *Client) detachGrants(ctx context.Context, account string, held attachment) error {
 	ctx, cancel := context.WithTimeout(ctx, grantsTimeout)
 	defer cancel()
-	if account == "" {
-		who, err := c.Whoami(ctx)
-		if err != nil {
-			return err
-		}
-		account = who.AccountID
+	account, err := c.accountOr(ctx, account)
+	if err != nil {
+		return err
 	}
 	var found []attachment
 	for _, name := range principalNames(held, account) {

@@ -85,23 +85,34 @@ func (c *Client) userNow(ctx context.Context, id string) (name string, err error
 // attach and detach succeed where nothing is left to do.
 
 func (c *Client) attach(ctx context.Context, e Entity, p Policy) error {
-	if p.ResourceGroup != "" {
-		return c.attachInGroup(ctx, e, p)
+	var err error
+	if p.ResourceGroup == "" {
+		err = c.Call(ctx, true, "AttachPolicyTo"+string(e.Kind), e.params("PolicyName", p.Name, "PolicyType", p.Type), nil)
+	} else {
+		err = c.grant(ctx, "AttachPolicy", "", e, p)
 	}
-	err := c.Call(ctx, true, "AttachPolicyTo"+string(e.Kind), e.params("PolicyName", p.Name, "PolicyType", p.Type), nil)
-	if HasCode(err, "EntityNotExist.Policy") {
-		return fmt.Errorf("the %s policy %s: %w", p.Type, p.Name, err) // the refusal does not say which
+	switch { // the refusal does not say which
+	case HasCode(err, "EntityNotExist.Policy"):
+		return fmt.Errorf("the %s policy %s: %w", p.Type, p.Name, err)
+	case HasCode(err, noResourceGroup):
+		return fmt.Errorf("the resource group %s: %w", p.ResourceGroup, err)
+	case strings.HasPrefix(code(err), "EntityAlreadyExist"): // the attachment: nothing else is made
+		return nil
 	}
-	return alreadyThere(err, string(e.Kind)+".Policy")
+	return err
 }
 
 // detach takes the policy from an entity of the account, "" for that of the
 // client's credentials.
 func (c *Client) detach(ctx context.Context, account string, e Entity, p Policy) error {
-	if p.ResourceGroup != "" {
-		return c.detachInGroup(ctx, account, e, p)
+	if p.ResourceGroup == "" {
+		return gone(c.Call(ctx, true, "DetachPolicyFrom"+string(e.Kind), e.params("PolicyName", p.Name, "PolicyType", p.Type), nil))
 	}
-	return gone(c.Call(ctx, true, "DetachPolicyFrom"+string(e.Kind), e.params("PolicyName", p.Name, "PolicyType", p.Type), nil))
+	err := c.grant(ctx, "DetachPolicy", account, e, p)
+	if unknownPrincipal(err, e.Kind) {
+		return nil // if it holds something after all, RAM refuses to delete it
+	}
+	return gone(err)
 }
 
 // policiesOf lists what the entity holds in the whole account; nothing where
