@@ -105,6 +105,15 @@ func (s *Server) controlHandler() http.Handler {
 			reply(w, map[string]string{"decision": s.Authorize(in.AccessKeyID, in.Action, in.Resource)})
 		}
 	})
+	mux.HandleFunc("POST /signin", func(w http.ResponseWriter, r *http.Request) {
+		var in struct {
+			Name     string `json:"name"`
+			Password string `json:"password"`
+		}
+		if accept(w, r, &in) {
+			reply(w, map[string]string{"result": s.SignIn(in.Name, in.Password)})
+		}
+	})
 	s.controlSources(mux)
 	return mux
 }

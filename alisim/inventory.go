@@ -12,8 +12,9 @@ type Inventory struct {
 	Users    []UserState    `json:"users"`
 	Groups   []GroupState   `json:"groups"`
 	Roles    []RoleState    `json:"roles"`
-	Policies []PolicyState  `json:"policies"` // custom policies
-	Sessions []SessionState `json:"sessions"` // that are alive, by expiry
+	Policies []PolicyState  `json:"policies"`    // custom policies
+	Sessions []SessionState `json:"sessions"`    // that are alive, by expiry
+	MFA      []string       `json:"mfa_devices"` // serial numbers of virtual MFA devices, bound or not
 	RootKeys []KeyState     `json:"root_keys"`
 	Bin      BinState       `json:"recycle_bin"`
 }
@@ -117,7 +118,7 @@ func (st *store) inventory(now time.Time) Inventory {
 	defer st.mu.RUnlock()
 	inv := Inventory{
 		Users: []UserState{}, Groups: []GroupState{}, Roles: []RoleState{}, Policies: []PolicyState{},
-		Sessions: []SessionState{}, RootKeys: []KeyState{}, Bin: BinState{Users: []string{}, AccessKeys: []string{}},
+		Sessions: []SessionState{}, MFA: []string{}, RootKeys: []KeyState{}, Bin: BinState{Users: []string{}, AccessKeys: []string{}},
 	}
 	for _, id := range slices.Sorted(maps.Keys(st.accounts)) {
 		st.accounts[id].inventory(&inv, now)
@@ -137,6 +138,7 @@ func (st *store) inventory(now time.Time) Inventory {
 
 func (a *account) inventory(inv *Inventory, now time.Time) {
 	inv.RootKeys = append(inv.RootKeys, keyStates(a.keys)...)
+	inv.MFA = append(inv.MFA, slices.Sorted(maps.Keys(a.mfa))...)
 	inv.Bin.Users = append(inv.Bin.Users, a.bin.users...)
 	inv.Bin.AccessKeys = append(inv.Bin.AccessKeys, a.bin.keys...)
 	for _, name := range slices.Sorted(maps.Keys(a.users)) {

@@ -10,10 +10,10 @@ import (
 func accountActions() []action {
 	return []action{
 		{name: "SetAccountAlias", writes: true, required: []string{"AccountAlias"}, resource: onAccount, handle: setAccountAlias},
-		{name: "GetAccountAlias", resource: onAccount, handle: getAccountAlias},
+		{name: "GetAccountAlias", resource: anything, handle: getAccountAlias},
 		{name: "ClearAccountAlias", writes: true, resource: onAccount, handle: clearAccountAlias},
 		{name: "SetPasswordPolicy", writes: true, resource: onAccount, handle: setPasswordPolicy},
-		{name: "GetPasswordPolicy", resource: onAccount, handle: getPasswordPolicy},
+		{name: "GetPasswordPolicy", resource: anything, handle: getPasswordPolicy},
 	}
 }
 
@@ -54,12 +54,21 @@ func clearAccountAlias(r *request) (object, *problem) {
 type passwordPolicy struct {
 	length                        int // at least
 	lower, upper, digits, symbols bool
+	different                     int  // characters, at least
+	notUserName                   bool // it may not contain the name of the user
 }
 
-// allows says whether a password is strong enough: of two kinds of characters, and as the policy demands.
-func (p passwordPolicy) allows(password string) bool {
+// allows says whether a password of a user is strong enough: of two kinds of characters, and as the policy demands.
+func (p passwordPolicy) allows(password, userName string) bool {
 	has := func(kind func(rune) bool) bool { return strings.ContainsFunc(password, kind) }
 	symbol := func(c rune) bool { return !unicode.IsLetter(c) && !unicode.IsDigit(c) }
+	different := map[rune]bool{}
+	for _, c := range password {
+		different[c] = true
+	}
+	if len(different) < p.different || p.notUserName && strings.Contains(password, userName) {
+		return false
+	}
 	return len(password) >= p.length && has(func(c rune) bool { return !unicode.IsDigit(c) }) && has(func(c rune) bool { return !unicode.IsLetter(c) }) &&
 		(!p.lower || has(unicode.IsLower)) && (!p.upper || has(unicode.IsUpper)) &&
 		(!p.digits || has(unicode.IsDigit)) && (!p.symbols || has(symbol))
@@ -72,6 +81,8 @@ func (p passwordPolicy) fields() object {
 		{"RequireUppercaseCharacters", p.upper},
 		{"RequireNumbers", p.digits},
 		{"RequireSymbols", p.symbols},
+		{"MinimumPasswordDifferentCharacter", p.different},
+		{"PasswordNotContainUserName", p.notUserName},
 	}}}
 }
 
@@ -84,11 +95,19 @@ func setPasswordPolicy(r *request) (object, *problem) {
 		}
 		p.length = n
 	}
+	if text := r.get("MinimumPasswordDifferentCharacter"); text != "" {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 0 || n > 8 {
+			return nil, incorrect("MinimumPasswordDifferentCharacter")
+		}
+		p.different = n
+	}
 	for _, d := range []struct {
 		param  string
 		demand *bool
 	}{
 		{"RequireLowercaseCharacters", &p.lower}, {"RequireUppercaseCharacters", &p.upper}, {"RequireNumbers", &p.digits}, {"RequireSymbols", &p.symbols},
+		{"PasswordNotContainUserName", &p.notUserName},
 	} {
 		if r.get(d.param) == "" {
 			continue

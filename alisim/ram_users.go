@@ -193,8 +193,12 @@ func (l *loginProfile) fields(u *user) object {
 
 // setLogin takes over what the request says about a login profile.
 func (r *request) setLogin(l *loginProfile) *problem {
-	if password, given := r.params["Password"]; given && !r.account().passwords.allows(password) {
-		return refuse(400, "InvalidParameter.Password.TooWeak", `The parameter - "Password" is not compliant with the password policy.`)
+	if password, given := r.params["Password"]; given {
+		if !r.account().passwords.allows(password, r.get("UserName")) {
+			return refuse(400, "InvalidParameter.Password.TooWeak", `The parameter - "Password" is not compliant with the password policy.`)
+		}
+		l.password = password
+		r.store.secrets = append(r.store.secrets, password)
 	}
 	for param, target := range map[string]*bool{"PasswordResetRequired": &l.passwordReset, "MFABindRequired": &l.mfaBindRequired} {
 		if r.get(param) == "" {

@@ -27,6 +27,7 @@ type Account struct {
 	ID             string   `json:"id"`                        // digits
 	Alias          string   `json:"alias,omitempty"`           // may stand for the id in names such as alice@<alias>.onaliyun.com
 	Inactive       bool     `json:"inactive,omitempty"`        // RAM and STS were never activated: every call is refused
+	MFAForLogin    bool     `json:"mfa_for_login,omitempty"`   // the security preference MFAOperationForLogin is mandatory
 	ResourceGroups []string `json:"resource_groups,omitempty"` // ids, for example rg-1
 	// Resources are those of other products that are in a resource group: the id of the group by product and resource,
 	// for example "ecs:instance/i-1".

@@ -28,7 +28,7 @@ type store struct {
 	purgeAt  int                   // number of sessions at which expired ones are dropped
 	master   []byte                // derives secrets and tokens of sessions, so that they need no storage
 	system   map[string]*policy    // system policies
-	secrets  []string              // of access keys, deleted ones included, and tokens
+	secrets  []string              // of access keys, deleted ones included, tokens and passwords
 	sources  sourceState
 }
 
@@ -46,6 +46,8 @@ type account struct {
 	policies  map[string]*policy
 	mfa       map[string]*mfaDevice // by serial number
 	bin       recycleBin
+
+	mfaForLogin bool // of all users, whatever their login profiles say
 }
 
 type user struct {
@@ -62,6 +64,7 @@ type user struct {
 
 type loginProfile struct {
 	created         time.Time
+	password        string // empty, of a seed: nobody knows it
 	passwordReset   bool
 	mfaBindRequired bool
 }
@@ -557,6 +560,7 @@ func (st *store) plantAccount(in Account, now time.Time) {
 		a.alias = in.Alias
 	}
 	a.inactive = a.inactive || in.Inactive
+	a.mfaForLogin = a.mfaForLogin || in.MFAForLogin
 	a.scopes = append(a.scopes, in.ResourceGroups...)
 	maps.Copy(a.resources, in.Resources)
 	attach := func(names []string, scoped map[string][]string) (as attachments) {
