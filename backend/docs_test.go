@@ -377,6 +377,7 @@ func TestAPIFields(t *testing.T) {
 	role := map[string]any{} // what roles of all types answer, where nothing is given that they do not need
 	for _, plain := range []map[string]any{
 		{"role_arn": roleARN}, {"credential_type": "ram_role", "remote_policies": "name:ReadOnlyAccess,type:System"}, {"credential_type": "ecs_ram_role"},
+		{"remote_policies": "name:ReadOnlyAccess,type:System"}, {"remote_policies": "name:ReadOnlyAccess,type:System", "console_login": true},
 		{"credential_type": "oidc_role_arn", "role_arn": roleARN, "oidc_provider_arn": alisim.DefaultOIDCProviderARN, "identity_token_audience": "sts"},
 	} {
 		m.must(logical.UpdateOperation, "role/plain", plain)

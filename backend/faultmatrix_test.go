@@ -113,6 +113,12 @@ var (
 		"credential_type": "ram_role", "inline_policies": twoDocuments, "resource_group": "rg-1", "policy_per_lease": true,
 		"remote_policies": "name:AliyunOSSReadOnlyAccess,type:System,resource_group:rg-2", "ttl": "30m", "max_ttl": "1h",
 	}
+	withConsole = map[string]any{
+		"inline_policies": twoDocuments, "remote_policies": system, "ram_groups": "readers", "ttl": "30m", "max_ttl": "1h", "console_login": true,
+	}
+	withConsoleAndKey = map[string]any{
+		"inline_policies": twoDocuments, "remote_policies": system, "ram_groups": "readers", "ttl": "30m", "max_ttl": "1h", "console_login": true, "access_key": true,
+	}
 	ramRole = map[string]any{
 		"credential_type": "ram_role", "inline_policies": twoDocuments, "remote_policies": system, "ttl": "30m", "max_ttl": "1h",
 	}
@@ -123,6 +129,8 @@ var matrix = []scenario{
 	{"issue ram_user, alone", "issue", sharing, false, 0, true, false},
 	{"issue ram_user, policies per lease", "issue", perLease, false, 0, true, false},
 	{"issue ram_user, and wait until the key is usable", "issue", awaited, false, 0, true, false},
+	{"issue ram_user, with a login and no key", "issue", withConsole, false, 0, false, false},
+	{"issue ram_user, with a login and a key", "issue", withConsoleAndKey, true, 0, true, false},
 	{"issue ram_role, policies shared with a live lease", "issue", ramRole, true, 0, true, false},
 	{"issue ram_role, alone", "issue", ramRole, false, 0, false, false},
 	{"issue ram_user, policies that somebody planted", "issue", sharing, false, 0, false, true},
@@ -131,6 +139,8 @@ var matrix = []scenario{
 	{"revoke ram_user, alone", "revoke", sharing, false, time.Minute, false, false},
 	{"revoke ram_user, just issued", "revoke", sharing, false, 0, true, false},
 	{"revoke ram_user, policies per lease", "revoke", perLease, false, time.Minute, true, false},
+	{"revoke ram_user, with a login and no key", "revoke", withConsole, false, time.Minute, false, false},
+	{"revoke ram_user, with a login and a key", "revoke", withConsoleAndKey, true, time.Minute, true, false},
 	{"revoke ram_role, alone", "revoke", ramRole, false, time.Minute, false, false},
 	{"issue ram_user, in resource groups, policies shared with a live lease", "issue", inGroups, true, 0, false, false},
 	{"issue ram_role, in resource groups, policies per lease", "issue", ramRoleInGroups, false, 0, true, false},
@@ -142,6 +152,7 @@ var matrix = []scenario{
 	{"renew ram_user", "renew", sharing, true, time.Minute, false, false},
 	{"roll back ram_user", "rollback", sharing, false, 0, true, false},
 	{"roll back ram_user, policies shared with a live lease", "rollback", sharing, true, 0, true, false},
+	{"roll back ram_user, with a login and no key", "rollback", withConsole, false, 0, true, false},
 	{"roll back ram_role, policies per lease", "rollback", map[string]any{
 		"credential_type": "ram_role", "inline_policies": twoDocuments, "policy_per_lease": true, "ttl": "30m", "max_ttl": "1h",
 	}, false, 0, true, false},
@@ -461,8 +472,16 @@ func (w *world) strays() []string {
 func (w *world) whole(resp *logical.Response) {
 	w.t.Helper()
 	time.Sleep(w.sim.Settings().Propagation.AccessKey)
-	if _, err := w.ask(resp); err != nil {
-		w.t.Errorf("the credentials do not work: %v", err)
+	keys := 1
+	switch login, keyless := resp.Data["login_name"] != nil, resp.Data["access_key"] == nil; {
+	case login && w.signIn(resp) != alisim.SignInDone:
+		w.t.Errorf("the login does not work: %s", w.signIn(resp))
+	case login && keyless:
+		keys = 0
+	default:
+		if _, err := w.ask(resp); err != nil {
+			w.t.Errorf("the credentials do not work: %v", err)
+		}
 	}
 	all, name := w.inventory(), nameOf(resp.Secret)
 	user, isUser := all.User(name)
@@ -476,7 +495,7 @@ func (w *world) whole(resp *logical.Response) {
 			w.t.Errorf("%s has %s, which somebody planted", name, p.Name)
 		}
 	}
-	if groups, _ := resp.Secret.InternalData["ram_groups"].([]any); isUser && (len(user.AccessKeys) != 1 || len(user.Groups) != len(groups)) {
+	if groups, _ := resp.Secret.InternalData["ram_groups"].([]any); isUser && (len(user.AccessKeys) != keys || len(user.Groups) != len(groups)) {
 		w.t.Errorf("issued: %+v", user)
 	}
 }

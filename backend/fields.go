@@ -159,6 +159,17 @@ func (fs fields[T]) only(names ...string) fields[T] {
 	return fs
 }
 
+// saying adds to the description of a field.
+func (fs fields[T]) saying(name, more string) fields[T] {
+	fs = slices.Clone(fs)
+	for n := range fs {
+		if fs[n].name == name {
+			fs[n].schema.Description += " " + more
+		}
+	}
+	return fs
+}
+
 // schemas are what the framework wants of a path.
 func (fs fields[T]) schemas() map[string]*framework.FieldSchema {
 	schemas := make(map[string]*framework.FieldSchema, len(fs))

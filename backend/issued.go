@@ -23,6 +23,7 @@ type issued struct {
 	RemotePolicies []ram.Policy `json:"remote_policies"`           // others': detached
 	SharedPolicies []string     `json:"shared_policies,omitempty"` // those of RemotePolicies that are the mount's
 	RAMGroups      []string     `json:"ram_groups"`
+	LoginProfile   bool         `json:"login_profile,omitempty"` // the user signs in to the console
 	AccountID      string       `json:"account_id"`
 	accountRole                 // as which it was made
 	UserID         string       `json:"user_id,omitempty"` // RAM's, of the user; a WAL entry and a lease of a version before have none
@@ -60,7 +61,7 @@ func (u issued) created() ram.Created {
 		return slices.DeleteFunc(slices.Clone(policies), func(p ram.Policy) bool { return p.Type == "Custom" && u.policyNeverMade(p.Name) })
 	}
 	return ram.Created{
-		Entity: u.entity(), NeverMade: u.neverMade(u.entity()), AccessKeyID: u.AccessKeyID,
+		Entity: u.entity(), NeverMade: u.neverMade(u.entity()), AccessKeyID: u.AccessKeyID, Login: u.LoginProfile,
 		Policies: made(u.RemotePolicies), OwnPolicies: made(u.InlinePolicies), Groups: u.RAMGroups, Origin: u.origin(),
 	}
 }

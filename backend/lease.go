@@ -30,6 +30,7 @@ func (b *backend) secret() *framework.Secret {
 			"access_key":     {Type: framework.TypeString, Description: "AccessKey ID."},
 			"secret_key":     {Type: framework.TypeString, Description: "AccessKey secret."},
 			"security_token": {Type: framework.TypeString, Description: "Sessions: the token to send with every call."},
+			"password":       {Type: framework.TypeString, Description: "console_login: the password to sign in to the console with."},
 		},
 		Renew:  b.renew,
 		Revoke: b.revoke,

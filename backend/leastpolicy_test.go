@@ -55,6 +55,10 @@ var leastSections = map[string]struct {
 			"alias":    underAlias(leastUserInGroup),
 		},
 	},
+	"Console login": {[]string{"RAM users"}, map[string]func(*leastMount) error{
+		"issue": signingIn(leastConsole), "revoke": revokingLogin(leastConsole, false), "rollback": rollingBack(leastConsole),
+		"extras": revokingLogin(leastConsole, true),
+	}},
 	"Shared inline policies": {
 		[]string{"RAM users", "Inline policies of RAM users"},
 		map[string]func(*leastMount) error{"sharing": sharingPolicies},
@@ -79,6 +83,7 @@ var (
 	leastUser       = map[string]any{"remote_policies": []string{"name:AliyunOSSReadOnlyAccess,type:System"}, "ttl": "1h"}
 	leastInlineUser = map[string]any{"inline_policies": "[" + allowOSS + "]"}
 	leastGroupUser  = map[string]any{"ram_groups": "readers"}
+	leastConsole    = map[string]any{"remote_policies": []string{"name:AliyunOSSReadOnlyAccess,type:System"}, "console_login": true}
 	leastRole       = map[string]any{"credential_type": "ram_role", "remote_policies": []string{"name:AliyunOSSReadOnlyAccess,type:System"}}
 	leastInlineRole = map[string]any{"credential_type": "ram_role", "inline_policies": "[" + allowOSS + "]"}
 
@@ -351,9 +356,13 @@ func TestPermissionsAreThoseOfTheCloud(t *testing.T) {
 func callParams(call string, names map[string]string) map[string]string {
 	params := maps.Clone(names)
 	maps.Copy(params, map[string]string{
-		"UserAccessKeyId": "LTAI5tNoSuchKey", "Status": "Inactive", "PolicyDocument": allowOSS,
+		"UserAccessKeyId": "LTAI5tNoSuchKey", "Status": "Inactive", "PolicyDocument": allowOSS, "Password": "abcDEF123!",
+		"SerialNumber":             "acs:ram::" + alisim.DefaultAccountID + ":mfa/*",
 		"AssumeRolePolicyDocument": string(alisim.TrustAccount(alisim.DefaultAccountID)),
 	})
+	if call != "DeleteVirtualMFADevice" {
+		delete(params, "SerialNumber")
+	}
 	if strings.HasPrefix(call, "List") && !strings.Contains(call, "For") && call != "ListAccessKeys" {
 		return nil
 	}
@@ -711,6 +720,43 @@ func revoking(role map[string]any) func(*leastMount) error {
 	}
 }
 
+// signingIn issues a login to the console, and signs in.
+func signingIn(role map[string]any) func(*leastMount) error {
+	return func(m *leastMount) error {
+		m.must(logical.UpdateOperation, "role/r", role)
+		resp, err := m.request(logical.ReadOperation, "creds/r", nil)
+		if err != nil {
+			return err
+		}
+		if resp.IsError() {
+			return resp.Error()
+		}
+		if said := m.signIn(resp); said != alisim.SignInDone {
+			m.t.Errorf("the sign-in page says %s", said)
+		}
+		return nil
+	}
+}
+
+// revokingLogin ends a lease whose user has bound an MFA device, which may stay in
+// the account or not.
+func revokingLogin(role map[string]any, deviceToo bool) func(*leastMount) error {
+	return func(m *leastMount) error {
+		before := m.inventory()
+		secret := m.lease(role)
+		m.bindDevice(secret.InternalData["username"].(string), "phone")
+		m.as(leastKey, nil)
+		if _, err := m.revokeLease(secret); err != nil {
+			return err
+		}
+		m.unchanged(before)
+		if devices := m.sim.Inventory().MFA; deviceToo && len(devices) > 0 {
+			return fmt.Errorf("%q is left", devices)
+		}
+		return nil
+	}
+}
+
 // rollingBack cleans up after an issue that ended with its last call, when
 // nothing could be removed at once.
 func rollingBack(role map[string]any) func(*leastMount) error {
@@ -718,11 +764,11 @@ func rollingBack(role map[string]any) func(*leastMount) error {
 		m.as(adminKey, nil)
 		m.must(logical.UpdateOperation, "role/r", role)
 		before := m.inventory()
-		for _, last := range []string{"CreateAccessKey", "AssumeRole"} {
+		for _, last := range []string{"CreateAccessKey", "CreateLoginProfile", "AssumeRole"} {
 			m.fault(alisim.Fault{Kind: alisim.FaultApplyThenDrop, Action: last})
 		}
 		for _, removal := range []string{
-			"ListAccessKeys", "DeleteAccessKey", "DetachPolicyFromUser", "RemoveUserFromGroup", "DeleteUser", "DetachPolicyFromRole", "DeleteRole", "DeletePolicy",
+			"ListAccessKeys", "DeleteAccessKey", "DeleteLoginProfile", "DetachPolicyFromUser", "RemoveUserFromGroup", "DeleteUser", "DetachPolicyFromRole", "DeleteRole", "DeletePolicy",
 		} {
 			m.fault(alisim.Fault{Kind: alisim.FaultError500, Action: removal})
 		}

@@ -43,13 +43,16 @@ func (b *backend) pathCreds() *framework.Path {
 
 func credsResponse() map[string]*framework.FieldSchema {
 	return map[string]*framework.FieldSchema{
-		"access_key":      {Type: framework.TypeString, Description: "AccessKey ID."},
+		"access_key":      {Type: framework.TypeString, Description: "AccessKey ID. Not of console_login without access_key."},
 		"secret_key":      {Type: framework.TypeString, Description: "AccessKey secret."},
 		"bearer_token":    {Type: framework.TypeString, Description: "bearer: the token."},
 		"security_token":  {Type: framework.TypeString, Description: "Sessions: the token to send with every call."},
 		"expiration":      {Type: framework.TypeTime, Description: "Sessions: when STS ends the session, RFC 3339 in UTC."},
 		"arn":             {Type: framework.TypeString, Description: "Sessions: ARN of the assumed role."},
 		"username":        {Type: framework.TypeString, Description: "RAM users: name of the user."},
+		"login_url":       {Type: framework.TypeString, Description: "console_login: the sign-in page of the console, with the name filled in."},
+		"login_name":      {Type: framework.TypeString, Description: "console_login: the name to sign in with, <user>@<default domain of the account>."},
+		"password":        {Type: framework.TypeString, Description: "console_login: the password to sign in with."},
 		"credential_type": {Type: framework.TypeString, Description: "Type of the role.", Required: true},
 	}
 }

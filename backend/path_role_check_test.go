@@ -265,6 +265,7 @@ func TestRoleCheckPrintsThePolicy(t *testing.T) {
 		"user":    leastUser, "inline user": leastInlineUser, "group user": leastGroupUser,
 		"role": leastRole, "inline role": leastInlineRole,
 		"user in groups": leastUserInGroup, "inline user in groups": leastInlineUserInGroup, "role in groups": leastRoleInGroup,
+		"console user": leastConsole,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -280,6 +281,9 @@ func TestRoleCheckPrintsThePolicy(t *testing.T) {
 			}
 			if strings.Contains(name, "user") {
 				uses["renew"] = renewing(role)
+			}
+			if name == "console user" {
+				uses["issue"], uses["revoke"] = signingIn(role), revokingLogin(role, false)
 			}
 			for use, try := range uses {
 				if err := try(newLeastMount(t, []string{answer.policy})); err != nil {

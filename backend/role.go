@@ -44,6 +44,10 @@ type role struct {
 	ExpireWithLease         bool          `json:"expire_with_lease,omitempty"`
 	ReuseTTL                time.Duration `json:"reuse_ttl,omitempty"`
 	WaitUntilUsable         time.Duration `json:"wait_until_usable,omitempty"`
+	ConsoleLogin            bool          `json:"console_login,omitempty"`
+	MFABindRequired         bool          `json:"mfa_bind_required,omitempty"`
+	PasswordPolicy          string        `json:"password_policy,omitempty"`
+	ConsoleSite             string        `json:"console_site,omitempty"`
 	NoLease                 bool          `json:"no_lease,omitempty"`
 	RequestParameters       []string      `json:"request_parameters,omitzero"` // nil: never written
 
@@ -62,7 +66,8 @@ func roleFields() fields[role] {
 			"What a read of creds/<name> issues. "+types.String()+"Derived when absent: ram_role_arn with role_arn, else ram_user.").
 			answers(func(r *role) any { return r.roleType.name }).from(roleTypeNames()...),
 	}
-	table = append(table, within(sourceFields().without("public_key_id", "private_key"), func(r *role) *source { return &r.source })...)
+	table = append(table, within(sourceFields().without("public_key_id", "private_key").
+		saying("access_key", "ram_user with console_login: true for an AccessKey beside the login, default false."), func(r *role) *source { return &r.source })...)
 	table = append(table, within(accountRoleFields("ram_user, ram_role: "), func(r *role) *accountRole { return &r.accountRole })...)
 	return append(table,
 		text("role_arn", func(r *role) *string { return &r.RoleARN },
@@ -99,6 +104,17 @@ func roleFields() fields[role] {
 			`ram_user, ram_role: wait with the answer until STS accepts the new key, for this many seconds at most, 0 to 45. `+
 				`The answer has a warning if it does not. 0, the default: answer at once; a new key may be refused for some seconds.`).
 			checked((*role).checkUsableWait),
+		refusedIfUnused(boolean("console_login", func(r *role) *bool { return &r.ConsoleLogin },
+			`ram_user: let the user sign in to the console: the answer has login_url, login_name and password, and an AccessKey only `+
+				`with access_key=true. The login ends with the lease.`),
+			"console_login is for ram_user: leave it out when credential_type is %s"),
+		boolean("mfa_bind_required", func(r *role) *bool { return &r.MFABindRequired },
+			"ram_user with console_login: the user must bind an MFA device at the first sign-in, also where the account does not demand one of all its users."),
+		text("password_policy", func(r *role) *string { return &r.PasswordPolicy },
+			"ram_user with console_login: name of the password policy of Vault (sys/policies/password) that passwords are made by. Default: 32 characters of all kinds, which every account takes."),
+		text("console_site", func(r *role) *string { return &r.ConsoleSite },
+			"ram_user with console_login: the site of the account, for login_url: CN (aliyun.com), the default, or INTL (alibabacloud.com).").
+			from("CN", "INTL").checked((*role).checkConsoleSite),
 		refusedIfUnused(boolean("expire_with_lease", func(r *role) *bool { return &r.ExpireWithLease },
 			`ram_role_arn, oidc_role_arn: add a condition on acs:CurrentTime to every Allow of the session policy, so that `+
 				`the session can do nothing after its lease's end, also below 900 seconds. Services that ignore conditions are not stopped.`),
@@ -181,9 +197,15 @@ var ofAllRoles = []string{"credential_type", "role_arn", "remote_policies", "inl
 func (r *role) read() map[string]interface{} {
 	data, unset := roleFields().read(r), roleFields().read(&role{})
 	maps.DeleteFunc(data, func(name string, value interface{}) bool {
-		return !slices.Contains(ofAllRoles, name) && !slices.Contains(r.roleType.uses, name) && reflect.DeepEqual(value, unset[name])
+		return !slices.Contains(ofAllRoles, name) && !r.uses(name) && reflect.DeepEqual(value, unset[name])
 	})
 	return data
+}
+
+// uses tells whether the role has a use for a field that not all roles have.
+func (r *role) uses(field string) bool {
+	return slices.Contains(r.roleType.uses, field) ||
+		r.ConsoleLogin && slices.Contains(r.roleType.uses, "console_login") && slices.Contains(ofConsoleLogin, field)
 }
 
 // update takes the fields of a write, and refuses what cannot be. Those that are not
@@ -195,6 +217,9 @@ func (r *role) update(data *framework.FieldData) error {
 	}
 	r.resolve()
 	if err := r.source.matchKeys(before, data); err != nil {
+		return err
+	}
+	if err := r.takeAccessKey(data); err != nil {
 		return err
 	}
 	if err := r.validate(); err != nil {

@@ -290,9 +290,19 @@ func (c *roleCheck) looked(err error, action, absent string) (result, fix string
 func (c *roleCheck) user() {
 	user := c.entity
 	c.probe("issue", "CreateUser", "user "+user, impossibleUser(user))
-	c.probe("issue", "CreateAccessKey", "user "+user, map[string]string{"UserName": user})
+	if c.role.issuesKey() {
+		c.probe("issue", "CreateAccessKey", "user "+user, map[string]string{"UserName": user})
+	}
 	c.probe("renew", "GetUser", "user "+user, map[string]string{"UserName": user})
-	c.probe("revoke", "DeleteAccessKey", "user "+user, map[string]string{"UserName": user, "UserAccessKeyId": "LTAI5tNoSuchKey"})
+	keys, extras := "revoke", forExtras
+	if c.role.ConsoleLogin {
+		extras = "revoke" // a user who signs in may have an MFA device
+		c.consoleLogin()
+	}
+	if !c.role.issuesKey() {
+		keys = forExtras
+	}
+	c.probe(keys, "DeleteAccessKey", "user "+user, map[string]string{"UserName": user, "UserAccessKeyId": "LTAI5tNoSuchKey"})
 	c.probe("revoke", "DeleteUser", "user "+user, map[string]string{"UserName": user})
 	c.probe("rollback", "ListAccessKeys", "user "+user, map[string]string{"UserName": user})
 	c.policies(ram.User)
@@ -301,11 +311,21 @@ func (c *roleCheck) user() {
 		c.probe("issue", "AddUserToGroup", "group "+group, both)
 		c.probe("revoke", "RemoveUserFromGroup", "group "+group, both)
 	}
-	for _, action := range []string{"ListPoliciesForUser", "ListGroupsForUser", "DeleteLoginProfile", "UnbindMFADevice"} {
+	for _, action := range []string{"ListPoliciesForUser", "ListGroupsForUser"} {
 		c.probe(forExtras, action, "user "+user, map[string]string{"UserName": user})
+	}
+	for _, action := range []string{"DeleteLoginProfile", "UnbindMFADevice"} {
+		c.probe(extras, action, "user "+user, map[string]string{"UserName": user})
 	}
 	c.quotas()
 	c.probe(forExtras, "UpdateAccessKey", "user "+user, map[string]string{"UserName": user, "UserAccessKeyId": "LTAI5tNoSuchKey", "Status": "Inactive"})
+}
+
+// consoleLogin probes what a login to the console needs.
+func (c *roleCheck) consoleLogin() {
+	c.probe("issue", "GetAccountAlias", "the account", nil)
+	c.probe("issue", "CreateLoginProfile", "user "+c.entity, map[string]string{"UserName": c.entity, "Password": strongPassword()})
+	c.probe(forExtras, "DeleteVirtualMFADevice", "virtual MFA devices", map[string]string{"SerialNumber": "acs:ram::" + c.who.AccountID + ":mfa/" + c.entity})
 }
 
 // ramRole probes what RAM roles need.

@@ -47,7 +47,7 @@ func roleTypes() []roleType {
 		},
 		{
 			name: typeRAMUser, issues: "a RAM user that lives as long as the lease", creates: ram.User, hint: made,
-			uses:     []string{"assume_role_arn", "assume_role_external_id", "username_template", "policy_per_lease", "resource_group", "ram_groups", "wait_until_usable"},
+			uses:     []string{"assume_role_arn", "assume_role_external_id", "username_template", "policy_per_lease", "resource_group", "ram_groups", "wait_until_usable", "console_login"},
 			validate: (*role).validateRAMUser, issue: (*backend).issueUser, check: (*roleCheck).user,
 		},
 		{

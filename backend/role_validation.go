@@ -25,10 +25,13 @@ const (
 // What is stored may wait until the role changes its type again.
 func (r *role) refuseUnused(data *framework.FieldData) error {
 	for _, f := range roleFields() {
-		if f.unused != "" && f.given(data) && !slices.Contains(r.roleType.uses, f.name) {
+		if f.unused != "" && f.given(data) && !r.uses(f.name) {
 			return errors.New(strings.ReplaceAll(f.unused, "%s", r.roleType.name))
 		}
-		if f.set != nil && f.given(data) && !slices.Contains(r.roleType.uses, f.name) && !slices.Contains(ofAllRoles, f.name) {
+		if f.name != "access_key" && slices.Contains(ofConsoleLogin, f.name) && f.given(data) && !r.uses(f.name) {
+			return fmt.Errorf("%s is for ram_user with console_login=true: give that too, or leave it out", f.name)
+		}
+		if f.set != nil && f.given(data) && !r.uses(f.name) && !slices.Contains(ofAllRoles, f.name) {
 			return fmt.Errorf("%s has no effect when credential_type is %s: leave it out", f.name, r.roleType.name)
 		}
 	}
@@ -173,6 +176,9 @@ func (r *role) validateRAMUser() error {
 	if !r.grants() {
 		return errors.New("must include an arn, or at least one of inline_policies or remote_policies (or ram_groups): " +
 			"for example role_arn=acs:ram::<account>:role/<name>, or remote_policies=name:AliyunOSSReadOnlyAccess,type:System")
+	}
+	if err := r.validateConsoleLogin(); err != nil {
+		return err
 	}
 	return r.validateGrants(maxCustomPoliciesOfUser)
 }

@@ -22,7 +22,9 @@ type Plan struct {
 	Documents  []Document
 	Policies   []Policy // exist, and are attached
 	Groups     []string // of a user
-	Trust      string   // of a role: its AssumeRolePolicyDocument
+	NoKey      bool     // of a user: it gets no AccessKey
+	Login      LoginProfile
+	Trust      string // of a role: its AssumeRolePolicyDocument
 	MaxSession time.Duration
 }
 
@@ -99,7 +101,7 @@ func NotCreated(err error) (what []Entity) {
 }
 
 // Equip gives the entity what the plan has for it, in a second wave: an
-// AccessKey to a user, policies, groups. RAM may not show at once what
+// AccessKey and a login profile to a user, policies, groups. RAM may not show at once what
 // [Client.Create] has made; Equip waits for that.
 func (c *Client) Equip(ctx context.Context, p Plan) (AccessKey, error) {
 	visible := func(call func() error) error {
@@ -107,13 +109,16 @@ func (c *Client) Equip(ctx context.Context, p Plan) (AccessKey, error) {
 	}
 	var w Wave
 	var key AccessKey
-	if p.Entity.Kind == User {
+	if p.Entity.Kind == User && !p.NoKey {
 		w.Add(func() error {
 			return visible(func() (err error) {
 				key, err = Keys{User: p.Entity.Name, Call: c.Call}.Create(ctx)
 				return err
 			})
 		})
+	}
+	if p.Login.Password != "" {
+		w.Add(func() error { return visible(func() error { return c.createLoginProfile(ctx, p.Entity, p.Login) }) })
 	}
 	for _, policy := range p.Policies {
 		w.Add(func() error { return visible(func() error { return c.attach(ctx, p.Entity, policy) }) })

@@ -31,6 +31,7 @@ var Permissions = map[string]Permission{
 	"ListAccessKeys":       {"ram:ListAccessKeys", []string{"user/<UserName>"}},
 	"UpdateAccessKey":      {"ram:UpdateAccessKey", []string{"user/<UserName>"}},
 	"DeleteAccessKey":      {"ram:DeleteAccessKey", []string{"user/<UserName>"}},
+	"CreateLoginProfile":   {"ram:CreateLoginProfile", []string{"user/<UserName>"}},
 	"DeleteLoginProfile":   {"ram:DeleteLoginProfile", []string{"user/<UserName>"}},
 	"UnbindMFADevice":      {"ram:UnbindMFADevice", []string{"user/<UserName>"}},
 	"ListPoliciesForUser":  {"ram:ListPoliciesForUser", []string{"user/<UserName>"}},
@@ -39,6 +40,8 @@ var Permissions = map[string]Permission{
 	"RemoveUserFromGroup":  {"ram:RemoveUserFromGroup", []string{"user/<UserName>", "group/<GroupName>"}},
 	"AttachPolicyToUser":   {"ram:AttachPolicyToUser", []string{"policy/<PolicyName>", "user/<UserName>"}},
 	"DetachPolicyFromUser": {"ram:DetachPolicyFromUser", []string{"policy/<PolicyName>", "user/<UserName>"}},
+
+	"DeleteVirtualMFADevice": {"ram:DeleteVirtualMFADevice", []string{"mfa/*"}}, // told by the device's serial number, which the account or its user has made up
 
 	"GetGroup":              {"ram:GetGroup", []string{"group/<GroupName>"}},
 	"DetachPolicyFromGroup": {"ram:DetachPolicyFromGroup", []string{"policy/<PolicyName>", "group/<GroupName>"}},
@@ -59,11 +62,11 @@ var Permissions = map[string]Permission{
 
 	"AttachPolicy":          {"ram:AttachPolicy", []string{"policy/<PolicyName>", allPrincipals}},
 	"DetachPolicy":          {"ram:DetachPolicy", []string{"policy/<PolicyName>", allPrincipals}},
-	"ListPolicyAttachments": {"ram:ListPolicyAttachments", []string{"*"}},
+	"ListPolicyAttachments": {"ram:ListPolicyAttachments", []string{anyResource}},
 	"GetResourceGroup":      {"ram:GetResourceGroup", []string{"resourcegroup/<ResourceGroupId>"}},
-	"GetAccountAlias":       {"ram:GetAccountAlias", []string{"*"}},
+	"GetAccountAlias":       {"ram:GetAccountAlias", []string{anyResource}},
 
-	AccountSummary: {"ram:GetAccountSummary", []string{"*"}},
+	AccountSummary: {"ram:GetAccountSummary", []string{anyResource}},
 }
 
 // AccountSummary is the call that tells the quotas. Nothing depends on it.
@@ -72,6 +75,9 @@ const AccountSummary = "GetAccountSummary"
 // allPrincipals is the resource of all users or roles, by the PrincipalType of the call.
 const allPrincipals = "<PrincipalType>"
 
+// anyResource is the resource of calls that no policy can narrow: it must say "*".
+const anyResource = "*"
+
 var placeholder = regexp.MustCompile(`<(\w+)>`)
 
 // ARNs are the resources of a call with these parameters in this account. What
@@ -79,6 +85,10 @@ var placeholder = regexp.MustCompile(`<(\w+)>`)
 func (p Permission) ARNs(account string, params map[string]string) []string {
 	arns := make([]string, len(p.Resources))
 	for n, resource := range p.Resources {
+		if resource == anyResource {
+			arns[n] = resource
+			continue
+		}
 		product, owner := "ram", cmp.Or(account, "<account>")
 		switch principals := params["PrincipalType"]; {
 		case resource == allPrincipals && principals == principalTypes[User]:

@@ -18,6 +18,7 @@ type Created struct {
 	Entity      Entity
 	NeverMade   bool     // RAM refused to create the entity: there are policies at most
 	AccessKeyID string   // of a user; "" where it is not known
+	Login       bool     // it has a login profile, and perhaps an MFA device
 	Policies    []Policy // attached; others may hold them too
 	OwnPolicies []Policy // attached and created for this lease alone: they go with it
 	Groups      []string
@@ -78,7 +79,7 @@ func (c *Client) removeNamed(ctx context.Context, done Created) (certain bool, e
 	if done.NeverMade {
 		return false, w.Run()
 	}
-	known := holdings{policies: slices.Concat(done.OwnPolicies, done.Policies)}
+	known := holdings{login: done.Login, policies: slices.Concat(done.OwnPolicies, done.Policies)}
 	for _, group := range done.Groups {
 		known.groups = append(known.groups, Entity{Group, group})
 	}
@@ -163,6 +164,7 @@ func (c *Client) deletePolicy(ctx context.Context, name string) error {
 // holdings are what an entity has.
 type holdings struct {
 	keys     []AccessKey
+	login    bool // a login profile, and perhaps an MFA device
 	policies []Policy
 	groups   []Entity
 }
@@ -180,6 +182,10 @@ func (c *Client) strip(ctx context.Context, account string, e Entity, h holdings
 			had[n], err = Keys{User: e.Name, Call: c.Call}.remove(ctx, k.ID)
 			return err
 		})
+	}
+	if h.login {
+		w.Add(func() error { return c.deleteLoginProfile(ctx, e) })
+		w.Add(func() error { return c.unbindMFADevice(ctx, e) }) // whoever signs in may have one
 	}
 	for n, p := range h.policies {
 		w.Add(func() error {
@@ -214,12 +220,12 @@ func (c *Client) empty(ctx context.Context, e Entity) error {
 	if e.Kind == User {
 		w.Add(func() (err error) { h.keys, err = c.keysOf(ctx, e); return })
 		w.Add(func() (err error) { h.groups, err = c.groupsOf(ctx, e); return })
-		// Only an administrator adds these two, and the mount may lack the right
-		// to remove them: DeleteUser then goes on to say which is in the way.
-		for _, action := range []string{"DeleteLoginProfile", "UnbindMFADevice"} {
+		// The mount may lack the right to remove these two, where no role of it makes
+		// users who sign in: DeleteUser then goes on to say which is in the way.
+		for _, remove := range []func(context.Context, Entity) error{c.deleteLoginProfile, c.unbindMFADevice} {
 			w.Add(func() error {
-				if err := c.Call(ctx, true, action, e.params(), nil); !Denied(err) {
-					return gone(err)
+				if err := remove(ctx, e); !Denied(err) {
+					return err
 				}
 				return nil
 			})

@@ -1,0 +1,370 @@
+package backend_test
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/logical"
+
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alisim"
+)
+
+// withLogin is a role whose users sign in to the console.
+func withLogin(more map[string]any) map[string]any {
+	role := map[string]any{"inline_policies": "[" + allowOSS + "]", "ttl": "30m", "console_login": true}
+	maps.Copy(role, more)
+	return role
+}
+
+// signIn tells what the sign-in page makes of an answer.
+func (m *mount) signIn(resp *logical.Response) string {
+	m.t.Helper()
+	return m.sim.SignIn(resp.Data["login_name"].(string), resp.Data["password"].(string))
+}
+
+// endLease revokes a lease of an hour ago.
+func (m *mount) endLease(lease *logical.Secret) {
+	m.t.Helper()
+	m.age(lease.InternalData)
+	if _, err := m.revokeLease(lease); err != nil {
+		m.t.Fatalf("revoking %s: %v", nameOf(lease), err)
+	}
+}
+
+// A lease of console_login is a login that works until it ends, with an AccessKey or
+// without one, as the account and the role want it.
+func TestConsoleLogin(t *testing.T) {
+	t.Parallel()
+	strict := map[string]string{
+		"MinimumPasswordLength": "32", "RequireLowercaseCharacters": "true", "RequireUppercaseCharacters": "true", "RequireNumbers": "true",
+		"RequireSymbols": "true", "MinimumPasswordDifferentCharacter": "8", "PasswordNotContainUserName": "true",
+	}
+	for name, tc := range map[string]struct {
+		role     map[string]any
+		account  func(*alisim.Account)
+		policy   map[string]string // of passwords
+		domain   string
+		host     string // of the sign-in page
+		says     string
+		password string
+		key      bool
+	}{
+		"alone":                        {},
+		"with an AccessKey":            {role: map[string]any{"access_key": true}, key: true},
+		"expressly without":            {role: map[string]any{"access_key": "false"}},
+		"of the international site":    {role: map[string]any{"console_site": "INTL"}, host: "signin.alibabacloud.com"},
+		"of the site of China":         {role: map[string]any{"console_site": "CN"}},
+		"with an alias":                {account: func(a *alisim.Account) { a.Alias = "corp" }, domain: "corp.onaliyun.com"},
+		"with the strictest passwords": {policy: strict},
+		"of an account with MFA":       {account: func(a *alisim.Account) { a.MFAForLogin = true }, says: alisim.SignInBindMFA},
+		"of a role with MFA":           {role: map[string]any{"mfa_bind_required": true}, says: alisim.SignInBindMFA},
+		"with a password of Vault's":   {role: map[string]any{"password_policy": "people"}, password: "of-Vaults-policy-0815"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			seed := alisim.DefaultSeed()
+			if tc.account != nil {
+				tc.account(&seed.Accounts[0])
+			}
+			m := newSeededMount(t, seed)
+			m.start(withPasswords(func() (string, error) { return "of-Vaults-policy-0815", nil }))
+			m.must(logical.UpdateOperation, "config", m.simConfig())
+			if tc.policy != nil {
+				m.admin("SetPasswordPolicy", tc.policy)
+			}
+			before := m.inventory()
+			m.must(logical.UpdateOperation, "role/people", withLogin(tc.role))
+			resp := m.must(logical.ReadOperation, "creds/people", nil)
+			user, host := resp.Data["username"].(string), cmp.Or(tc.host, "signin.aliyun.com")
+			if got, want := resp.Data["login_name"], user+"@"+cmp.Or(tc.domain, alisim.DefaultAccountID+".onaliyun.com"); got != want {
+				t.Errorf("the login name is %s, want %s", got, want)
+			}
+			if got, want := resp.Data["login_url"], "https://"+host+"/login.htm?username="+resp.Data["login_name"].(string); got != want {
+				t.Errorf("the login URL is %s, want %s", got, want)
+			}
+			if tc.password != "" && resp.Data["password"] != tc.password {
+				t.Errorf("the password is %s", resp.Data["password"])
+			}
+			if got, want := m.signIn(resp), cmp.Or(tc.says, alisim.SignInDone); got != want {
+				t.Errorf("the sign-in page says %s, want %s", got, want)
+			}
+			state, _ := m.sim.Inventory().User(user)
+			if _, answered := resp.Data["access_key"]; answered != tc.key || (len(state.AccessKeys) == 1) != tc.key || !state.LoginProfile {
+				t.Errorf("key answered: %t; the user is %+v", answered, state)
+			}
+			if _, answered := resp.Data["secret_key"]; answered != tc.key {
+				t.Errorf("secret_key answered: %t", answered)
+			}
+			if tc.key && !m.works(resp, user) {
+				t.Error("the key does not work")
+			}
+			again := m.must(logical.ReadOperation, "creds/people", nil)
+			if tc.password == "" && again.Data["password"] == resp.Data["password"] {
+				t.Error("two leases have the same password")
+			}
+			m.endLease(again.Secret)
+			if _, err := m.renewLease(resp.Secret); err != nil {
+				t.Errorf("renewal: %v", err)
+			}
+			m.endLease(resp.Secret)
+			if got := m.signIn(resp); got != alisim.SignInRefused {
+				t.Errorf("after the lease the sign-in page says %s", got)
+			}
+			m.unchanged(before)
+		})
+	}
+}
+
+// withPasswords gives Vault a password policy "people".
+func withPasswords(generate func() (string, error)) func(*logical.BackendConfig) {
+	return func(conf *logical.BackendConfig) {
+		conf.System.(*logical.StaticSystemView).SetPasswordPolicy("people", generate)
+	}
+}
+
+// What cannot be is refused before anything is created.
+func TestConsoleLoginIsRefused(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		role  map[string]any
+		fault alisim.Fault
+		says  string
+	}{
+		"no such policy of Vault": {
+			role: map[string]any{"password_policy": "none"},
+			says: `password_policy: Vault made no password by its policy "none" (password policy not found): see that it is there with vault read sys/policies/password/none`,
+		},
+		"a policy whose passwords are too weak": {
+			role: map[string]any{"password_policy": "people"}, says: "InvalidParameter.Password.TooWeak",
+		},
+		"the domain is not to be known": {
+			fault: alisim.Fault{Action: "GetAccountAlias", Kind: alisim.FaultRefuse, Code: "NoPermission", Status: http.StatusForbidden},
+			says:  `Grant ram:GetAccountAlias on * to acs:ram::1234567890123456:user/vault, the principal of this mount. The statement to add to a policy that it has: {"Effect":"Allow","Action":"ram:GetAccountAlias","Resource":"*"}`,
+		},
+		"a login is not allowed": {
+			fault: alisim.Fault{Action: "CreateLoginProfile", Kind: alisim.FaultRefuse, Code: "NoPermission", Status: http.StatusForbidden},
+			says:  "Grant ram:CreateLoginProfile on acs:ram:*:1234567890123456:user/vault-*",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := newMount(t)
+			m.start(withPasswords(func() (string, error) { return "secret12", nil }))
+			m.admin("SetPasswordPolicy", map[string]string{"RequireSymbols": "true"})
+			before := m.inventory()
+			m.must(logical.UpdateOperation, "role/people", withLogin(tc.role))
+			if tc.fault.Kind != "" {
+				m.fault(tc.fault)
+			}
+			m.refused(logical.ReadOperation, "creds/people", nil, tc.says)
+			m.sim.ClearFaults()
+			m.unchanged(before)
+			if n := m.walEntries(); n != 0 {
+				t.Errorf("%d WAL entries", n)
+			}
+		})
+	}
+}
+
+func TestConsoleLoginOfRoles(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		role map[string]any
+		says string // "" for what a role may be
+	}{
+		"a key and a wait":           {role: map[string]any{"access_key": true, "wait_until_usable": "5s"}},
+		"a wait and no key":          {map[string]any{"wait_until_usable": "5s"}, "wait_until_usable waits for an AccessKey, and with console_login this role issues none"},
+		"a key that is neither":      {map[string]any{"access_key": "LTAI5tSomebodys"}, "access_key must be true or false with console_login"},
+		"a secret":                   {map[string]any{"access_key": true, "secret_key": "x"}, "secret_key has no effect when credential_type is ram_user"},
+		"an unknown site":            {map[string]any{"console_site": "cn"}, "console_site must be CN"},
+		"no lease":                   {map[string]any{"lease": false}, "lease=false would leave a RAM user behind"},
+		"a key without a login":      {map[string]any{"console_login": false, "access_key": true}, "access_key is true or false with console_login only"},
+		"no key without a login":     {map[string]any{"console_login": false, "access_key": false}, "access_key is true or false with console_login only"},
+		"MFA without a login":        {map[string]any{"console_login": false, "mfa_bind_required": true}, "mfa_bind_required is for ram_user with console_login=true"},
+		"a policy without a login":   {map[string]any{"console_login": false, "password_policy": "p"}, "password_policy is for ram_user with console_login=true"},
+		"a site without a login":     {map[string]any{"console_login": false, "console_site": "CN"}, "console_site is for ram_user with console_login=true"},
+		"a login of a RAM role":      {map[string]any{"credential_type": "ram_role"}, "console_login is for ram_user: leave it out when credential_type is ram_role"},
+		"a login of a session":       {map[string]any{"inline_policies": "[]", "role_arn": roleARN}, "console_login is for ram_user: leave it out when credential_type is ram_role_arn"},
+		"MFA of a session":           {map[string]any{"inline_policies": "[]", "console_login": false, "role_arn": roleARN, "mfa_bind_required": true}, "mfa_bind_required is for ram_user with console_login=true"},
+		"a login without any rights": {map[string]any{"inline_policies": "[]"}, "must include an arn"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := newMount(t)
+			if tc.says != "" {
+				m.refused(logical.UpdateOperation, "role/people", withLogin(tc.role), tc.says)
+				return
+			}
+			m.must(logical.UpdateOperation, "role/people", withLogin(tc.role))
+		})
+	}
+}
+
+// Roles answer the fields of a login once they have one, and are stored as before
+// until then. What a login had waits where it is taken away.
+func TestConsoleLoginIsReadBack(t *testing.T) {
+	t.Parallel()
+	m := newMount(t)
+	fields := []string{"access_key", "mfa_bind_required", "password_policy", "console_site"}
+	read := func() map[string]any { return m.must(logical.ReadOperation, "role/people", nil).Data }
+	stored := func() string {
+		var raw map[string]any
+		m.stored("role/people", &raw)
+		return fmt.Sprint(slices.Sorted(maps.Keys(raw)))
+	}
+	m.must(logical.UpdateOperation, "role/people", withLogin(map[string]any{"console_login": false}))
+	for _, f := range fields {
+		if v, answered := read()[f]; answered {
+			t.Errorf("a role without console_login answers %s=%v", f, v)
+		}
+	}
+	if got := stored(); strings.Contains(got, "console_login") || strings.Contains(got, "login") {
+		t.Errorf("stored: %s", got)
+	}
+	m.must(logical.UpdateOperation, "role/people", map[string]any{
+		"console_login": true, "access_key": true, "mfa_bind_required": true, "password_policy": "people", "console_site": "INTL",
+	})
+	want := map[string]any{"console_login": true, "access_key": "true", "mfa_bind_required": true, "password_policy": "people", "console_site": "INTL"}
+	for f, v := range want {
+		if got := read()[f]; got != v {
+			t.Errorf("%s is %v, want %v", f, got, v)
+		}
+	}
+	m.must(logical.UpdateOperation, "role/people", map[string]any{"console_login": false})
+	if resp := m.must(logical.ReadOperation, "creds/people", nil); resp.Data["password"] != nil || resp.Data["access_key"] == nil {
+		t.Errorf("without console_login the answer has %v", slices.Sorted(maps.Keys(resp.Data)))
+	}
+}
+
+// People who sign in bind an MFA device, make themselves keys, and change their
+// password; all of that goes with the lease, and the device too.
+func TestConsoleLoginEndsWithAllThatPeopleDid(t *testing.T) {
+	t.Parallel()
+	for name, did := range map[string]func(m *mount, user string){
+		"nothing":        func(*mount, string) {},
+		"bound a device": func(m *mount, user string) { m.bindDevice(user, "phone") },
+		"made a key":     func(m *mount, user string) { m.admin("CreateAccessKey", map[string]string{"UserName": user}) },
+		"changed the password": func(m *mount, user string) {
+			m.admin("UpdateLoginProfile", map[string]string{"UserName": user, "Password": "another-Passw0rd!"})
+		},
+		"lost the login already": func(m *mount, user string) { m.admin("DeleteLoginProfile", map[string]string{"UserName": user}) },
+		"got another name": func(m *mount, user string) {
+			m.admin("UpdateUser", map[string]string{"UserName": user, "NewUserName": "somebody"})
+		},
+	} {
+		for _, key := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, key %t", name, key), func(t *testing.T) {
+				t.Parallel()
+				m := newMount(t)
+				before := m.inventory()
+				m.must(logical.UpdateOperation, "role/people", withLogin(map[string]any{"access_key": key}))
+				resp := m.must(logical.ReadOperation, "creds/people", nil)
+				did(m, resp.Data["username"].(string))
+				m.endLease(resp.Secret)
+				m.unchanged(before)
+				if devices := m.sim.Inventory().MFA; len(devices) != 0 {
+					t.Errorf("devices are left: %q", devices)
+				}
+			})
+		}
+	}
+}
+
+// bindDevice does what somebody does who signs in for the first time where MFA is asked for.
+func (m *mount) bindDevice(user, device string) {
+	m.t.Helper()
+	m.admin("CreateVirtualMFADevice", map[string]string{"VirtualMFADeviceName": device})
+	m.admin("BindMFADevice", map[string]string{
+		"UserName": user, "SerialNumber": "acs:ram::" + alisim.DefaultAccountID + ":mfa/" + device, "AuthenticationCode1": "123456", "AuthenticationCode2": "234567",
+	})
+}
+
+// A user that RAM does not show yet gets its login once it does.
+func TestConsoleLoginWaitsForTheUser(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		settings := alisim.DefaultSettings()
+		settings.Propagation.User = 7 * time.Second
+		m := newTimedMount(t, settings, alisim.DefaultSeed())
+		before := m.inventory()
+		m.must(logical.UpdateOperation, "role/people", withLogin(nil))
+		resp := m.must(logical.ReadOperation, "creds/people", nil)
+		if got := m.signIn(resp); got != alisim.SignInDone {
+			t.Errorf("the sign-in page says %s", got)
+		}
+		m.minutes(2)
+		m.revokedAt(resp.Secret)
+		m.unchanged(before)
+	})
+}
+
+// The password is in the answer alone: not in what is stored, in the lease, in errors
+// or in the log, whatever the cloud does.
+func TestNoPasswordInOutput(t *testing.T) {
+	t.Parallel()
+	m := newMount(t)
+	m.logged = &bytes.Buffer{}
+	m.start()
+	m.must(logical.UpdateOperation, "role/people", withLogin(nil))
+	var said strings.Builder
+	answered := 0
+	for _, f := range []alisim.Fault{
+		{}, {Kind: alisim.FaultThrottle}, {Kind: alisim.FaultError500}, {Kind: alisim.FaultDrop}, {Kind: alisim.FaultRedirect302}, {Kind: alisim.FaultApplyThenDrop},
+		{Kind: alisim.FaultRefuse, Code: "NoPermission", Status: 403}, {Kind: alisim.FaultRefuse, Code: "InvalidParameter.Password.TooWeak", Status: 400},
+		{Kind: alisim.FaultMalform, Malform: "not_json"}, {Kind: alisim.FaultMalform, Malform: "html"},
+	} {
+		if f.Kind != "" {
+			f.Action = "CreateLoginProfile"
+			m.fault(f)
+		}
+		resp, err := m.request(logical.ReadOperation, "creds/people", nil)
+		m.sim.ClearFaults()
+		switch {
+		case err != nil:
+			fmt.Fprintln(&said, err)
+		case resp.IsError():
+			fmt.Fprintln(&said, resp.Error())
+		default:
+			answered++
+			fmt.Fprintln(&said, resp.Warnings, resp.Secret.InternalData)
+			_, err := m.revokeLease(resp.Secret) // too early: what it says is what counts
+			fmt.Fprintln(&said, errors.Join(err))
+		}
+	}
+	m.must(logical.ReadOperation, "role/people/check", nil)
+	entries, err := logical.CollectKeys(t.Context(), m.storage)
+	if err != nil || answered == 0 {
+		t.Fatalf("%d answers, %v", answered, err)
+	}
+	for _, key := range entries {
+		entry, err := m.storage.Get(t.Context(), key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if entry != nil && key != "config" {
+			said.Write(entry.Value)
+		}
+	}
+	for _, secret := range m.sim.Secrets() {
+		if secret == alisim.DefaultAccessKeySecret {
+			continue
+		}
+		for who, text := range map[string]string{"errors, leases and storage": said.String(), "the log": m.logged.String()} {
+			if strings.Contains(text, secret) {
+				t.Errorf("%s hold a secret", who)
+			}
+		}
+	}
+	if len(m.sim.Secrets()) < 5 {
+		t.Errorf("%d secrets", len(m.sim.Secrets()))
+	}
+}
