@@ -207,5 +207,6 @@ alicloud/config" tell more, and so do these pages of the source:
     docs/leases.md            what revoking each type does
     docs/least-policy.md      what the mount must be allowed
     docs/troubleshooting.md   errors, their causes and fixes
+    docs/monitoring.md        status, metrics, alerts
     docs/messages.md          every message
 `

@@ -244,16 +244,12 @@ func (f *failures) read() (fields map[string]any, last string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	fields = map[string]any{}
-	var newest *failing
 	for _, k := range f.kinds {
 		if len(k.objects) > 0 {
 			fields[k.name+"_failure"] = k.String()
 		}
-		if k.times > 0 && time.Since(k.last) < failureMemory && (newest == nil || newest.last.Before(k.last)) {
-			newest = k
-		}
 	}
-	if newest != nil {
+	if newest := f.latest(); newest != nil {
 		last = newest.name + ": " + newest.String()
 	}
 	fields["last_failure"] = last
@@ -315,6 +311,27 @@ func (f *failures) now() map[string]failingNow {
 		}
 	}
 	return out
+}
+
+// latest is the kind that failed last, in failureMemory; nil: none did. f.mu is held.
+func (f *failures) latest() (newest *failing) {
+	for _, k := range f.kinds {
+		if k.times > 0 && time.Since(k.last) < failureMemory && (newest == nil || newest.last.Before(k.last)) {
+			newest = k
+		}
+	}
+	return newest
+}
+
+// lastNameless is what failed last, when and with which code; "" where nothing did.
+func (f *failures) lastNameless() (kind string, at time.Time, code string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	k := f.latest()
+	if k == nil {
+		return "", at, ""
+	}
+	return k.name, k.last, k.code
 }
 
 func nextTry(next time.Time) string {

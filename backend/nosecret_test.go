@@ -59,6 +59,7 @@ func TestNoSecretOfTheMetadataServiceInOutput(t *testing.T) {
 				m.fault(fault)
 			}
 			ask("config/caller-identity")
+			ask("status")
 			ask("creds/node")
 			m.sim.ClearFaults()
 		}

@@ -45,6 +45,7 @@ func statusFields() map[string]*framework.FieldSchema {
 		"rotations":       "AccessKeys that are rotated, those whose time has come, and those that fail.",
 		"wal_entries":     "Issues that are under way, or did not end and are to be rolled back.",
 		"tidy":            "What tidy last found, since the process started.",
+		"last_failure":    "What failed last in the background, within a day, since the process started; none if nothing did.",
 	} {
 		fields[name] = &framework.FieldSchema{Type: framework.TypeString, Description: what, Required: true}
 	}
@@ -97,6 +98,10 @@ func (b *backend) readStatus(ctx context.Context, req *logical.Request, _ *frame
 	}
 	statusOfLeases(data, b.endings.count(time.Now()))
 	statusOfCalls(data, done.calls)
+	data["last_failure"] = "none"
+	if kind, at, code := b.failures.lastNameless(); kind != "" {
+		data["last_failure"] = fit(fmt.Sprint(ago(at), " ago, ", kind, ": ", code))
+	}
 	for kind, f := range failing {
 		data[kind+"_failure"] = f.String()
 	}
@@ -196,7 +201,16 @@ func (t tidied) String() string {
 }
 
 func (f failingNow) String() string {
-	return fit(fmt.Sprint(f.times, "x since ", stamp(f.since), ": ", f.code))
+	return fit(fmt.Sprint("for ", ago(f.since), ", ", f.times, "x: ", f.code))
+}
+
+// ago is how long ago that was, short: 45s, 3h5m.
+func ago(at time.Time) string {
+	d := time.Since(at)
+	if d < time.Minute {
+		return d.Truncate(time.Second).String()
+	}
+	return strings.TrimSuffix(d.Truncate(time.Minute).String(), "0s")
 }
 
 // tally is a sum and what it is made of, the most first, as far as that fits in a

@@ -2,12 +2,14 @@ package backend_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/hashicorp/vault/sdk/helper/consts"
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alisim"
@@ -54,7 +56,7 @@ func TestStatus(t *testing.T) {
 			"version": backend.Version(), "counting_since": began, "account_id": alisim.DefaultAccountID, "credentials": "access_key",
 			"leases": "the index is being read", "issued": "0", "renewed": "0", "revoked": "0", "wal_entries": "0",
 			"quotas": "users 1 of 1000, roles 1 of 1000, policies 0 of 1500", "calls_refused": "0", "calls_throttled": "0", "calls_failed": "0",
-			"rotations": "0 keys, 0 due, 0 failing", "tidy": "did not run since this process started",
+			"rotations": "0 keys, 0 due, 0 failing", "last_failure": "none", "tidy": "did not run since this process started",
 		})
 		m.must(logical.UpdateOperation, "role/ci", map[string]any{"ram_groups": "readers", "ttl": "1h", "max_ttl": "2h"})
 		m.must(logical.UpdateOperation, "role/job", map[string]any{"credential_type": "ram_role", "remote_policies": "name:ReadOnlyAccess,type:System"})
@@ -96,7 +98,9 @@ func TestStatus(t *testing.T) {
 		m.minutes(1)
 		status = m.status()
 		says(t, status, map[string]string{"leases": "2: ram_user 2", "leases_overdue": "2"})
-		if got := fmt.Sprint(status["expiry_failure"]); !strings.HasSuffix(got, "DeleteUser: NoPermission") {
+		says(t, status, map[string]string{"expiry_failure": "for 0s, 2x: DeleteUser: NoPermission", "last_failure": "0s ago, expiry: DeleteUser: NoPermission"})
+		m.minutes(64)
+		if got := fmt.Sprint(m.status()["expiry_failure"]); !strings.HasPrefix(got, "for 1h4m, ") {
 			t.Errorf("expiry_failure is %s", got)
 		}
 		m.sim.ClearFaults()
@@ -125,6 +129,62 @@ func TestStatusWithoutConfig(t *testing.T) {
 	t.Parallel()
 	m := newEmptyMount(t)
 	says(t, m.status(), map[string]string{"credentials": "none: write them to config", "account_id": "", "quotas": "not known"})
+}
+
+// Nodes that issue nothing leave the answer to the one that does.
+func TestStatusIsForwarded(t *testing.T) {
+	t.Parallel()
+	m := newMount(t)
+	m.become(consts.ReplicationPerformanceStandby)
+	m.sim.ClearJournal()
+	for _, path := range []string{"status", "metrics"} {
+		if _, err := m.request(logical.ReadOperation, path, nil); !errors.Is(err, logical.ErrReadOnly) {
+			t.Errorf("a performance standby answers %s with %v", path, err)
+		}
+	}
+	if calls := m.sim.Journal(); len(calls) > 0 {
+		t.Errorf("and calls %v", calls)
+	}
+}
+
+// With a thousand RAM users, a thousand static roles and ten thousand roles, status
+// and a scrape read the list of the write-ahead log, and nothing else.
+func TestStatusOfAFullMount(t *testing.T) {
+	t.Parallel()
+	m := newMount(t)
+	put := func(key string, value any) {
+		entry, err := logical.StorageEntryJSON(key, value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := m.storage.Put(t.Context(), entry); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for n := range 10_000 {
+		put(fmt.Sprintf("role/r%d", n), map[string]any{"ram_groups": []string{"readers"}})
+	}
+	for n := range 1_000 {
+		name := fmt.Sprintf("vault-u%d", n)
+		put(issuedPrefix+name, map[string]any{"username": name, "ends_by": time.Now().Add(time.Hour), "role": fmt.Sprintf("r%d", n)})
+		put(fmt.Sprintf("static-role/s%d", n), map[string]any{
+			"username": name, "access_key": "LTAI5tFAKE", "rotation_period": 24 * time.Hour,
+			"rotation": map[string]any{"next_rotation": time.Now().Add(time.Hour)},
+		})
+	}
+	if err := m.Initialize(t.Context(), &logical.InitializationRequest{Storage: m.process}); err != nil {
+		t.Fatal(err)
+	}
+	m.rest()
+	m.status() // makes the client of the cloud
+	before := len(m.steps()[storageOperation])
+	says(t, m.status(), map[string]string{"leases": "1000: ram_user 1000", "rotations": "1000 keys, 0 due, 0 failing"})
+	if text := m.metrics(); len(text) > 16<<10 {
+		t.Errorf("a scrape has %d bytes", len(text))
+	}
+	if steps := m.steps()[storageOperation][before:]; len(steps) != 2 {
+		t.Errorf("status and a scrape read %v", steps)
+	}
 }
 
 // However many roles there are, and whatever they are called, a line is a line.

@@ -28,7 +28,9 @@ func (b *backend) rotationEnded(key string, failure error, next time.Time) {
 // what was under way goes on at once.
 func (b *backend) initialize(_ context.Context, req *logical.InitializationRequest) error {
 	b.beginRound(req.Storage)
-	b.endings.begin(func(ctx context.Context) { _ = b.endings.load(ctx, req.Storage) }) // the round of a minute later tells a failure
+	if !b.readOnlyNode() {
+		b.endings.begin(func(ctx context.Context) { _ = b.endings.load(ctx, req.Storage) }) // the round of a minute later tells a failure
+	}
 	return nil
 }
 

@@ -90,7 +90,7 @@ func TestNoSecretInOutput(t *testing.T) {
 		fmt.Fprintln(&said, v.try(t, "read", path).stderr)
 	}
 	issue := func() (good int) {
-		for _, path := range []string{"config/caller-identity", "creds/deploy", "creds/ci", "creds/nobody", "config", "role/ci"} {
+		for _, path := range []string{"config/caller-identity", "status", "creds/deploy", "creds/ci", "creds/nobody", "config", "role/ci"} {
 			read(mount + "/" + path)
 		}
 		for _, name := range []string{"batch", "perlease", "reused", "leaseless", "narrow", "pod", "uri", "keys", "temporary", "bearer"} {

@@ -111,7 +111,7 @@ func TestVaultShortSession(t *testing.T) {
 func TestVaultHelp(t *testing.T) {
 	v, _ := startEngine(t)
 	help := v.run(t, "path-help", mount)
-	for _, path := range []string{"config", "config/caller-identity", "role/", "role/deploy", "role/deploy/check", "creds/deploy"} {
+	for _, path := range []string{"config", "config/caller-identity", "role/", "role/deploy", "role/deploy/check", "creds/deploy", "status", "metrics"} {
 		help += "\n" + v.run(t, "path-help", mount+"/"+path)
 	}
 	for _, want := range []string{"## DESCRIPTION", "^config$", "caller-identity", "access_key", "inline_policies", "role_arn", "Alibaba Cloud"} {
