@@ -134,6 +134,13 @@ func alertCases() []alertCase {
 			},
 			use: issue, after: issue,
 		}, {
+			alert: "VaultAlicloudAccountFailing",
+			begin: func(m *alertMount) {
+				m.write(m.t, m.path+"/role/ci", map[string]any{"assume_role_arn": "acs:ram::1234567890123456:role/hub"})
+				m.fault(alisim.Fault{Action: "AssumeRole", Kind: alisim.FaultRefuse, Code: "NoPermission", Status: http.StatusForbidden})
+			},
+			use: issue, after: issue,
+		}, {
 			alert: "VaultAlicloudKeyRefused",
 			begin: func(m *alertMount) {
 				m.fault(alisim.Fault{Action: "CreateUser", Kind: alisim.FaultRefuse, Code: "InvalidAccessKeyId.NotFound", Status: http.StatusNotFound})
