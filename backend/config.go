@@ -125,7 +125,7 @@ func configFields() fields[config] {
 		endpoint("ram_endpoint", func(c *config) *string { return &c.RAMEndpoint },
 			"Host or https URL of RAM; default ram.aliyuncs.com, or with network=vpc ram.vpc-proxy.aliyuncs.com in the regions that have it."),
 		endpoint("resource_manager_endpoint", func(c *config) *string { return &c.ResourceManagerEndpoint },
-			"Host or https URL of Resource Management, which is asked only when RAM refuses a deletion for policies that it does not list; "+
+			"Host or https URL of Resource Management, which attaches policies in resource groups, and is asked when RAM refuses a deletion for policies that it does not list; "+
 				"default resourcemanager.aliyuncs.com, or with network=vpc resourcemanager.vpc-proxy.aliyuncs.com in the same regions."),
 		endpoint("ims_endpoint", func(c *config) *string { return &c.IMSEndpoint },
 			"Host or https URL of IMS, which is asked for the quotas of the account when status or metrics is read; default ims.aliyuncs.com, or with "+

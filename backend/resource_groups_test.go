@@ -427,6 +427,48 @@ func TestTidyInResourceGroups(t *testing.T) {
 	})
 }
 
+// With assume_role_arn the resource groups, and the alias in names, are those of the
+// other account.
+func TestGrantsInResourceGroupsOfAnotherAccount(t *testing.T) {
+	t.Parallel()
+	for _, credentialType := range []string{"ram_user", "ram_role"} {
+		t.Run(credentialType, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				toThePresent()
+				seed, settings := withSpokes(1), alisim.DefaultSettings()
+				seed.Accounts[0].Alias, seed.Accounts[0].ResourceGroups = "hub", []string{"rg-1"}
+				there := &seed.Accounts[1]
+				there.Alias, there.ResourceGroups, there.Resources = "there", []string{"rg-2"}, map[string]string{"ecs:instance/i-2": "rg-2"}
+				settings.PrincipalsByAlias = true
+				m := newTimedMount(t, settings, seed)
+				before := m.inventory()
+				m.must(logical.UpdateOperation, "role/r", inSpoke(1, map[string]any{
+					"credential_type": credentialType, "inline_policies": "[" + allowECS + "]", "resource_group": "rg-2",
+					"remote_policies": "name:AliyunECSReadOnlyAccess,type:System,resource_group:rg-2", "ttl": "1h",
+				}))
+				lease := m.must(logical.ReadOperation, "creds/r", nil)
+				if got, want := m.grantsOf(lease.Secret), []string{"AliyunECSReadOnlyAccess in rg-2", "inline in rg-2"}; !slices.Equal(got, want) {
+					t.Errorf("the lease has %q, want %q", got, want)
+				}
+				if got := m.sim.Authorize(lease.Data["access_key"].(string), "ecs:DescribeInstances", "acs:ecs:cn-hangzhou:"+spoke(1)+":instance/i-2"); got != "Allow" {
+					t.Errorf("in the group: %s", got)
+				}
+				m.must(logical.DeleteOperation, "role/r", nil)
+				m.age(lease.Secret.InternalData)
+				if resp, err := m.revokeLease(lease.Secret); err != nil || resp.IsError() {
+					t.Fatalf("revoke: %v %v", resp, err)
+				}
+				m.unchanged(before)
+				m.must(logical.UpdateOperation, "role/r", inSpoke(1, map[string]any{
+					"remote_policies": "name:AliyunECSReadOnlyAccess,type:System,resource_group:rg-1", "ttl": "1h",
+				}))
+				m.refused(logical.ReadOperation, "creds/r", nil, "the resource group rg-1")
+			})
+		})
+	}
+}
+
 // A user that was renamed is known to Resource Management by its new name.
 func TestRevokeOfARenamedUserInResourceGroups(t *testing.T) {
 	t.Parallel()

@@ -1,7 +1,7 @@
 // Package ram is STS and RAM as the engine speaks of them: who the mount is,
 // which users, roles and policies it creates, and how they are removed until
-// nothing of them is left. Resource Management is asked about grants that RAM
-// does not list. The package knows nothing of Vault.
+// nothing of them is left. Policies are attached in resource groups by Resource
+// Management, which is also asked about those that RAM does not list. The package knows nothing of Vault.
 //
 // What is to be created for one lease is a [Plan], created by [Client.Create] and
 // [Client.Equip], and [Created], removed by [Client.Remove]. The keys of one user
