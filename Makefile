@@ -1,6 +1,6 @@
 # Needs git, make and Go; -race needs a C compiler too.
 .DEFAULT_GOAL := help
-.PHONY: help build check vet lint unit test bench soak release demo dev acceptance clean
+.PHONY: help build check vet lint unit test portable bench soak release demo dev acceptance clean
 
 PLUGIN  := vault-plugin-secrets-alicloud
 MODULE  := github.com/alicreds/$(PLUGIN)
@@ -8,6 +8,8 @@ MODULE  := github.com/alicreds/$(PLUGIN)
 VERSION ?= $(shell git describe --tags --match 'v*' --dirty 2>/dev/null || echo v0.0.0-dev.g$$(git rev-parse --short HEAD))
 # The modules with code of ours. Those that only pin a program are e2e/vault, e2e/peer and scripts/lint.
 MODULES := . $(patsubst %/go.mod,%,$(wildcard adapters/go.mod bench/go.mod differential/go.mod e2e/go.mod))
+# Those that people build from source, on systems and with Gos that are not ours.
+PUBLISHED := . adapters
 # Not stamped by Go: it would fail in a checkout that belongs to another user.
 LDFLAGS := -s -w
 GOBUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false
@@ -38,6 +40,13 @@ unit:
 
 test: build vet lint ## Everything, with -race, and end to end on a real Vault server
 	scripts/test
+
+# The oldest Go is that of the go line, which golang.org/x dictates: see docs/contributing.md.
+portable: ## Vet for Windows and macOS; unit tests with the oldest Go that go.mod allows
+	@set -e; for os in windows darwin; do for module in $(PUBLISHED); do \
+		(set -x; GOOS=$$os CGO_ENABLED=0 go -C $$module vet ./...); done; done
+	@set -e; for module in $(PUBLISHED); do oldest=go$$(sed -n 's/^go //p' $$module/go.mod); \
+		(set -x; GOTOOLCHAIN=$$oldest go -C $$module test -short ./...); done
 
 soak: build ## 16 clients, a failing cloud, a plugin killed every 30 s, 20 minutes; then leases that Vault gives up, up to 17
 	scripts/vault >/dev/null

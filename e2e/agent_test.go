@@ -31,7 +31,7 @@ const (
 // environment of a process that are renewed before the lease ends, and tools
 // that find their keys there.
 func TestVaultAgent(t *testing.T) {
-	t.Parallel() // it waits most of the time
+	t.Parallel()
 	v, cloud := startEngine(t)
 	v.write(t, mount+"/role/deploy", map[string]any{"ttl": "10s"})
 	tools := agentTools(t, cloud)
@@ -127,7 +127,7 @@ func TestVaultAgent(t *testing.T) {
 // TestVaultAgentStaticRole: the real agent reads a static role's key again when it
 // was rotated by schedule, while the old one still works. The key has no lease.
 func TestVaultAgentStaticRole(t *testing.T) {
-	t.Parallel() // it waits most of the time
+	t.Parallel()
 	seed := alisim.DefaultSeed()
 	seed.Accounts[0].Users = append(seed.Accounts[0].Users, alisim.User{Name: "legacy"})
 	cloud, err := alisim.Start(alisim.Options{Seed: seed})

@@ -15,6 +15,7 @@ import (
 // TestDemo runs what the README promises: make demo, and make dev until
 // Ctrl-C. Both must end well and leave nothing: no process, no file, no lease.
 func TestDemo(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		name string
 		args []string

@@ -15,6 +15,7 @@ import (
 // themselves. They run in a process of their own: Go reads the proxy and the CA
 // from the environment once per process.
 func TestForeignClients(t *testing.T) {
+	t.Parallel()
 	v, cloud := startEngine(t)
 	ca := writeCA(t, cloud)
 	session := v.read(t, mount+"/creds/deploy")

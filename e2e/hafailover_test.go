@@ -95,6 +95,7 @@ func TestHAFailover(t *testing.T) {
 	h.wantNoneLost(t)
 	lost := h.lost(t)
 	leases := h.revokeAll(t)
+	t.Parallel() // the load is over, the rest waits
 	left := leftovers(seed, h.cloud.Inventory())
 	for ; !left.empty() && time.Until(rollback) > -20*time.Second; left = leftovers(seed, h.cloud.Inventory()) {
 		<-time.After(200 * time.Millisecond)

@@ -43,6 +43,7 @@ const secondKeyID, secondKeySecret = "LTAI5tSecondKeyOfTests01", "second-secret-
 // out of date until Vault tells them of the written keys, which shows that they do
 // keep it, and is as written from then on.
 func TestInvalidateReachesOtherNodes(t *testing.T) {
+	t.Parallel()
 	cloud, leader, beside, remote := startReplicated(t)
 	seed := cloud.Inventory()
 	var leases []*logical.Response
@@ -136,6 +137,7 @@ func TestInvalidateReachesOtherNodes(t *testing.T) {
 // key was rotated, and lets the standby become the active node without a new
 // process: it then knows the static roles that were written meanwhile.
 func TestStaticRolesOnOtherNodes(t *testing.T) {
+	t.Parallel()
 	cloud, leader, beside, _ := startReplicated(t)
 	leader.must(t, logical.UpdateOperation, "config", engineConfig(cloud))
 	leader.must(t, logical.UpdateOperation, "static-role/app", map[string]any{"username": "app", "rotation_period": "24h"})
@@ -179,6 +181,7 @@ func TestStaticRolesOnOtherNodes(t *testing.T) {
 // standby and to a secondary. They refuse with the error on which Vault forwards
 // the request, whole and bare, and have called nothing by then.
 func TestStandbyForwards(t *testing.T) {
+	t.Parallel()
 	cloud, leader, beside, remote := startReplicated(t)
 	leader.must(t, logical.UpdateOperation, "config", engineConfig(cloud))
 	leader.must(t, logical.UpdateOperation, "role/deploy", map[string]any{"role_arn": roleARN})

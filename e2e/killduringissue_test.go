@@ -18,6 +18,7 @@ import (
 // always does: it starts the plugin again, and rolls back within a minute.
 // Nothing may remain in RAM.
 func TestKillDuringIssue(t *testing.T) {
+	t.Parallel()
 	const rollbackTick = time.Minute
 	cloud := startCloud(t)
 	v := startVault(t)

@@ -24,6 +24,7 @@ var legacyKey = alisim.AccessKey{ID: "LTAI5tLEGACYLEGACYLEGAC", Secret: "legacy-
 // do to Vault servers: they seal, restart and reload them, pin versions, and move
 // mounts. One server lives through it all.
 func TestMountLife(t *testing.T) {
+	t.Parallel()
 	seed := alisim.DefaultSeed()
 	seed.Accounts[0].Users = append(seed.Accounts[0].Users, alisim.User{Name: "legacy", AccessKeys: []alisim.AccessKey{legacyKey}})
 	cloud, err := alisim.Start(alisim.Options{Seed: seed})

@@ -27,6 +27,7 @@ import (
 // ever issued in all that was printed: by Vault and the plugin at debug level,
 // in the audit log, by the CLI, in the errors of the API.
 func TestNoSecretInOutput(t *testing.T) {
+	t.Parallel()
 	seed := alisim.SourcesSeed()
 	seed.Accounts[0].Users = append(seed.Accounts[0].Users, alisim.User{Name: "legacy"})
 	cloud, err := alisim.Start(alisim.Options{Seed: seed})

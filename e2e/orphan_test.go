@@ -13,6 +13,7 @@ import (
 // memory runs out), which then tells its plugins nothing. They must end by
 // themselves, one that serves a request too; a plugin whose host lives must not.
 func TestPluginEndsWithItsHost(t *testing.T) {
+	t.Parallel()
 	const within = 5 * time.Second
 	cloud := startCloud(t)
 	v := startVault(t)

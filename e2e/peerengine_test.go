@@ -11,6 +11,7 @@ import (
 // TestPeerEngineOnAlisim runs HashiCorp's engine, unmodified, against the
 // simulator: what a real client of RAM and STS sends, the simulator must take.
 func TestPeerEngineOnAlisim(t *testing.T) {
+	t.Parallel()
 	const version = "v0.21.0"
 	cloud := startCloud(t)
 	ca := writeCA(t, cloud)

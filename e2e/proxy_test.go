@@ -15,6 +15,7 @@ import (
 // real names. With a proxy that does not work the error says so, and not its
 // password.
 func TestProxyOfPlugin(t *testing.T) {
+	t.Parallel()
 	cloud := startCloud(t)
 	v := startVault(t)
 	program := need(t, programs.plugin)
@@ -54,6 +55,7 @@ func TestProxyOfPlugin(t *testing.T) {
 // TestOperationIDs wants each operation of the mount to have a name of its own:
 // client libraries are generated from them.
 func TestOperationIDs(t *testing.T) {
+	t.Parallel()
 	v, _ := startEngine(t)
 	var document struct {
 		Paths map[string]map[string]json.RawMessage

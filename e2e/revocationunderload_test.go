@@ -21,20 +21,16 @@ const revocationFailed = "failed to revoke lease"
 // TestRevocationUnderLoad ends leases of RAM users and roles while something else
 // takes all there is: the calls in flight, RAM's rate, memory.
 func TestRevocationUnderLoad(t *testing.T) {
-	for name, run := range map[string]func(*testing.T, *alisim.Server, *vaultServer){
-		"readers of a slow STS":   revokeDuringFlood,
-		"leases that end at once": revokeThousand,
-		"requests of a megabyte":  refuseMegabytes,
-	} {
+	run := func(name string, test func(*testing.T, *alisim.Server, *vaultServer)) {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			cloud := startCloud(t)
-			v := startVault(t)
-			v.register(t, mount, need(t, programs.plugin), pluginVersion)
-			v.enable(t, mount, cloud)
-			run(t, cloud, v)
+			v, cloud := startEngine(t)
+			test(t, cloud, v)
 		})
 	}
+	run("readers of a slow STS", revokeDuringFlood)
+	run("requests of a megabyte", refuseMegabytes)
+	t.Parallel() // those had the machine to themselves; what follows waits for RAM's rate
+	run("leases that end at once", revokeThousand)
 }
 
 // revokeDuringFlood revokes 200 leases, all at the same time, while 300 readers ask

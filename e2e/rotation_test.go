@@ -12,7 +12,7 @@ import (
 // TestVaultRotation rotates the root key and a static role with the real CLI on
 // a server of Vault Community, and lets Vault itself drive the schedule.
 func TestVaultRotation(t *testing.T) {
-	t.Parallel() // it waits most of the time
+	t.Parallel()
 	seed := alisim.DefaultSeed()
 	seed.Accounts[0].Users = append(seed.Accounts[0].Users, alisim.User{Name: "legacy"})
 	cloud, err := alisim.Start(alisim.Options{Seed: seed})

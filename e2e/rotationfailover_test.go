@@ -18,6 +18,7 @@ import (
 // the answer is on its way. The new leader clears up and finishes; who reads
 // static-cred meanwhile, on any node, always gets a key that works.
 func TestRotationFailover(t *testing.T) {
+	t.Parallel()
 	seed := alisim.DefaultSeed()
 	seed.Accounts[0].Users = append(seed.Accounts[0].Users, alisim.User{Name: "legacy"})
 	cloud, err := alisim.Start(alisim.Options{Seed: seed})

@@ -10,6 +10,7 @@ import (
 // TestTaintedMount goes the ways out of a mount that could not be disabled, as
 // troubleshooting.md has them (F3.3, F7.6).
 func TestTaintedMount(t *testing.T) {
+	t.Parallel()
 	cloud, err := alisim.Start(alisim.Options{Seed: alisim.DefaultSeed()})
 	if err != nil {
 		t.Fatal(err)

@@ -27,6 +27,7 @@ const (
 // vault_alicloud_access_credentials, in the order of its acceptance tests, and
 // holds the answers to what the provider reads out of them.
 func TestTerraformCalls(t *testing.T) {
+	t.Parallel()
 	cloud := startCloud(t)
 	ca := writeCA(t, cloud)
 	v := startVault(t)

@@ -32,6 +32,7 @@ const terraformExample = "../examples/terraform"
 // has. With the path of a provider in TF_PROVIDER_VAULT, and terraform on PATH,
 // it applies the example for real too.
 func TestTerraformExample(t *testing.T) {
+	t.Parallel()
 	cloud := startCloud(t)
 	v := startVault(t)
 	var flags []string

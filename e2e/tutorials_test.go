@@ -42,6 +42,7 @@ var tutorials = map[string]struct {
 // text behind it. Nothing of a page is replaced, but for the version of the
 // built-in engine: the account is the simulator's.
 func TestTutorials(t *testing.T) {
+	t.Parallel()
 	pages, err := filepath.Glob("../docs/tutorials/*.md")
 	if err != nil {
 		t.Fatal(err)

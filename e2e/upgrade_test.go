@@ -36,7 +36,7 @@ var peerRoles = map[string]map[string]any{
 // leases come along each time, what the peer engine can never revoke is healed,
 // and at the end nothing is left in RAM.
 func TestUpgradeAndBack(t *testing.T) {
-	t.Parallel() // it waits most of the time
+	t.Parallel()
 	m := startPeerMount(t)
 	v, cloud := m.vaultServer, m.cloud
 	for name, role := range peerRoles {

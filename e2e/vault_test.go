@@ -14,6 +14,7 @@ import (
 
 // TestVaultSession reads a session with the real CLI and revokes its lease.
 func TestVaultSession(t *testing.T) {
+	t.Parallel()
 	v, cloud := startEngine(t)
 	began := time.Now()
 	secret := v.cli(t, "read", "-format=json", mount+"/creds/deploy")
@@ -38,6 +39,7 @@ func TestVaultSession(t *testing.T) {
 
 // TestVaultRAMUser issues, renews and revokes a RAM user with the real CLI.
 func TestVaultRAMUser(t *testing.T) {
+	t.Parallel()
 	v, cloud := startEngine(t)
 	seed := cloud.Inventory()
 	v.write(t, mount+"/role/ci", map[string]any{"ttl": "10m", "max_ttl": "1h"})
@@ -69,6 +71,7 @@ func TestVaultRAMUser(t *testing.T) {
 
 // TestVaultExpiry lets a short lease run out: Vault revokes it, the user goes.
 func TestVaultExpiry(t *testing.T) {
+	t.Parallel()
 	v, cloud := startEngine(t)
 	seed := cloud.Inventory()
 	v.write(t, mount+"/role/ci", map[string]any{"ttl": "2s", "max_ttl": "5s"})
@@ -87,6 +90,7 @@ func TestVaultExpiry(t *testing.T) {
 // TestVaultShortSession asks for less than STS can give: the lease is as
 // asked, the session is 900 s, and a warning says so.
 func TestVaultShortSession(t *testing.T) {
+	t.Parallel()
 	v, _ := startEngine(t)
 	v.write(t, mount+"/role/deploy", map[string]any{"ttl": "5m"})
 	began := time.Now()
@@ -109,6 +113,7 @@ func TestVaultShortSession(t *testing.T) {
 
 // TestVaultHelp reads all help there is.
 func TestVaultHelp(t *testing.T) {
+	t.Parallel()
 	v, _ := startEngine(t)
 	help := v.run(t, "path-help", mount)
 	for _, path := range []string{"config", "config/caller-identity", "role/", "role/deploy", "role/deploy/check", "creds/deploy", "status", "metrics"} {
@@ -132,6 +137,7 @@ func TestVaultHelp(t *testing.T) {
 // TestVaultWrongInput wants every mistake of a user answered as such, with the
 // field and the fix.
 func TestVaultWrongInput(t *testing.T) {
+	t.Parallel()
 	v, _ := startEngine(t)
 	for _, test := range []struct {
 		name, path string
