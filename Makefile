@@ -49,7 +49,7 @@ portable: ## Vet for Windows and macOS; unit tests with the oldest Go that go.mo
 		(set -x; GOTOOLCHAIN=$$oldest go -C $$module test -short ./...); done
 
 soak: build ## 16 clients, a failing cloud, a plugin killed every 30 s, 20 minutes; then leases that Vault gives up, up to 17
-	scripts/vault >/dev/null
+	scripts/vault -pinned >/dev/null
 	scripts/peer >/dev/null
 	SOAK=20m go -C e2e test -count=1 -v -tags soak -timeout 60m -run '^(TestSoak|TestIrrevocableLease)$$' .
 

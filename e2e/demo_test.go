@@ -14,6 +14,8 @@ import (
 
 // TestDemo runs what the README promises: make demo, and make dev until
 // Ctrl-C. Both must end well and leave nothing: no process, no file, no lease.
+// What they print can be pasted: all of make demo, from its top, into a new shell
+// when it is over; what make dev says of another terminal, while it is up.
 func TestDemo(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -35,8 +37,15 @@ func TestDemo(t *testing.T) {
 			}
 			if test.args != nil {
 				eventually(t, 3*time.Minute, "the dev server is up", func() bool {
-					return strings.Contains(said.String(), "In another terminal")
+					return strings.Contains(said.String(), "The log of Vault")
 				})
+				_, forOthers, _ := strings.Cut(said.String(), "In another terminal")
+				text := pasteDemo(t, forOthers, t.TempDir())
+				for _, want := range []string{"security_token", `"users"`} {
+					if !strings.Contains(text, want) {
+						t.Errorf("in another terminal nothing printed %q:\n%s", want, text)
+					}
+				}
 				if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
 					t.Fatal(err)
 				}
@@ -64,9 +73,52 @@ func TestDemo(t *testing.T) {
 				_ = conn.Close()
 				t.Error("the Vault server still listens")
 			}
+			if test.args == nil && !t.Failed() {
+				if again := pasteDemo(t, text, temp); !strings.HasSuffix(again, "\nexists\nSuccess! Revoked any leases with prefix: alicloud/creds\ngone\n") {
+					t.Errorf("pasted, it prints\n%s", again)
+				}
+				if left, err := os.ReadDir(temp); err != nil || len(left) > 0 {
+					t.Errorf("pasted, it left %v, %v", left, err)
+				}
+			}
 			if t.Failed() {
 				t.Log(text)
 			}
 		})
 	}
+}
+
+// pasteDemo types every command of a text of the demo into a new shell, as a
+// person does who has nothing set, and returns what that prints.
+func pasteDemo(t *testing.T, text, temp string) string {
+	t.Helper()
+	script := "set -euo pipefail\n"
+	for line := range strings.Lines(text) {
+		command, found := strings.CutPrefix(line, "$ ")
+		if !found {
+			continue
+		}
+		if strings.Contains(command, "vault agent -config=agent.hcl)") { // it stays, until Ctrl-C
+			command = strings.Replace(command, "agent.hcl)", "agent.hcl -exit-after-auth)", 1)
+		}
+		script += command
+	}
+	cmd := exec.CommandContext(t.Context(), "bash", "-c", script)
+	cmd.Dir = ".."
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "TMPDIR=" + temp, "GOCACHE=" + goEnv(t, "GOCACHE"), "GOMODCACHE=" + goEnv(t, "GOMODCACHE")}
+	cmd.WaitDelay = 10 * time.Second
+	said, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Errorf("pasted: %v\n%s\n%s", err, script, said)
+	}
+	return string(said)
+}
+
+func goEnv(t *testing.T, name string) string {
+	t.Helper()
+	value, err := exec.CommandContext(t.Context(), "go", "env", name).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(value))
 }

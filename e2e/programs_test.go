@@ -47,7 +47,7 @@ func TestMain(m *testing.M) {
 	programs.whoami = sync.OnceValues(func() (string, error) { return goBuild(".", "./cmd/whoami", "whoami", "") })
 	programs.aliyun = sync.OnceValues(func() (string, error) { return goBuild(".", "./cmd/aliyun", "aliyun", "") })
 	programs.samples = sync.OnceValues(func() (string, error) { return goBuild(".", "./cmd/samples", "samples", "") })
-	programs.vault = sync.OnceValues(func() (string, error) { return script("vault") })
+	programs.vault = sync.OnceValues(func() (string, error) { return script("vault", "-pinned") })
 	programs.peer = sync.OnceValues(func() (string, error) { return script("peer") })
 	programs.outcome = sync.OnceValues(func() (string, error) { return goBuild("../differential", "./cmd/outcome", "outcome", "") })
 	programs.nodeSDK = sync.OnceValues(nodeSDKDirectory)
@@ -67,8 +67,8 @@ func goBuild(module, pkg, name, ldflags string) (string, error) {
 }
 
 // script runs one of ../scripts, which print the path of a binary.
-func script(name string) (string, error) {
-	cmd := exec.Command(filepath.Join("..", "scripts", name))
+func script(name string, args ...string) (string, error) {
+	cmd := exec.Command(filepath.Join("..", "scripts", name), args...)
 	cmd.Stderr = os.Stderr // tells how far a first build is
 	said, err := cmd.Output()
 	if err != nil {
