@@ -377,18 +377,10 @@ func (s *soak) revokeAll(t *testing.T) int {
 	seen := map[string]bool{}
 	for deadline := time.Now().Add(90 * time.Second); ; {
 		var leases []string
-		for _, r := range soakRoles {
-			prefix := mount + "/creds/" + r.name + "/"
-			listed, err := s.v.api.Logical().ListWithContext(t.Context(), "sys/leases/lookup/"+prefix)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if listed == nil {
-				continue
-			}
-			for _, key := range listed.Data["keys"].([]any) {
-				leases = append(leases, prefix+key.(string))
-				seen[prefix+key.(string)] = true
+		for _, role := range s.listLeases(t, mount+"/creds/") {
+			for _, lease := range s.listLeases(t, role) {
+				leases = append(leases, lease)
+				seen[lease] = true
 			}
 		}
 		if len(leases) == 0 {
@@ -417,6 +409,22 @@ func (s *soak) revokeAll(t *testing.T) int {
 		}
 		<-time.After(500 * time.Millisecond)
 	}
+}
+
+// listLeases lists what there is below a prefix: leases, or a further "prefix/".
+func (s *soak) listLeases(t *testing.T, prefix string) (below []string) {
+	t.Helper()
+	listed, err := s.v.api.Logical().ListWithContext(t.Context(), "sys/leases/lookup/"+prefix)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if listed == nil {
+		return nil
+	}
+	for _, key := range listed.Data["keys"].([]any) {
+		below = append(below, prefix+key.(string))
+	}
+	return below
 }
 
 // waitForRollback waits until RAM holds nothing of ours, or what is left has
