@@ -26,7 +26,8 @@ type vaultServer struct {
 	addr      string
 	token     string
 	pluginDir string
-	output    *output // of the server and of all its plugins
+	env       []string // besides environ, of the server alone
+	output    *output  // of the server and of all its plugins
 	api       *api.Client
 	process   *os.Process
 	exited    <-chan error
@@ -42,11 +43,18 @@ const (
 // gone, and so are its plugins, when the test ends.
 func startVault(t *testing.T, args ...string) *vaultServer {
 	t.Helper()
+	return startVaultWith(t, nil, args...)
+}
+
+// startVaultWith is startVault with more variables in the server's environment.
+func startVaultWith(t *testing.T, env []string, args ...string) *vaultServer {
+	t.Helper()
 	v := &vaultServer{
 		binary:    need(t, programs.vault),
 		home:      t.TempDir(),
 		pluginDir: t.TempDir(),
 		token:     "root-" + rand.Text(),
+		env:       env,
 		output:    &output{},
 	}
 	// Vault wants the true path of the directory.
@@ -96,7 +104,7 @@ func (v *vaultServer) launch(t *testing.T, ready func(context.Context) error, ar
 	v.api = client
 
 	cmd := exec.Command(v.binary, append([]string{"server"}, args...)...)
-	cmd.Env = append(v.environ(), "VAULT_LOG_LEVEL=debug")
+	cmd.Env = append(append(v.environ(), "VAULT_LOG_LEVEL=debug"), v.env...)
 	cmd.Stdout, cmd.Stderr = v.output, v.output
 	cmd.WaitDelay = time.Second // a plugin that outlives Vault must not keep us waiting
 	if err := cmd.Start(); err != nil {

@@ -152,6 +152,9 @@ func credentialOf(profile string) (credentials.Credential, error) {
 		return nil, err
 	}
 	if _, err := os.Stat(file); err != nil || os.Getenv("ALIBABA_CLOUD_IGNORE_PROFILE") == "TRUE" {
+		if err != nil && os.Getenv("ALIBABA_CLOUD_REGION_ID") == "" {
+			return nil, errors.New("region can't be empty")
+		}
 		return credentials.NewCredential(nil) // the environment is the first it looks at
 	}
 	provider, err := providers.NewCLIProfileCredentialsProviderBuilder().WithProfileName(profile).Build()
