@@ -34,6 +34,7 @@ var tutorials = map[string]struct {
 	"account":           {after: sameWithTerraform},
 	"ci":                {before: workingMount, after: pipelines},
 	"cross-account":     {before: workingMount},
+	"leaving":           {before: someRoles, after: onlyTheAdmin},
 	"shell":             {before: workingMount},
 	"who-used-this-key": {before: workingMount},
 }
@@ -95,6 +96,8 @@ type tutorial struct {
 	dir    string   // the reader's, and HOME
 	env    []string // of the shell
 	said   string   // all that the shell printed
+
+	pluginFlags []string // of a registration: they lead a plugin to the cloud
 }
 
 func newTutorial(t *testing.T, file, cli string) *tutorial {
@@ -119,11 +122,10 @@ func newTutorial(t *testing.T, file, cli string) *tutorial {
 	issuer := startCIIssuer(t)
 	v := startVaultWith(t, []string{"HTTPS_PROXY=" + issuer.proxyURL, "SSL_CERT_FILE=" + issuer.caFile})
 	tt := &tutorial{vaultServer: v, cloud: cloud, issuer: issuer, blocks: pageBlocks(string(page)), dir: t.TempDir()}
-	var flags []string
 	for _, variable := range foreignEnviron(cloud, ca) {
-		flags = append(flags, "-env="+variable)
+		tt.pluginFlags = append(tt.pluginFlags, "-env="+variable)
 	}
-	tt.register(t, mount, need(t, programs.plugin), pluginVersion, flags...)
+	tt.register(t, mount, need(t, programs.plugin), pluginVersion, tt.pluginFlags...)
 	tt.vaultServer.run(t, "secrets", "enable", "-path="+mount, "-plugin-version="+pluginVersion, mount)
 
 	bin := t.TempDir()
@@ -143,15 +145,21 @@ func newTutorial(t *testing.T, file, cli string) *tutorial {
 	return tt
 }
 
-// workingMount is what a reader has who comes from the tutorial "account": a
-// user vault, whose key the mount has and who may assume the role deploy.
+// workingMount is what a reader has who comes from the tutorial "account".
 func workingMount(t *testing.T, tt *tutorial) {
+	t.Helper()
+	tt.mountFor(t, `"Action":"sts:AssumeRole","Resource":"acs:ram:*:*:role/deploy"`)
+}
+
+// mountFor makes a user vault, whose key the mount has and who may do something,
+// and the role deploy.
+func (tt *tutorial) mountFor(t *testing.T, allowed string) {
 	t.Helper()
 	const key, secret = "LTAI5tTUTORIALVAULT00000", "the-mount-has-this-secret"
 	if err := tt.cloud.Seed(alisim.Seed{Accounts: []alisim.Account{{
 		ID:       alisim.DefaultAccountID,
-		Policies: []alisim.Policy{{Name: "engine-deploy", Document: `{"Version":"1","Statement":[{"Effect":"Allow","Action":"sts:AssumeRole","Resource":"acs:ram:*:*:role/deploy"}]}`}},
-		Users:    []alisim.User{{Name: "vault", Policies: []string{"engine-deploy"}, AccessKeys: []alisim.AccessKey{{ID: key, Secret: secret}}}},
+		Policies: []alisim.Policy{{Name: "engine", Document: alisim.Document(`{"Version":"1","Statement":[{"Effect":"Allow",` + allowed + `}]}`)}},
+		Users:    []alisim.User{{Name: "vault", Policies: []string{"engine"}, AccessKeys: []alisim.AccessKey{{ID: key, Secret: secret}}}},
 		Roles:    []alisim.Role{{Name: "deploy", TrustPolicy: alisim.TrustAccount(alisim.DefaultAccountID), Policies: []string{"AliyunOSSReadOnlyAccess"}}},
 	}}}); err != nil {
 		t.Fatal(err)
@@ -185,10 +193,11 @@ func (tt *tutorial) paste(t *testing.T) int {
 	var expected []expectation
 	blocks := 0
 	for _, block := range tt.blocks {
+		block.text = strings.ReplaceAll(block.text, "v0.21.0+builtin", peerVersion)
 		switch block.language {
 		case "sh":
 			blocks++
-			script = append(script, "printf '"+mark+"'", strings.ReplaceAll(block.text, "v0.21.0+builtin", peerVersion))
+			script = append(script, "printf '"+mark+"'", block.text)
 		case "text":
 			if block.mark != "" {
 				continue // what a job prints
@@ -264,6 +273,25 @@ func sameWithTerraform(t *testing.T, tt *tutorial) {
 	got := terraformRAM(t, filepath.Join(tt.dir, "main.tf"))
 	if got, want := got.String(), want.String(); got != want {
 		t.Errorf("Terraform would make\n%s\nand the commands made\n%s", got, want)
+	}
+}
+
+// someRoles is a mount with a role of each kind that creates something, whose
+// user may do all that they need, and the built-in engine beside it.
+func someRoles(t *testing.T, tt *tutorial) {
+	t.Helper()
+	tt.mountFor(t, `"Action":["ram:*","sts:AssumeRole"],"Resource":"*"`)
+	// The built-in engine is not in every Vault binary.
+	tt.registerFile(t, mount, "peer", need(t, programs.peer), peerVersion, tt.pluginFlags...)
+	tt.write(t, mount+"/role/ci", map[string]any{"remote_policies": []string{"name:AliyunOSSReadOnlyAccess,type:System"}, "ttl": "1h"})
+	tt.write(t, mount+"/role/job", map[string]any{"credential_type": "ram_role", "remote_policies": []string{"name:AliyunOSSReadOnlyAccess,type:System"}, "ttl": "1h"})
+	tt.read(t, mount+"/creds/job")
+}
+
+func onlyTheAdmin(t *testing.T, tt *tutorial) {
+	inventory := tt.cloud.Inventory()
+	if len(inventory.Users) != 2 || len(inventory.Policies) > 0 || len(inventory.Roles) != 1 {
+		t.Errorf("RAM holds the users %v, the roles %v and the policies %v", inventory.Users, inventory.Roles, inventory.Policies)
 	}
 }
 
