@@ -1,6 +1,6 @@
 // Command vault-plugin-secrets-alicloud is a Vault secrets engine that hands
 // out short-lived Alibaba Cloud credentials. Vault starts it; started by hand
-// it only answers -version.
+// it answers -version, and with -install DIR it copies itself into a directory.
 package main
 
 import (
@@ -16,9 +16,19 @@ import (
 
 func main() {
 	version := flag.Bool("version", false, "print the version and exit")
+	into := flag.String("install", "", "copy this program into a directory and exit: for init containers, whose image has no cp")
 	flag.Parse()
-	if *version {
+	switch {
+	case *version:
 		fmt.Println(backend.Version())
+		return
+	case *into != "":
+		installed, err := install(*into)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "install:", err)
+			os.Exit(1)
+		}
+		fmt.Println(installed)
 		return
 	}
 	go func() {

@@ -25,9 +25,16 @@ var docsElsewhere = map[string]string{"docs/api.md": "TestAPIExamples", "docs/cr
 
 var vaultCommand = regexp.MustCompile(`(^|&& )vault [a-z]`)
 
+const needsCluster = "it asks a cluster; TestKubernetesOperators has a login by JWT in its place"
+
 // docsNoRun says why the blocks marked "console norun" are not run here.
 var docsNoRun = map[string]string{
 	"vault agent -config=agent.hcl": "it stays; TestVaultAgent runs it",
+
+	"vault auth enable kubernetes": needsCluster,
+	"vault write auth/kubernetes/config kubernetes_host=https://kubernetes.default.svc": needsCluster,
+	"vault policy write shop - <<'END'":                                                 needsCluster,
+	"vault write auth/kubernetes/role/shop bound_service_account_names=shop bound_service_account_namespaces=shop audience=vault token_policies=shop token_ttl=1h": needsCluster,
 
 	"VAULT_ADDR=https://vault.example.com:8200 vault agent -config=agent.hcl": "it stays; TestMetrics runs it",
 }

@@ -130,6 +130,13 @@ func TestKubernetesExample(t *testing.T) {
 				Name      string
 				MountPath string `yaml:"mountPath"`
 			} `yaml:"volumeMounts"`
+			ExtraInitContainers []struct {
+				Command      []string
+				VolumeMounts []struct {
+					Name      string
+					MountPath string `yaml:"mountPath"`
+				} `yaml:"volumeMounts"`
+			} `yaml:"extraInitContainers"`
 			Standalone struct{ Config string }
 		}
 	}
@@ -167,6 +174,13 @@ func TestKubernetesExample(t *testing.T) {
 	same("provider", server.ExtraEnvironmentVars["ALIBABA_CLOUD_OIDC_PROVIDER_ARN"], trust.Statement[0].Principal.Federated[0])
 	_, role, _ := strings.Cut(server.ExtraEnvironmentVars["ALIBABA_CLOUD_ROLE_ARN"], ":role/")
 	same("RAM role", role, account.Metadata.Annotations["pod-identity.alibabacloud.com/role-name"])
+	// What TestReleaseReproducible does with the image of a release.
+	bring := server.ExtraInitContainers[0]
+	same("volume of the plugin", bring.VolumeMounts[0].Name, server.VolumeMounts[1].Name)
+	same("how the plugin comes", strings.Join(bring.Command, " "), "/"+pluginName+" -install "+bring.VolumeMounts[0].MountPath)
+	if !strings.Contains(server.Standalone.Config, `plugin_directory = "`+server.VolumeMounts[1].MountPath+`"`) {
+		t.Errorf("Vault looks for plugins elsewhere than in %s", server.VolumeMounts[1].MountPath)
+	}
 	if token.ExpirationSeconds < 600 { // the least that Kubernetes takes
 		t.Errorf("the token lives %d s", token.ExpirationSeconds)
 	}

@@ -12,7 +12,8 @@ import (
 )
 
 // layout is an OCI image layout: one image for each platform, whose only layer
-// holds the binary, which is all that OpenBao takes from it.
+// holds the binary. That is all that OpenBao takes from it; an init container lets
+// the binary copy itself (-install).
 type layout struct {
 	dir       string
 	manifests []descriptor

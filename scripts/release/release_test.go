@@ -77,8 +77,32 @@ func TestReleaseReproducible(t *testing.T) { // not parallel: it sets the enviro
 	if got := unpack(t, filepath.Join(first, "oci")); !bytes.Equal(got, binary) {
 		t.Error("the image holds another binary")
 	}
+	installFromImage(t, binary)
 	fmt.Printf("TestReleaseReproducible: %s, %d files, %d modules, binary %d KiB, same digests; %v\n",
 		platforms[0], len(one), len(list.Components), len(binary)>>10, time.Since(began).Round(time.Second))
+}
+
+// installFromImage does what an init container does: it runs the only file of the
+// image, alone in its file system, and gets a copy of it in a volume.
+func installFromImage(t *testing.T, binary []byte) {
+	t.Helper()
+	root := t.TempDir()
+	if err := os.WriteFile(filepath.Join(root, plugin), binary, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(root, "target"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), filepath.Join(root, plugin), "-install", filepath.Join(root, "target"))
+	if os.Getuid() == 0 { // only root may have a root of its own
+		cmd = exec.CommandContext(t.Context(), "chroot", root, "/"+plugin, "-install", "/target")
+	}
+	if said, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, said)
+	}
+	if got, err := os.ReadFile(filepath.Join(root, "target", plugin)); err != nil || !bytes.Equal(got, binary) {
+		t.Errorf("the copy has %d bytes of %d (%v)", len(got), len(binary), err)
+	}
 }
 
 // What is no release is left alone, and what Vault would not take is refused.
