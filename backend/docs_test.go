@@ -599,6 +599,19 @@ func docsPages(t *testing.T) []string {
 	return append(pages, tutorials...)
 }
 
+// TestDocsIndex wants each page once in the index of docs.
+func TestDocsIndex(t *testing.T) {
+	t.Parallel()
+	const index = "../docs/README.md"
+	text := readPage(t, index)
+	for _, page := range docsPages(t) {
+		link := "](" + strings.TrimPrefix(page, "../docs/") + ") |"
+		if n := strings.Count(text, link); page != index && n != 1 {
+			t.Errorf("docs/README.md names %s %d times, want once", page, n)
+		}
+	}
+}
+
 // TestDocsLinks follows the links of the documentation to files and headings.
 func TestDocsLinks(t *testing.T) {
 	t.Parallel()
