@@ -20,8 +20,8 @@ type mountState struct {
 	failing  map[string]failingNow
 	keys     rotation.Overview
 	wal      int
-	tidied   *tidied     // nil: not since the process started
-	own      *obtained   // nil: none yet
+	tidied   tidied      // zero: not since the process started
+	ownEnd   time.Time   // of the mount's own credentials; zero: never, or there are none yet
 	quotas   []ram.Quota // none: not known
 	quotasAt time.Time
 }
@@ -47,33 +47,43 @@ const metricPrefix = "vault_alicloud_"
 // families is the table of docs/monitoring.md.
 func (m mountState) families() []family {
 	const counter, gauge = dto.MetricType_COUNTER, dto.MetricType_GAUGE
+	tidied := !m.tidied.at.IsZero()
 	return []family{
 		{"build_info", gauge, "Always 1; version is that of the plugin.", []sample{{1, []label{{"version", version}}}}},
-		{"start_time_seconds", gauge, "When the counters began, in seconds since 1970.", one(unix(m.since))},
-		{"credentials_expiry_timestamp_seconds", gauge, "When the mount's own credentials end, in seconds since 1970. Absent: they do not, or none were needed yet.", m.credentialsEnd()},
+		{"start_time_seconds", gauge, "When the counters began, in seconds since 1970.", at(m.since)},
+		{"credentials_expiry_timestamp_seconds", gauge, "When the mount's own credentials end, in seconds since 1970. Absent: they do not, or none were needed yet.", at(m.ownEnd)},
 		{"api_calls_total", counter, "Calls of Alibaba Cloud, each time that one was sent, by service, action and result: ok, refused, key_refused, throttled or failed.", m.calls()},
 		{"credentials_issued_total", counter, "Credentials that were issued, by credential type.", byName(m.totals.issued, "credential_type")},
 		{"leases_renewed_total", counter, "Leases that were renewed.", one(float64(m.totals.renewed))},
 		{"leases_revoked_total", counter, "Leases that were revoked, by what they stood for: ram_user, ram_role or session.", byName(m.totals.revoked, "credential_type")},
-		{"leases", gauge, "Leases of RAM users and RAM roles that are out, by credential type. Sessions are not known here.", m.leasesOut()},
-		{"leases_overdue", gauge, "Leases that are over, and whose RAM user or role is still there.", m.overdue()},
+		{"leases", gauge, "Leases of RAM users and RAM roles that are out, by credential type. Sessions are not known here.", ifKnown(m.leases.known, byName(m.leases.byType, "credential_type"))},
+		{"leases_overdue", gauge, "Leases that are over, and whose RAM user or role is still there.", ifKnown(m.leases.known, one(float64(m.leases.overdue)))},
 		{"failing", gauge, "How many things fail in the background, by work.", m.failingNow()},
 		{"rotation_keys", gauge, "AccessKeys that are rotated by schedule, or whose rotation is under way.", one(float64(m.keys.Keys))},
 		{"rotation_keys_due", gauge, "Those whose time has come.", one(float64(m.keys.Due))},
 		{"rotation_late_seconds", gauge, "For how long a rotation has been due or failing, at most.", one(m.late().Seconds())},
 		{"wal_entries", gauge, "Issues that are under way, or did not end and are to be rolled back.", one(float64(m.wal))},
-		{"tidy_found", gauge, "What tidy last found without a lease, by kind. Absent: it did not run since the process started.", m.tidyFound()},
-		{"tidy_left", gauge, "What tidy last found and did not remove.", m.tidyLeft()},
-		{"tidy_timestamp_seconds", gauge, "When tidy last ran, in seconds since 1970.", m.tidyTime()},
+		{"tidy_found", gauge, "What tidy last found without a lease, by kind. Absent: it did not run since the process started.", ifKnown(tidied, byName(m.tidied.found(), "kind"))},
+		{"tidy_left", gauge, "What tidy last found and did not remove.", ifKnown(tidied, one(float64(m.tidied.left())))},
+		{"tidy_timestamp_seconds", gauge, "When tidy last ran, in seconds since 1970.", at(m.tidied.at)},
 		{"quota_used", gauge, "What the account has, by kind. Absent: the mount may not ask, or has not been told yet.", m.quota(func(q ram.Quota) int { return q.Used })},
 		{"quota_limit", gauge, "What the account may have, by kind.", m.quota(func(q ram.Quota) int { return q.Limit })},
-		{"quota_timestamp_seconds", gauge, "When the quotas were told, in seconds since 1970.", m.quotaTime()},
+		{"quota_timestamp_seconds", gauge, "When the quotas were told, in seconds since 1970.", at(m.quotasAt)},
 	}
 }
 
 func one(value float64) []sample { return []sample{{value: value}} }
 
-func unix(t time.Time) float64 { return float64(t.Unix()) }
+// at is a time in seconds since 1970. There is none where it is zero.
+func at(t time.Time) []sample { return ifKnown(!t.IsZero(), one(float64(t.Unix()))) }
+
+// ifKnown leaves out what is not.
+func ifKnown(is bool, samples []sample) []sample {
+	if !is {
+		return nil
+	}
+	return samples
+}
 
 // byName has a sample for each name, in their order.
 func byName(counts map[string]int, labelName string) (samples []sample) {
@@ -81,13 +91,6 @@ func byName(counts map[string]int, labelName string) (samples []sample) {
 		samples = append(samples, sample{float64(counts[name]), []label{{labelName, name}}})
 	}
 	return samples
-}
-
-func (m mountState) credentialsEnd() []sample {
-	if m.own == nil || m.own.ends.IsZero() {
-		return nil
-	}
-	return one(unix(m.own.ends))
 }
 
 // calls has all results of an action once it was called, so that the first that is
@@ -108,20 +111,6 @@ func (m mountState) calls() (samples []sample) {
 	return samples
 }
 
-func (m mountState) leasesOut() []sample {
-	if !m.leases.known {
-		return nil
-	}
-	return byName(m.leases.byType, "credential_type")
-}
-
-func (m mountState) overdue() []sample {
-	if !m.leases.known {
-		return nil
-	}
-	return one(float64(m.leases.overdue))
-}
-
 func (m mountState) failingNow() (samples []sample) {
 	for _, k := range failureKinds() {
 		samples = append(samples, sample{float64(m.failing[k.name].objects), []label{{"work", k.name}}})
@@ -138,39 +127,11 @@ func (m mountState) late() time.Duration {
 	return max(time.Since(since), 0)
 }
 
-func (m mountState) tidyFound() []sample {
-	if m.tidied == nil {
-		return nil
-	}
-	return byName(map[string]int{"users": m.tidied.users, "roles": m.tidied.roles, "policies": m.tidied.policies}, "kind")
-}
-
-func (m mountState) tidyLeft() []sample {
-	if m.tidied == nil {
-		return nil
-	}
-	return one(float64(m.tidied.left()))
-}
-
-func (m mountState) tidyTime() []sample {
-	if m.tidied == nil {
-		return nil
-	}
-	return one(unix(m.tidied.at))
-}
-
 func (m mountState) quota(of func(ram.Quota) int) (samples []sample) {
 	for _, q := range m.quotas {
 		samples = append(samples, sample{float64(of(q)), []label{{"kind", q.Of}}})
 	}
 	return samples
-}
-
-func (m mountState) quotaTime() []sample {
-	if len(m.quotas) == 0 {
-		return nil
-	}
-	return one(unix(m.quotasAt))
 }
 
 // wire is the family as the writer of the format takes it.

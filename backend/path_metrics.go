@@ -45,11 +45,16 @@ func (b *backend) readMetrics(ctx context.Context, req *logical.Request, _ *fram
 	}
 	m := mountState{
 		since: b.counters.since, totals: b.counters.read(), leases: b.endings.count(time.Now()), failing: b.failures.now(),
-		keys: b.queue.Overview(), wal: len(wal), tidied: b.tidied.Load(),
+		keys: b.queue.Overview(), wal: len(wal),
+	}
+	if t := b.tidied.Load(); t != nil {
+		m.tidied = *t
 	}
 	if cloud != nil {
 		cloud.quotas.begin()
-		m.own = cloud.own.obtained.Load()
+		if own := cloud.own.obtained.Load(); own != nil {
+			m.ownEnd = own.ends
+		}
 		m.quotas, m.quotasAt, _ = cloud.quotas.read()
 	}
 	var text bytes.Buffer

@@ -282,6 +282,17 @@ func TestQuotas(t *testing.T) {
 		if n := asked() - before; n < 2 || n > 3 {
 			t.Errorf("asked %d times in two hours in which it was refused", n)
 		}
+		// The mount goes while the cloud is silent: nothing waits for it.
+		m.sim.ClearFaults()
+		m.fault(alisim.Fault{Action: "GetAccountSummary", Kind: alisim.FaultHold})
+		time.Sleep(2 * time.Hour)
+		m.metrics()
+		synctest.Wait()
+		gone := time.Now()
+		m.Cleanup(t.Context())
+		if waited := time.Since(gone); waited > 0 {
+			t.Errorf("the end of the mount took %v", waited)
+		}
 	})
 }
 

@@ -104,6 +104,10 @@ type tidied struct {
 	users, roles, policies, failed int
 }
 
+func (t tidied) found() map[string]int {
+	return map[string]int{"users": t.users, "roles": t.roles, "policies": t.policies}
+}
+
 // left is how much of it was left.
 func (t tidied) left() int {
 	if t.dry {

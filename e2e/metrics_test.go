@@ -30,8 +30,8 @@ const (
 
 	// In TestMetrics a minute of the shipped rules is as long as this. So often
 	// Prometheus scrapes and looks at its rules there.
-	ruleMinute    = 300 * time.Millisecond
-	scrapeEvery   = 300 * time.Millisecond
+	ruleMinute    = 400 * time.Millisecond
+	scrapeEvery   = 400 * time.Millisecond
 	alertTimeout  = time.Minute
 	ruleTolerated = 5 // seconds that a rotation may be late, in the place of an hour
 )
