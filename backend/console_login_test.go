@@ -368,3 +368,27 @@ func TestNoPasswordInOutput(t *testing.T) {
 		t.Errorf("%d secrets", len(m.sim.Secrets()))
 	}
 }
+
+// In another account people sign in with the alias of that one.
+func TestConsoleLoginInAnotherAccount(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		seed := withSpokes(1)
+		seed.Accounts[0].Alias, seed.Accounts[1].Alias = "hub", "spoke"
+		m := newTimedMount(t, alisim.DefaultSettings(), seed)
+		m.must(logical.UpdateOperation, "role/people", inSpoke(1, withLogin(nil)))
+		resp := m.must(logical.ReadOperation, "creds/people", nil)
+		if name := resp.Data["login_name"].(string); !strings.HasSuffix(name, "@spoke.onaliyun.com") || m.signIn(resp) != alisim.SignInDone {
+			t.Errorf("as %s the sign-in page says %s", name, m.signIn(resp))
+		}
+		m.must(logical.DeleteOperation, "role/people", nil)
+		m.minutes(2)
+		m.revokedAt(resp.Secret)
+		if got := m.signIn(resp); got != alisim.SignInRefused {
+			t.Errorf("after the lease the sign-in page says %s", got)
+		}
+		if left := m.madeIn(spoke(1)); len(left) != 0 {
+			t.Errorf("left %v", left)
+		}
+	})
+}

@@ -45,6 +45,7 @@ func TestNoSecretInOutput(t *testing.T) {
 	for name, role := range map[string]map[string]any{
 		"batch":      {"credential_type": "ram_role", "inline_policies": "[" + policyJSON + "]"},
 		"perlease":   {"inline_policies": "[" + policyJSON + "]", "policy_per_lease": true},
+		"people":     {"inline_policies": "[" + policyJSON + "]", "console_login": true, "access_key": true},
 		"reused":     {"role_arn": roleARN, "reuse_ttl": "10m"},
 		"leaseless":  {"role_arn": roleARN, "lease": false},
 		"narrow":     {"role_arn": roleARN, "policy": policyJSON, "ttl": "5m", "expire_with_lease": true},
@@ -94,7 +95,7 @@ func TestNoSecretInOutput(t *testing.T) {
 		for _, path := range []string{"config/caller-identity", "status", "creds/deploy", "creds/ci", "creds/nobody", "config", "role/ci"} {
 			read(mount + "/" + path)
 		}
-		for _, name := range []string{"batch", "perlease", "reused", "leaseless", "narrow", "pod", "uri", "keys", "temporary", "bearer"} {
+		for _, name := range []string{"batch", "perlease", "people", "reused", "leaseless", "narrow", "pod", "uri", "keys", "temporary", "bearer"} {
 			secret, err := v.api.Logical().ReadWithContext(t.Context(), mount+"/creds/"+name)
 			fmt.Fprintln(&said, name, err)
 			if err == nil {
@@ -113,8 +114,8 @@ func TestNoSecretInOutput(t *testing.T) {
 		}
 	}
 
-	if good := issue(); good != 10 {
-		t.Errorf("with nothing in the way %d of 10 types were issued: %s", good, said.String())
+	if good := issue(); good != 11 {
+		t.Errorf("with nothing in the way %d of 11 types were issued: %s", good, said.String())
 	}
 	v.write(t, mount+"/config", map[string]any{"max_retries": 1})
 	for _, fault := range []alisim.Fault{
@@ -124,6 +125,7 @@ func TestNoSecretInOutput(t *testing.T) {
 		{Kind: alisim.FaultDrop},
 		{Kind: alisim.FaultApplyThenDrop, Action: "CreateAccessKey"},
 		{Kind: alisim.FaultApplyThenFail, Action: "AttachPolicyToUser"},
+		{Kind: alisim.FaultApplyThenFail, Action: "CreateLoginProfile"},
 		{Kind: alisim.FaultRefuse, Code: "SignatureDoesNotMatch", Status: 400},
 		{Kind: alisim.FaultRefuse, Code: "NoPermission", Status: 403},
 		{Kind: alisim.FaultMalform, Malform: "not_json"},

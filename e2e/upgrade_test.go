@@ -94,6 +94,11 @@ func TestUpgradeAndBack(t *testing.T) {
 	v.write(t, mount+"/role/regional-inline", map[string]any{"inline_policies": "[" + policyJSON + "]", "resource_group": "rg-1"})
 	regional, regionalInline := m.issue("regional"), m.issue("regional-inline")
 	v.run(t, "delete", mount+"/role/regional-inline") // before going back, as the page says; the other is to show why
+	v.write(t, mount+"/role/people", peopleRole())
+	v.write(t, mount+"/role/people-with-key", map[string]any{"inline_policies": "[" + policyJSON + "]", "console_login": true, "access_key": true})
+	person, personWithKey := m.issue("people"), m.issue("people-with-key")
+	v.run(t, "delete", mount+"/role/people") // before going back
+	v.run(t, "delete", mount+"/role/people-with-key")
 	ourSession := m.issue("deploy")
 	shared, private, grouped, ramRole := m.issue("ci"), m.issue("private"), m.issue("grouped"), m.issue("batch")
 	sharedPolicy := m.policyOf(shared)
@@ -129,6 +134,13 @@ func TestUpgradeAndBack(t *testing.T) {
 			t.Errorf("of a lease in a resource group the peer engine has left %+v, want a user without a key", u)
 		}
 	}
+	m.wantStuck(person, "XXX")
+	m.wantStuck(personWithKey, "DeleteConflict.User.LoginProfile")
+	for _, lease := range []*api.Secret{person, personWithKey} {
+		if got := signIn(cloud, lease); got != alisim.SignInDone {
+			t.Errorf("the page says that people can still sign in, and the sign-in page says %s", got)
+		}
+	}
 	// Nor does it give in the whole account what counts in a resource group.
 	elsewhere := m.issue("regional")
 	if u := m.userOf(elsewhere); len(u.Policies) != 1 || u.Policies[0] != (alisim.PolicyLabel{Type: "System", Name: "AliyunECSReadOnlyAccess"}) {
@@ -139,12 +151,12 @@ func TestUpgradeAndBack(t *testing.T) {
 	m.wantRenewed(issued, 10*time.Minute)
 	m.revoke(issued)
 	m.issue("deploy")
-	m.wantUsers(keptUser, grouped, regional, regionalInline)
+	m.wantUsers(keptUser, grouped, regional, regionalInline, person, personWithKey)
 
 	// And ours again, which heals that, too.
 	m.change(pluginVersion)
 	m.wantAnswers(before)
-	for _, lease := range []*api.Secret{grouped, ramRole, regional, regionalInline, keptUser, keptSession} {
+	for _, lease := range []*api.Secret{grouped, ramRole, regional, regionalInline, person, personWithKey, keptUser, keptSession} {
 		m.revoke(lease)
 	}
 	if left := leftovers(m.seed, cloud.Inventory()); !reflect.DeepEqual(left, ours{Policies: []string{sharedPolicy}}) {
@@ -264,7 +276,7 @@ func (m *upgradedMount) issue(role string) *api.Secret {
 	m.wantLease(secret, true)
 	m.issued++
 	for _, u := range m.cloud.Inventory().Users {
-		if slices.ContainsFunc(u.AccessKeys, func(k alisim.KeyState) bool { return k.ID == secret.Data["access_key"] }) {
+		if slices.ContainsFunc(u.AccessKeys, func(k alisim.KeyState) bool { return k.ID == secret.Data["access_key"] }) || u.Name == secret.Data["username"] {
 			m.users[secret.LeaseID] = u.Name
 		}
 	}
