@@ -141,7 +141,9 @@ A role says what a read of creds/<name> issues:
         role_arn=acs:ram::1234567890123456:role/deploy ttl=1h
 
   ram_user       A RAM user with an AccessKey, deleted when the lease ends.
-                 Give remote_policies, inline_policies or ram_groups.
+                 Give remote_policies, inline_policies or ram_groups. With
+                 console_login it signs in to the console, and has an AccessKey
+                 only with access_key=true.
 
     vault write alicloud/role/ci \
         remote_policies=name:AliyunOSSReadOnlyAccess,type:System \
