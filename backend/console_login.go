@@ -120,17 +120,11 @@ func (r *role) newPassword(ctx context.Context, system logical.SystemView) (stri
 	}
 	password, err := system.GeneratePasswordFromPolicy(ctx, r.PasswordPolicy)
 	if err != nil || password == "" {
-		return "", refuse("password_policy: Vault made no password by its policy %q (%s): see that it is there with vault read sys/policies/password/%s, or clear password_policy of the role",
-			r.PasswordPolicy, because(err), r.PasswordPolicy)
+		// Vault does not tell its plugins why.
+		return "", refuse("password_policy: Vault made no password by its policy %q: see that it is there with vault read sys/policies/password/%s, or clear password_policy of the role",
+			r.PasswordPolicy, r.PasswordPolicy)
 	}
 	return password, nil
-}
-
-func because(err error) string {
-	if err == nil {
-		return "it is empty"
-	}
-	return oneLine(err)
 }
 
 // The strictest password policy that an account can have wants 32 characters, of all

@@ -141,7 +141,7 @@ func TestConsoleLoginIsRefused(t *testing.T) {
 	}{
 		"no such policy of Vault": {
 			role: map[string]any{"password_policy": "none"},
-			says: `password_policy: Vault made no password by its policy "none" (password policy not found): see that it is there with vault read sys/policies/password/none`,
+			says: `password_policy: Vault made no password by its policy "none": see that it is there with vault read sys/policies/password/none`,
 		},
 		"a policy whose passwords are too weak": {
 			role: map[string]any{"password_policy": "people"}, says: "InvalidParameter.Password.TooWeak",
