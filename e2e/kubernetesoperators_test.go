@@ -36,6 +36,7 @@ import (
 // A login by JWT stands in for the one of Kubernetes, which asks a cluster: both
 // take the same call.
 func TestKubernetesOperators(t *testing.T) {
+	t.Parallel() // it waits for leases to end
 	seed := alisim.DefaultSeed()
 	seed.Accounts[0].Users = append(seed.Accounts[0].Users, alisim.User{Name: "legacy-app"})
 	cloud, err := alisim.Start(alisim.Options{Seed: seed})
