@@ -88,11 +88,16 @@ func TestDocsCommands(t *testing.T) {
 			t.Errorf("%s has %d commands, want %d at least", name, found, least)
 		case known:
 			commands += found
-			t.Run(name, func(t *testing.T) { newDocsPage(t, newer).run(name, blocks) })
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				newDocsPage(t, newer).run(name, blocks)
+			})
 		}
 	}
-	fmt.Printf("TestDocsCommands: %d pages, %d vault commands run in %v; of other tests: %v; not run: %v\n",
-		len(docsCommands), commands, time.Since(began).Round(time.Second), docsElsewhere, docsNoRun)
+	t.Cleanup(func() {
+		fmt.Printf("TestDocsCommands: %d pages, %d vault commands run in %v; of other tests: %v; not run: %v\n",
+			len(docsCommands), commands, time.Since(began).Round(time.Second), docsElsewhere, docsNoRun)
+	})
 }
 
 // docsBlocks are the commands of the console blocks of a page: a command begins
