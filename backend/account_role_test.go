@@ -237,3 +237,166 @@ func TestAccountRoleIsRefusedAtTheWrite(t *testing.T) {
 		m.refused(logical.UpdateOperation, "role/ci", fields, tc.says)
 	}
 }
+
+// Users of one name in several accounts are several users: each has a static role, is
+// rotated there, and stays where it was found.
+func TestStaticRolesInOtherAccounts(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		seed := withSpokes(2)
+		for n := range seed.Accounts {
+			seed.Accounts[n].Users = append(seed.Accounts[n].Users, alisim.User{Name: "app"})
+		}
+		seed.Accounts[0].Roles = append(seed.Accounts[0].Roles, alisim.Role{
+			Name: "vault", TrustPolicy: alisim.TrustAccount(alisim.DefaultAccountID), Policies: []string{"AdministratorAccess"},
+		})
+		m := newTimedMount(t, alisim.DefaultSettings(), seed)
+		own := "acs:ram::" + alisim.DefaultAccountID + ":role/vault"
+		m.must(logical.UpdateOperation, "static-role/hub", map[string]any{"username": "app", "rotation_period": "1h"})
+		for n := range 2 {
+			m.must(logical.UpdateOperation, fmt.Sprint("static-role/spoke", n+1), inSpoke(n+1, map[string]any{"username": "app", "rotation_period": "1h"}))
+		}
+		m.refused(logical.UpdateOperation, "static-role/again", inSpoke(1, map[string]any{"username": "APP", "rotation_period": "1h"}), "belongs to static-role/spoke1 already")
+		m.refused(logical.UpdateOperation, "static-role/again", map[string]any{"username": "app", "rotation_period": "1h", "assume_role_arn": own}, "belongs to static-role/hub already")
+		m.refused(logical.UpdateOperation, "static-role/self", map[string]any{"username": "vault", "rotation_period": "1h", "assume_role_arn": own}, "is the one that this mount works with")
+		m.refused(logical.UpdateOperation, "static-role/none", inSpoke(1, map[string]any{"username": "nobody", "rotation_period": "1h"}), "does not exist in account "+spoke(1))
+		m.refused(logical.UpdateOperation, "static-role/spoke1", inSpoke(2, nil), "delete the static role and create another")
+		m.refused(logical.UpdateOperation, "static-role/spoke1", map[string]any{"assume_role_external_id": "x"}, "2 to 1224 letters")
+		m.refused(logical.UpdateOperation, "static-role/spoke1", map[string]any{"assume_role_arn": ""}, "give that too")
+
+		first := map[string]any{}
+		keysIn := func(account string) (ids []string) {
+			for _, u := range m.sim.Inventory().Users {
+				if u.AccountID == account && u.Name == "app" {
+					for _, k := range u.AccessKeys {
+						ids = append(ids, k.ID)
+					}
+				}
+			}
+			return ids
+		}
+		accounts := map[string]string{"hub": alisim.DefaultAccountID, "spoke1": spoke(1), "spoke2": spoke(2)}
+		for name, account := range accounts {
+			first[name] = m.staticCred(name).Data["access_key"]
+			if !slices.Contains(keysIn(account), first[name].(string)) {
+				t.Errorf("%s: its key is not one of account %s", name, account)
+			}
+		}
+		m.restart()
+		m.minutes(62)
+		for name, account := range accounts {
+			key := m.staticCred(name).Data["access_key"]
+			if key == first[name] || !slices.Contains(keysIn(account), key.(string)) {
+				t.Errorf("%s: rotated from %v to %v, account %s has %v", name, first[name], key, account, keysIn(account))
+			}
+		}
+		m.must(logical.DeleteOperation, "static-role/spoke1", map[string]any{"remove_key": true})
+		if left := keysIn(spoke(1)); len(left) != 0 {
+			t.Errorf("left %v", left)
+		}
+	})
+}
+
+// What leases stood for that are over goes in each account apart. One that is closed
+// to the mount is asked for less and less often, and holds up no other.
+func TestEndedLeasesInManyAccounts(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := newTimedMount(t, alisim.DefaultSettings(), withSpokes(3))
+		const each = 15
+		for n := range 3 {
+			m.must(logical.UpdateOperation, fmt.Sprint("role/ci", n+1), inSpoke(n+1, map[string]any{"remote_policies": system, "ttl": "10m", "max_ttl": "10m"}))
+			for range each {
+				m.must(logical.ReadOperation, fmt.Sprint("creds/ci", n+1), nil)
+			}
+		}
+		trust := func(document string) {
+			t.Helper()
+			if err := m.callAs(spokeKey(1), "UpdateRole", map[string]string{"RoleName": "vault", "NewAssumeRolePolicyDocument": document}, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		trust(string(alisim.TrustAccount(spoke(1))))
+		m.restart()
+		m.minutes(18) // and Vault revokes nothing
+		if left := slices.Concat(m.madeIn(spoke(2)), m.madeIn(spoke(3))); len(left) != 0 {
+			t.Errorf("%d are left in accounts that are open", len(left))
+		}
+		assumed := func() (calls int) {
+			for _, call := range m.sim.Journal() {
+				if call.Action == "AssumeRole" && call.Params["RoleArn"] == spokeARN(1) {
+					calls++
+				}
+			}
+			return calls
+		}
+		before := assumed()
+		m.minutes(6 * 60)
+		if calls, left := assumed()-before, len(m.madeIn(spoke(1))); calls < 5 || calls > 12 || left != each {
+			t.Errorf("asked %d times in six hours for a role that is closed, %d of %d are left", calls, left, each)
+		}
+		trust(trustOfSpoke())
+		m.minutes(65)
+		if left := m.madeIn(spoke(1)); len(left) != 0 {
+			t.Errorf("an hour after the account was opened again %d are left", len(left))
+		}
+	})
+}
+
+// A throttled account slows down its own rotations, and a slow one takes few places.
+func TestRotationsInManyAccounts(t *testing.T) {
+	t.Parallel()
+	for name, fault := range map[string]alisim.Fault{
+		"throttled": {Kind: alisim.FaultThrottle, Account: spoke(1)},
+		"slow":      {Kind: alisim.FaultDelay, Account: spoke(1), Delay: 9 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				seed := withSpokes(2)
+				const each = 16
+				for n := range 2 {
+					for i := range each {
+						seed.Accounts[n+1].Users = append(seed.Accounts[n+1].Users, alisim.User{Name: fmt.Sprint("app", i)})
+					}
+				}
+				m := newTimedMount(t, alisim.DefaultSettings(), seed)
+				keys := map[string]any{}
+				for n := range 2 {
+					for i := range each {
+						name := fmt.Sprint("spoke", n+1, "-", i)
+						m.must(logical.UpdateOperation, "static-role/"+name, inSpoke(n+1, map[string]any{"username": fmt.Sprint("app", i), "rotation_period": "1h"}))
+						keys[name] = m.staticCred(name).Data["access_key"]
+					}
+				}
+				m.fault(fault)
+				since := len(m.sim.Journal())
+				m.minutes(62)
+				var first, last time.Time // of the account that is well
+				made := map[string]int{}
+				for _, call := range m.sim.Journal()[since:] {
+					if call.Action != "CreateAccessKey" {
+						continue
+					}
+					if first.IsZero() {
+						first = call.Time
+					}
+					if strings.Contains(call.Principal, spoke(2)) {
+						last = call.Time
+						made[spoke(2)]++
+					}
+				}
+				if took := last.Sub(first); made[spoke(2)] != each || took > 15*time.Second {
+					t.Errorf("the other account took %s for %d of %d new keys", took, made[spoke(2)], each)
+				}
+				m.sim.ClearFaults()
+				m.minutes(12)
+				for name, key := range keys {
+					if m.staticCred(name).Data["access_key"] == key {
+						t.Errorf("%s was not rotated when all was well again", name)
+					}
+				}
+			})
+		})
+	}
+}

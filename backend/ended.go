@@ -3,6 +3,7 @@ package backend
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -16,16 +17,22 @@ import (
 // gone: a removal can be made any number of times.
 const (
 	endedGrace    = 5 * time.Minute // after the end of a lease, for Vault's own revocation
-	endedPerRound = 20
+	endedPerRound = 20              // in one account
+	endedInAll    = 100             // at a time
 	endedRetry    = 5 * time.Minute // after a failure
 
-	// What is of another account than the mount's is tried for so long: nobody may
-	// ever point the mount at that account again.
+	// longestEndedPause is the longest between two tries in an account in which the mount
+	// cannot work. It doubles from endedRetry.
+	longestEndedPause = time.Hour
+
+	// What is of another account than the mount's, or of one that is closed to it, is
+	// tried for so long: nobody may ever let the mount in again.
 	otherAccountFor = 7 * 24 * time.Hour
 )
 
 // endings says when the leases of the index end. It is an image of it, read once
-// in the life of a process, in the background. It runs one round at a time.
+// in the life of a process, in the background. Accounts are worked on beside each
+// other, so that one that is down or slow holds up no other.
 type endings struct {
 	life   context.Context // ends with the mount
 	end    context.CancelFunc
@@ -34,7 +41,14 @@ type endings struct {
 	mu      sync.Mutex
 	inRound bool
 	loaded  bool
-	of      map[string]ending // by name of the user or role
+	of      map[string]ending     // by name of the user or role
+	working map[string]int        // how many are being removed, by account
+	pauses  map[string]endedPause // of accounts in which the mount cannot work
+}
+
+type endedPause struct {
+	length time.Duration
+	until  time.Time
 }
 
 // ending is when one of them ends, and what it is.
@@ -43,14 +57,18 @@ type ending struct {
 	kind ram.Kind
 	role string // of the engine; "": not known
 
+	account string // in which the mount works as a role; "": its own
+
 	failed bool // to be removed, at the last try
 }
 
-func (e indexEntry) ending() ending { return ending{at: e.end(), kind: e.entity().Kind, role: e.Role} }
+func (e indexEntry) ending() ending {
+	return ending{at: e.end(), kind: e.entity().Kind, role: e.Role, account: e.account()}
+}
 
 func newEndings() *endings {
 	life, end := context.WithCancel(context.Background())
-	return &endings{life: life, end: end, of: map[string]ending{}}
+	return &endings{life: life, end: end, of: map[string]ending{}, working: map[string]int{}, pauses: map[string]endedPause{}}
 }
 
 // note says when the lease of an entry ends.
@@ -75,16 +93,51 @@ func (e *endings) forget(name string) {
 	delete(e.of, name)
 }
 
-// over returns some of those that have ended, after the grace.
-func (e *endings) over(now time.Time) (names []string) {
+// take takes some of those that have ended, after the grace, by account: none where
+// some are being removed, and one where the mount could not work.
+func (e *endings) take(now time.Time) (names map[string][]string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	left := endedInAll
+	for _, n := range e.working {
+		left -= n
+	}
+	names = map[string][]string{}
 	for name, lease := range e.of {
-		if len(names) < endedPerRound && now.Sub(lease.at) > endedGrace {
-			names = append(names, name)
+		if now.Sub(lease.at) > endedGrace && e.working[lease.account] == 0 && !e.pauses[lease.account].until.After(now) {
+			names[lease.account] = append(names[lease.account], name)
 		}
 	}
+	share := endedPerRound
+	if len(names) > 0 {
+		share = max(min(share, left/len(names)), 1)
+	}
+	for account, all := range names {
+		n := min(share, len(all), max(left, 0))
+		if e.pauses[account].length > 0 {
+			n = min(n, 1)
+		}
+		left -= n
+		if names[account] = all[:n]; n == 0 {
+			delete(names, account)
+			continue
+		}
+		e.working[account] = n
+	}
 	return names
+}
+
+// leave ends the work in an account. closed tells that the mount could not work there.
+func (e *endings) leave(account string, closed bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.working, account)
+	if !closed {
+		delete(e.pauses, account)
+		return
+	}
+	length := min(max(2*e.pauses[account].length, endedRetry), longestEndedPause)
+	e.pauses[account] = endedPause{length, time.Now().Add(length)}
 }
 
 // leasesOut counts the leases of RAM users and RAM roles.
@@ -169,10 +222,9 @@ func (e *endings) load(ctx context.Context, s logical.Storage) error {
 	return nil
 }
 
-// removeEnded removes what leases stood for that are over, and still there.
+// removeEnded removes what leases stood for that are over, and still there, in all
+// accounts at once.
 func (b *backend) removeEnded(ctx context.Context, s logical.Storage) {
-	ctx, cancel := cleaningUp(ctx)
-	defer cancel()
 	if err := b.endings.load(ctx, s); err != nil {
 		if ctx.Err() == nil {
 			b.failures.failed(failedExpiry, "", err, time.Now().Add(vaultTick))
@@ -180,8 +232,19 @@ func (b *backend) removeEnded(ctx context.Context, s logical.Storage) {
 		return
 	}
 	b.failures.succeeded(failedExpiry, "")
+	for account, names := range b.endings.take(time.Now()) {
+		b.endings.rounds.Go(func() { b.endings.leave(account, b.removeEndedIn(ctx, s, names)) })
+	}
+}
+
+// removeEndedIn removes some of them that are in one account. closed tells that the
+// mount cannot work there.
+func (b *backend) removeEndedIn(ctx context.Context, s logical.Storage, names []string) (closed bool) {
+	ctx, cancel := cleaningUp(ctx)
+	defer cancel()
+	failures := make([]error, len(names))
 	var w ram.Wave
-	for _, name := range b.endings.over(time.Now()) {
+	for n, name := range names {
 		w.Add(func() error {
 			err := b.removeEndedOne(ctx, s, name)
 			switch {
@@ -192,10 +255,12 @@ func (b *backend) removeEnded(ctx context.Context, s logical.Storage) {
 				b.endings.retry(name, next)
 				b.failures.failed(failedExpiry, name, err, next)
 			}
+			failures[n] = err
 			return nil
 		})
 	}
 	_ = w.Run() // each failure is told
+	return slices.ContainsFunc(failures, func(err error) bool { return errors.As(err, new(*notInAccount)) })
 }
 
 // removeEndedOne removes one of them. Storage is the truth: the lease may have been
@@ -220,11 +285,11 @@ func (b *backend) removeEndedOne(ctx context.Context, s logical.Storage, name st
 		return errors.New(b.notConfigured())
 	}
 	err = b.remove(ctx, s, c, entry.issued)
-	if elsewhere, ok := errors.AsType[*ram.OtherAccount](err); ok && time.Since(entry.end()) > otherAccountFor {
+	if (errors.As(err, new(*ram.OtherAccount)) || errors.As(err, new(*notInAccount))) && time.Since(entry.end()) > otherAccountFor {
 		if err := b.forget(ctx, s, entry.issued); err != nil {
 			return err
 		}
-		b.Logger().Error("giving up what a lease stood for that is over: look in that account whether it is still there", "name", name, "account", entry.AccountID, "error", elsewhere)
+		b.Logger().Error("giving up what a lease stood for that is over: look in that account whether it is still there", "name", name, "account", entry.AccountID, "error", oneLine(err))
 		return nil
 	}
 	if err != nil {

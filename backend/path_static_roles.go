@@ -173,7 +173,7 @@ func (b *backend) updateStaticRole(ctx context.Context, s logical.Storage, name 
 	if err := save(ctx, s, staticRolePrefix+name, r); err != nil {
 		return nil, err
 	}
-	b.queue.Put(staticRolePrefix+name, r.asRotation().Due())
+	b.queue.Put(staticRolePrefix+name, r.Rotation.AccountID, r.asRotation().Due())
 	return warnings, nil
 }
 
@@ -208,7 +208,7 @@ func (b *backend) deleteStaticRole(ctx context.Context, req *logical.Request, da
 		}
 		warnings = append(warnings, fmt.Sprintf("the role was deleted, but RAM user %s may hold AccessKeys that nobody uses: look at its keys", r.UserName))
 	}
-	if err := k.drop(ctx, r.UserName); err != nil {
+	if err := k.drop(ctx, r.Rotation.AccountID, r.UserName); err != nil {
 		return nil, err
 	}
 	return warned(nil, warnings), nil

@@ -75,7 +75,7 @@ func (k rotatedKeys) Refresh(ctx context.Context) error {
 	if err != nil {
 		due = time.Now() // and the turn says why
 	}
-	k.b.queue.Put(configKey, due)
+	k.b.queue.Put(configKey, "", due)
 	return nil
 }
 
@@ -99,18 +99,18 @@ func (b *backend) loadStaticRoles(ctx context.Context, s logical.Storage) error 
 	if err != nil {
 		return err
 	}
-	roles, due := make(map[string]string, len(names)), make(map[string]time.Time, len(names))
+	roles, queued := make(map[string]string, len(names)), make(map[string]*staticRole, len(names))
 	for _, name := range names {
 		r, err := load[staticRole](ctx, s, staticRolePrefix+name)
 		if err != nil {
 			return err
 		}
 		if r != nil {
-			roles[strings.ToLower(r.UserName)], due[name] = name, r.asRotation().Due()
+			roles[staticUserKey(r.Rotation.AccountID, r.UserName)], queued[name] = name, r
 		}
 	}
-	for name, at := range due {
-		b.queue.Put(staticRolePrefix+name, at)
+	for name, r := range queued {
+		b.queue.Put(staticRolePrefix+name, r.Rotation.AccountID, r.asRotation().Due())
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()

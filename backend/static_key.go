@@ -47,7 +47,14 @@ func (k staticKey) Change(ctx context.Context, current string, f func(*rotation.
 }
 
 func (k staticKey) Keys(ctx context.Context, r *rotation.Rotation) (rotation.Keys, error) {
-	return k.b.userKeys(ctx, k.s, r.UserName, r.AccountID)
+	stored, err := load[staticRole](ctx, k.s, k.Name())
+	if err != nil {
+		return nil, err
+	}
+	if stored == nil {
+		return nil, rotation.ErrKeyGone
+	}
+	return k.b.userKeys(ctx, k.s, stored.user(r.AccountID))
 }
 
 // CleanUp has nothing to do: a write of a static role never ends its rotation.
@@ -55,6 +62,8 @@ func (staticKey) CleanUp(context.Context) (time.Time, error) { return time.Time{
 
 // add stores a new role if its user can be rotated, and nobody else does so.
 func (k staticKey) add(ctx context.Context, r *staticRole, given ram.AccessKey) (warnings []string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
 	release, err := k.b.queue.Take(ctx, k.Name())
 	if err != nil {
 		return nil, err
@@ -66,15 +75,19 @@ func (k staticKey) add(ctx context.Context, r *staticRole, given ram.AccessKey) 
 	case there != nil:
 		return nil, refuse("static-role/%s: another request has just created it: read the role, and write again what is to change", k.name)
 	}
-	if other := k.b.staticUsers.claim(r.UserName, k.name); other != "" {
+	user, err := k.b.userKeys(ctx, k.s, r.user(""))
+	if err != nil {
+		return nil, err
+	}
+	if other := k.b.staticUsers.claim(user.account, r.UserName, k.name); other != "" {
 		return nil, refuse("username: RAM user %s belongs to static-role/%s already: a user can have one role", r.UserName, other)
 	}
 	defer func() {
 		if err != nil {
-			k.b.staticUsers.forget(r.UserName, k.name)
+			k.b.staticUsers.forget(user.account, r.UserName, k.name)
 		}
 	}()
-	if warnings, err = k.begin(ctx, r, given); err != nil {
+	if warnings, err = k.begin(ctx, r, user, given); err != nil {
 		return nil, err
 	}
 	if err := k.put(ctx, r); err != nil {
@@ -84,23 +97,17 @@ func (k staticKey) add(ctx context.Context, r *staticRole, given ram.AccessKey) 
 	if r.AccessKey != "" {
 		due = r.asRotation().Due()
 	}
-	k.b.queue.Put(k.Name(), due)
+	k.b.queue.Put(k.Name(), r.Rotation.AccountID, due)
 	return warnings, nil
 }
 
 // begin asks RAM about the user and the given key, and says how the rotation of
 // the role begins: with the key that is adopted, or with a new one in its place.
-func (k staticKey) begin(ctx context.Context, r *staticRole, given ram.AccessKey) (warnings []string, err error) {
-	ctx, cancel := context.WithTimeout(ctx, readTimeout)
-	defer cancel()
-	user, err := k.b.userKeys(ctx, k.s, r.UserName, "")
-	if err != nil {
-		return nil, err
-	}
+func (k staticKey) begin(ctx context.Context, r *staticRole, user *userKeys, given ram.AccessKey) (warnings []string, err error) {
 	listed, err := user.List(ctx)
 	switch {
 	case ram.HasCode(err, "EntityNotExist.User"):
-		return nil, refuse("username: RAM user %s does not exist in the account of this mount", r.UserName)
+		return nil, refuse("username: RAM user %s does not exist in account %s", r.UserName, user.account)
 	case err != nil:
 		return nil, err
 	}
@@ -151,7 +158,7 @@ func (k staticKey) firstKey(ctx context.Context, user string, force bool) (warni
 	}
 	r, unread := k.Load(ctx)
 	if err != nil && unread == nil && r != nil && !r.Unfinished() && r.Current.ID == "" {
-		return nil, errors.Join(err, k.drop(ctx, user))
+		return nil, errors.Join(err, k.drop(ctx, r.AccountID, user))
 	}
 	warnings = []string{goesOn}
 	if err != nil {
@@ -167,14 +174,14 @@ func (k staticKey) put(ctx context.Context, r *staticRole) error {
 }
 
 // drop forgets the role.
-func (k staticKey) drop(ctx context.Context, user string) error {
+func (k staticKey) drop(ctx context.Context, account, user string) error {
 	k.b.staticWrite.Lock()
 	defer k.b.staticWrite.Unlock()
 	if err := k.s.Delete(ctx, k.Name()); err != nil {
 		return err
 	}
 	k.b.queue.Remove(k.Name())
-	k.b.staticUsers.forget(user, k.name)
+	k.b.staticUsers.forget(account, user, k.name)
 	return nil
 }
 
@@ -185,7 +192,7 @@ func (k staticKey) removeKeys(ctx context.Context, r *staticRole, current bool) 
 	if !current && !r.Rotation.Unfinished() {
 		return nil
 	}
-	keys, err := k.b.userKeys(ctx, k.s, r.UserName, r.Rotation.AccountID)
+	keys, err := k.b.userKeys(ctx, k.s, r.user(r.Rotation.AccountID))
 	if err != nil {
 		return err
 	}

@@ -80,7 +80,7 @@ func (k staticKey) askPresence(ctx context.Context, r *staticRole) presence {
 	defer cancel()
 	p := presence{key: r.AccessKey, at: time.Now()}
 	var listed []ram.AccessKey
-	keys, err := k.b.userKeys(ctx, k.s, r.UserName, r.Rotation.AccountID)
+	keys, err := k.b.userKeys(ctx, k.s, r.user(r.Rotation.AccountID))
 	if err == nil {
 		listed, err = keys.List(ctx)
 	}

@@ -28,10 +28,11 @@ const (
 // staticRole is stored under static-role/<name>, seal-wrapped: an existing RAM
 // user, its key, and the rotation of that.
 type staticRole struct {
-	UserName  string `json:"username"`
-	AccessKey string `json:"access_key,omitempty"`
-	SecretKey string `json:"secret_key,omitempty"`
-	Replaces  string `json:"replaces,omitempty"` // id of the key that the first rotation retires
+	UserName    string `json:"username"`
+	accountRole        // as which the mount works in the account of the user
+	AccessKey   string `json:"access_key,omitempty"`
+	SecretKey   string `json:"secret_key,omitempty"`
+	Replaces    string `json:"replaces,omitempty"` // id of the key that the first rotation retires
 
 	rotation.Schedule
 	DisableAutomatedRotation bool `json:"disable_automated_rotation,omitempty"`
@@ -49,7 +50,7 @@ func staticRoleFields() fields[staticRole] {
 			name: "username",
 			schema: framework.FieldSchema{
 				Type:        framework.TypeString,
-				Description: "RAM user whose AccessKey is rotated, in the account of the mount. It must exist, have no other role, and not be the user of config. Cannot be changed.",
+				Description: "RAM user whose AccessKey is rotated, in the account of the mount or of assume_role_arn. It must exist, have no other role, and not be the user of config. Cannot be changed.",
 			},
 			set:   (*staticRole).setUserName,
 			get:   func(r *staticRole) any { return r.UserName },
@@ -72,6 +73,7 @@ func staticRoleFields() fields[staticRole] {
 			},
 		},
 	}
+	table = append(table, within(accountRoleFields(""), func(r *staticRole) *accountRole { return &r.accountRole })...)
 	table = append(table, scheduleFields(func(r *staticRole) *rotation.Schedule { return &r.Schedule }, shortestStaticPeriod)...)
 	table = append(table,
 		boolean("disable_automated_rotation", func(r *staticRole) *bool { return &r.DisableAutomatedRotation },
@@ -103,7 +105,15 @@ func (r *staticRole) update(data *framework.FieldData) error {
 	return settleSchedule(&r.Schedule, data)
 }
 
-func (r *staticRole) validate() error { return staticRoleFields().validate(r) }
+func (r *staticRole) validate() error {
+	if err := staticRoleFields().validate(r); err != nil {
+		return err
+	}
+	if account := r.Rotation.AccountID; !r.none() && account != "" && r.account() != account {
+		return fmt.Errorf("assume_role_arn is a RAM role of account %s, and the RAM user %s was found in account %s: delete the static role and create another", r.account(), r.UserName, account)
+	}
+	return r.accountRole.check()
+}
 
 func (r *staticRole) setUserName(value any) error {
 	user := strings.TrimSpace(value.(string))

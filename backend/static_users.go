@@ -11,28 +11,30 @@ type staticUsers struct {
 	mu     sync.Mutex
 	loaded bool
 	writes int               // by other nodes, that are known
-	roles  map[string]string // names by RAM user, in lower case
+	roles  map[string]string // names by account and RAM user, in lower case
 }
 
 // claim makes the role the one of the RAM user. It returns the role that has the
 // user already.
-func (u *staticUsers) claim(user, name string) (other string) {
+func (u *staticUsers) claim(account, user, name string) (other string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	user = strings.ToLower(user)
-	if other = u.roles[user]; other == "" {
-		u.roles[user] = name
+	key := staticUserKey(account, user)
+	if other = u.roles[key]; other == "" {
+		u.roles[key] = name
 	}
 	return other
 }
 
-func (u *staticUsers) forget(user, name string) {
+func (u *staticUsers) forget(account, user, name string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if user = strings.ToLower(user); u.roles[user] == name {
-		delete(u.roles, user)
+	if key := staticUserKey(account, user); u.roles[key] == name {
+		delete(u.roles, key)
 	}
 }
+
+func staticUserKey(account, user string) string { return account + "/" + strings.ToLower(user) }
 
 // reload makes the next use read the static roles anew.
 func (u *staticUsers) reload() {

@@ -14,7 +14,7 @@ import (
 	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/rotation"
 )
 
-// pace bounds the calls for all static roles of a mount together. RAM allows 20
+// pace bounds the calls for all static roles in one account together. RAM allows 20
 // writes and 100 reads a second to an account, which has other users too.
 type pace struct{ writes, reads *rate.Limiter }
 
@@ -37,10 +37,21 @@ type userKeys struct {
 	account string
 }
 
+// staticUser is the RAM user of a static role, and where it is.
+type staticUser struct {
+	name    string
+	account string      // in which it was first seen; "": not yet
+	role    accountRole // as which the mount works there
+}
+
+func (r *staticRole) user(account string) staticUser {
+	return staticUser{r.UserName, account, r.accountRole}
+}
+
 // userKeys refuses the user that the mount works with, and a user of another account
-// than that which the user was first seen in, "" before that: one of the same name
-// there is another user.
-func (b *backend) userKeys(ctx context.Context, s logical.Storage, user, account string) (*userKeys, error) {
+// than that which the user was first seen in: one of the same name there is another
+// user.
+func (b *backend) userKeys(ctx context.Context, s logical.Storage, user staticUser) (*userKeys, error) {
 	cloud, err := b.cloud(ctx, s)
 	if err != nil {
 		return nil, err
@@ -48,6 +59,7 @@ func (b *backend) userKeys(ctx context.Context, s logical.Storage, user, account
 	if cloud == nil {
 		return nil, refuse("%s", b.notConfigured())
 	}
+	cloud = cloud.as(user.role)
 	one, err := cloud.OneKey(ctx)
 	if err != nil {
 		return nil, err
@@ -60,15 +72,15 @@ func (b *backend) userKeys(ctx context.Context, s logical.Storage, user, account
 	if err != nil {
 		return nil, err
 	}
-	if own.include(ram.Entity{Kind: ram.User, Name: user}) {
+	if own.include(ram.Entity{Kind: ram.User, Name: user.name}) {
 		return nil, refuse("RAM user %s is the one that this mount works with, and would lose its key to the static role: "+
-			"rotate a key in config with config/rotate-root, and give a static role a user of its own", user)
+			"rotate a key in config with config/rotate-root, and give a static role a user of its own", user.name)
 	}
-	if account != "" && account != who.AccountID {
-		return nil, refuse("RAM user %s belongs to account %s, but this mount is now configured for account %s", user, account, who.AccountID)
+	if user.account != "" && user.account != who.AccountID {
+		return nil, refuse("RAM user %s belongs to account %s, but this mount is now configured for account %s", user.name, user.account, who.AccountID)
 	}
 	u := &userKeys{pace: cloud.pace, cloud: one, account: who.AccountID}
-	u.Keys = ram.Keys{User: user, Call: u.call}
+	u.Keys = ram.Keys{User: user.name, Call: u.call}
 	return u, nil
 }
 

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// The pauses of a queue to which RAM says that it is asked too often.
+// The pauses of the keys of an account whose RAM says that it is asked too often.
 const firstPause, longestPause = 5 * time.Second, time.Minute
 
 // longestSleep is after how long a key that is due some time is looked at again: a
@@ -38,18 +38,27 @@ type Queue struct {
 	end    context.CancelFunc
 	rounds sync.WaitGroup
 
-	mu       sync.Mutex
-	inRound  bool
-	due      map[string]time.Time     // by name of the key; zero: nothing is
-	held     map[string]chan struct{} // keys that are worked on; closed when that is over
-	pause    time.Duration            // the last one
-	pausedTo time.Time
+	mu      sync.Mutex
+	inRound bool
+	due     map[string]time.Time     // by name of the key; zero: nothing is
+	account map[string]string        // by name of the key
+	held    map[string]chan struct{} // keys that are worked on; closed when that is over
+	pauses  map[string]pause         // by account
+}
+
+// pause is the last one of an account.
+type pause struct {
+	length time.Duration // 0: it was not throttled since it last worked
+	until  time.Time
 }
 
 // NewQueue makes an empty queue. It does nothing until [Queue.Begin].
 func NewQueue(o Options) *Queue {
 	life, end := context.WithCancel(context.Background())
-	return &Queue{Options: o, life: life, end: end, due: map[string]time.Time{}, held: map[string]chan struct{}{}}
+	return &Queue{
+		Options: o, life: life, end: end,
+		due: map[string]time.Time{}, account: map[string]string{}, held: map[string]chan struct{}{}, pauses: map[string]pause{},
+	}
 }
 
 // Stop ends the round that is under way, waits for it, and lets no other begin.
@@ -63,11 +72,12 @@ func (q *Queue) Stop() {
 // Wait returns when no round is under way.
 func (q *Queue) Wait() { q.rounds.Wait() }
 
-// Put says that the key of that name is due then; zero: not at all.
-func (q *Queue) Put(name string, due time.Time) {
+// Put says that the key of that name, of a user in that account, is due then; zero:
+// not at all.
+func (q *Queue) Put(name, account string, due time.Time) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.due[name] = wake(due)
+	q.due[name], q.account[name] = wake(due), account
 }
 
 // wake is when to look at a key that is due then.
@@ -107,6 +117,7 @@ func (q *Queue) Remove(name string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	delete(q.due, name)
+	delete(q.account, name)
 }
 
 // move is Put for a key that may have been removed meanwhile.
@@ -118,23 +129,26 @@ func (q *Queue) move(name string, due time.Time) {
 	}
 }
 
-// takeDue takes the key that is longest overdue, of those that nobody works on.
-// Where there is none, name is "", and again is when to look again, zero for never.
+// takeDue takes the key that is longest overdue, of those that nobody works on, in the
+// account that has the fewest workers. Where there is none, name is "", and again is
+// when to look again, zero for never.
 func (q *Queue) takeDue() (name string, release func(), again time.Time) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	now := time.Now()
-	if now.Before(q.pausedTo) {
-		return "", nil, q.pausedTo
-	}
+	busy := q.busy()
 	for other, at := range q.due {
+		account := q.account[other]
+		until := q.pauses[account].until
 		switch {
 		case at.IsZero():
 		case at.After(now):
 			again = Earliest(again, at)
-		case q.held[other] != nil:
+		case until.After(now):
+			again = Earliest(again, until)
+		case q.held[other] != nil || busy[account] >= perAccount:
 			again = Earliest(again, now.Add(firstPause))
-		case name == "" || at.Before(q.due[name]):
+		case name == "" || busy[account] < busy[q.account[name]] || busy[account] == busy[q.account[name]] && at.Before(q.due[name]):
 			name = other
 		}
 	}
@@ -142,6 +156,15 @@ func (q *Queue) takeDue() (name string, release func(), again time.Time) {
 		return "", nil, again
 	}
 	return name, q.hold(name), time.Time{}
+}
+
+// busy is on how many keys of each account somebody works; q.mu is held.
+func (q *Queue) busy() map[string]int {
+	busy := map[string]int{}
+	for name := range q.held {
+		busy[q.account[name]]++
+	}
+	return busy
 }
 
 // Take waits until nobody works on the key, and then keeps everybody else from
@@ -175,22 +198,24 @@ func (q *Queue) hold(name string) (release func()) {
 	}
 }
 
-// throttled makes all rounds pause, longer each time.
-func (q *Queue) throttled() (until time.Time) {
+// throttled makes the keys of the account of that key pause, longer each time.
+func (q *Queue) throttled(name string) (until time.Time) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	now := time.Now()
-	if now.Before(q.pausedTo) {
-		return q.pausedTo // another worker was told the same
+	account, now := q.account[name], time.Now()
+	p := q.pauses[account]
+	if now.Before(p.until) {
+		return p.until // another worker was told the same
 	}
-	q.pause = min(max(2*q.pause, firstPause), longestPause)
-	q.pausedTo = now.Add(q.pause)
-	return q.pausedTo
+	p.length = min(max(2*p.length, firstPause), longestPause)
+	p.until = now.Add(p.length)
+	q.pauses[account] = p
+	return p.until
 }
 
-// notThrottled makes the next pause a short one.
-func (q *Queue) notThrottled() {
+// notThrottled makes the next pause of that account a short one.
+func (q *Queue) notThrottled(name string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.pause = 0
+	delete(q.pauses, q.account[name])
 }

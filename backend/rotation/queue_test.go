@@ -132,7 +132,7 @@ func TestQueueLeaves(t *testing.T) {
 				}
 				q := rotation.NewQueue(rotation.Options{Ended: func(string, error, time.Time) {}, Announce: func(context.Context, string, error) {}, Explain: error.Error})
 				defer q.Stop()
-				q.Put(a.Name(), a.stored.Due())
+				q.Put(a.Name(), "", a.stored.Due())
 				for range test.minutes {
 					q.Begin(&a)
 					q.Wait()
@@ -156,7 +156,7 @@ func TestQueueDoesNotSleepForEver(t *testing.T) {
 		}}
 		q := rotation.NewQueue(rotation.Options{Ended: func(string, error, time.Time) {}, Announce: func(context.Context, string, error) {}, Explain: error.Error})
 		defer q.Stop()
-		q.Put(a.Name(), time.Now().AddDate(100, 0, 0))
+		q.Put(a.Name(), "", time.Now().AddDate(100, 0, 0))
 		for range 62 {
 			q.Begin(&a)
 			q.Wait()

@@ -13,6 +13,10 @@ import (
 const (
 	workers = 8
 
+	// perAccount of them work in one account: one that is slow leaves some to the
+	// others.
+	perAccount = 6
+
 	// Vault ticks every minute; a round begins nothing after roundTime.
 	roundTime = 50 * time.Second
 	turnTime  = 45 * time.Second // of one key in a round
@@ -85,7 +89,7 @@ func (q *Queue) turn(ctx context.Context, k Key) time.Time {
 	defer cancel()
 	next, switched, err := advance(limited, k, Demand{})
 	if switched {
-		q.notThrottled()
+		q.notThrottled(k.Name())
 		q.Announce(ctx, k.Name(), nil)
 	}
 	var unclean error
@@ -101,7 +105,7 @@ func (q *Queue) turn(ctx context.Context, k Key) time.Time {
 	case ctx.Err() != nil || errors.Is(failure, ErrKeyGone):
 		return time.Now().Add(time.Second)
 	case answered && refused.Throttled():
-		next = q.throttled()
+		next = q.throttled(k.Name())
 	case err != nil:
 		return q.failed(ctx, k, err)
 	}
