@@ -400,3 +400,56 @@ func TestRotationsInManyAccounts(t *testing.T) {
 		})
 	}
 }
+
+// Tidy looks in each account that is known, and says which one it could not look at.
+func TestTidyInManyAccounts(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := newTimedMount(t, alisim.DefaultSettings(), withSpokes(4))
+		oneDocument := map[string]any{"inline_policies": "[" + allowOSS + "]", "ttl": "30m", "max_ttl": "1h"}
+		var left []string
+		for n := 1; n <= 3; n++ {
+			role := fmt.Sprint("ci", n)
+			m.must(logical.UpdateOperation, "role/"+role, inSpoke(n, oneDocument))
+			m.forget(m.must(logical.ReadOperation, "creds/"+role, nil).Secret) // vault lease revoke -force
+			live := m.must(logical.ReadOperation, "creds/"+role, nil)          // until its end, which is not seen
+			_ = live
+		}
+		m.must(logical.UpdateOperation, "role/own", oneDocument)
+		m.must(logical.ReadOperation, "creds/own", nil)
+		m.must(logical.DeleteOperation, "role/ci2", nil) // the index knows the account
+		m.must(logical.UpdateOperation, "role/ci4", inSpoke(4, oneDocument))
+		if err := m.callAs(spokeKey(3), "UpdateRole", map[string]string{"RoleName": "vault", "NewAssumeRolePolicyDocument": string(alisim.TrustAccount(spoke(3)))}, nil); err != nil {
+			t.Fatal(err)
+		}
+		m.restart()
+		time.Sleep(3 * time.Hour) // with no tick: what the index has is not removed in the background
+		for n := range 4 {
+			left = append(left, m.madeIn(spoke(n+1))...)
+		}
+		if len(left) != 3*3 {
+			t.Fatalf("made %v", left)
+		}
+		for _, dry := range []bool{true, false} {
+			got := m.must(logical.UpdateOperation, "tidy", map[string]any{"dry_run": dry})
+			users, policies, failed, accounts := fmt.Sprint(got.Data["users"]), fmt.Sprint(got.Data["policies"]), fmt.Sprint(got.Data["failed"]), fmt.Sprint(got.Data["accounts"])
+			for n := 1; n <= 2; n++ {
+				if strings.Count(users, "acs:ram::"+spoke(n)+":user/vault-") != 2 || strings.Count(policies, "acs:ram::"+spoke(n)+":policy/vault-") != 1 {
+					t.Errorf("dry %t: account %s: %s %s", dry, spoke(n), users, policies)
+				}
+			}
+			if strings.Count(users, "vault-") != 2*2+1 || strings.Contains(users, spoke(3)) {
+				t.Errorf("dry %t: %s", dry, users)
+			}
+			if len(got.Data["failed"].([]any)) != 1 || !strings.Contains(failed, "account "+spoke(3)+" was not looked at") || !strings.Contains(failed, "trust policy") {
+				t.Errorf("dry %t: failed %s", dry, failed)
+			}
+			if accounts != fmt.Sprint([]string{alisim.DefaultAccountID, spoke(1), spoke(2), spoke(4)}) {
+				t.Errorf("dry %t: accounts %s", dry, accounts)
+			}
+		}
+		if left := slices.Concat(m.madeIn(spoke(1)), m.madeIn(spoke(2)), m.madeIn(spoke(4)), m.madeIn(alisim.DefaultAccountID)); len(left) != 0 {
+			t.Errorf("left %v", left)
+		}
+	})
+}

@@ -2,19 +2,23 @@ package backend
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
-	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/policy"
 	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/ram"
 )
 
-// tidyGrace is how long after the end of a lease its revocation may still be on
-// its way: Vault tries six times over about ten minutes.
-const tidyGrace = time.Hour
+const (
+	// tidyGrace is how long after the end of a lease its revocation may still be on
+	// its way: Vault tries six times over about ten minutes.
+	tidyGrace = time.Hour
+
+	listTimeout = 30 * time.Second // of what one account has
+)
 
 // stray is a user, role or policy that no lease stands for.
 type stray struct {
@@ -23,55 +27,110 @@ type stray struct {
 	absent bool   // RAM does not have it any longer: the index is to forget it
 }
 
-// strays compares what carries the mark of this mount with what leases stand for.
-// unproven is what carries it and was left alone: anybody can write a mark. It
-// takes a proof to believe it, or a lease whose index entry is still there.
-func (b *backend) strays(ctx context.Context, s logical.Storage, c *cloud, mark marks) (strays []stray, unproven []ram.Entity, err error) {
+// search is for what carries the mark of this mount in one account and has no lease.
+type search struct {
+	b       *backend
+	mount   *cloud
+	account string
+	as      []accountRole // of those with which the mount can work there; the first that works is taken
+
+	idle bool // nothing that is known was made there
+
+	c      *cloud // what works there
+	who    ram.Identity
+	own    principals
+	marked []ram.Marked
+	err    error // why the account could not be looked at
+
+	strays   []stray
+	unproven []ram.Entity // anybody can write a mark: it takes a proof to believe it, or a lease whose index entry is still there
+	failed   []string     // what could not be removed, with the reasons
+}
+
+// searches are one for the mount's own account, which is the first, and one for each
+// other that roles, static roles and leases name.
+func (b *backend) searches(ctx context.Context, s logical.Storage, c *cloud) ([]*search, error) {
 	who, err := c.CallerIdentity(ctx)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	own, err := c.principals(ctx, who)
+	roles, err := b.accountRoles(ctx, s)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	// The cloud first, the index second: what is issued in between is in the
-	// index and not in the list, never the other way round.
-	marked, err := c.Marked(ctx, mark.tag)
-	if err != nil {
-		return nil, nil, err
+	all := []*search{{b: b, mount: c, account: who.AccountID, as: []accountRole{{}}, idle: !slices.Contains(roles, accountRole{})}}
+	for _, r := range roles {
+		if r.none() {
+			continue
+		}
+		n := slices.IndexFunc(all, func(in *search) bool { return in.account == r.account() })
+		if n < 0 {
+			n, all = len(all), append(all, &search{b: b, mount: c, account: r.account()})
+		}
+		all[n].as = append(all[n].as, r)
 	}
+	return all, nil
+}
+
+// list finds out what carries the mark.
+func (in *search) list(ctx context.Context, mark marks) {
+	ctx, cancel := context.WithTimeout(ctx, listTimeout)
+	defer cancel()
+	var failures []error
+	for _, r := range in.as {
+		in.c = in.mount.as(r)
+		err := in.listAs(ctx, mark)
+		if err == nil {
+			return
+		}
+		failures = append(failures, err)
+	}
+	in.err = errors.Join(failures...)
+}
+
+func (in *search) listAs(ctx context.Context, mark marks) (err error) {
+	if in.who, err = in.c.CallerIdentity(ctx); err != nil {
+		return err
+	}
+	if in.own, err = in.c.principals(ctx, in.who); err != nil {
+		return err
+	}
+	in.marked, err = in.c.Marked(ctx, mark.tag)
+	return err
+}
+
+// compare compares what carries the mark with what leases stand for. Storage is read
+// after the cloud was: what is issued in between is in the index and not in the list,
+// never the other way round.
+func (in *search) compare(ctx context.Context, r recorded, mark marks) {
 	there := map[string]bool{}
-	for _, m := range marked {
+	for _, m := range in.marked {
 		there[m.Name] = true
 	}
-	known, err := b.leases(ctx, s, c, there)
-	if err != nil {
-		return nil, nil, err
-	}
-	for _, m := range marked {
+	known := in.leases(ctx, r, there)
+	for _, m := range in.marked {
 		u, ended := known.ended[m.Name]
 		ended = ended && u.entity() == m.Entity
 		switch {
-		case own.include(m.Entity):
-			unproven = append(unproven, m.Entity) // whatever is written on it, the mount lives on it
+		case in.own.include(m.Entity):
+			in.unproven = append(in.unproven, m.Entity) // whatever is written on it, the mount lives on it
 			continue
-		case known.live[m.Name], known.policies[m.Name], !ended && time.Since(m.Created).Abs() < b.tidyAge:
+		case known.live[m.Name], known.policies[m.Name], !ended && time.Since(m.Created).Abs() < in.b.tidyAge:
 			continue
-		case !ended && !(made(m.Entity) && mark.prove(m.Comment, m.Entity, who.AccountID)):
-			unproven = append(unproven, m.Entity)
+		case !ended && !(made(m.Entity) && mark.prove(m.Comment, m.Entity, in.who.AccountID)):
+			in.unproven = append(in.unproven, m.Entity)
 			continue
 		case !ended:
 			u = issuedOf(m.Entity)
+			u.accountRole = in.c.role
 		}
-		strays = append(strays, stray{Entity: m.Entity, issued: u})
+		in.strays = append(in.strays, stray{Entity: m.Entity, issued: u})
 	}
 	for name, u := range known.ended {
-		if !there[name] && !own.include(u.entity()) {
-			strays = append(strays, stray{Entity: u.entity(), issued: u, absent: true})
+		if !there[name] && !in.own.include(u.entity()) {
+			in.strays = append(in.strays, stray{Entity: u.entity(), issued: u, absent: true})
 		}
 	}
-	return strays, unproven, nil
 }
 
 // made tells whether the mount can have given the entity or policy its name.
@@ -82,40 +141,37 @@ func made(e ram.Entity) bool {
 	return policy.Made(e.Name)
 }
 
-// removeStrays removes users and roles first, and then the policies that they
-// held. It returns what could not be removed, with the reasons.
-func (b *backend) removeStrays(ctx context.Context, s logical.Storage, c *cloud, strays []stray) []string {
-	failures := make([]error, len(strays))
+// remove removes users and roles first, and then the policies that they held.
+func (in *search) remove(ctx context.Context, s logical.Storage) {
+	failures := make([]error, len(in.strays))
 	var w ram.Wave
-	for n, stray := range strays {
+	for n, stray := range in.strays {
 		if stray.Kind != ram.CustomPolicy {
 			w.Add(func() error {
-				failures[n] = b.remove(ctx, s, c, stray.issued)
+				failures[n] = in.b.remove(ctx, s, in.mount, stray.issued)
 				return nil
 			})
 		}
 	}
 	_ = w.Run() // each failure is kept with its stray
-	failed := []string{}
-	for n, stray := range strays {
+	for n, stray := range in.strays {
 		if stray.Kind == ram.CustomPolicy {
-			if err := c.DeleteUnused(ctx, stray.Name); !ram.NotExist(err) {
+			if err := in.c.DeleteUnused(ctx, stray.Name); !ram.NotExist(err) {
 				failures[n] = err
 			}
 		}
 		if failures[n] != nil {
-			failed = append(failed, stray.String()+": "+advised(failures[n]))
+			in.failed = append(in.failed, stray.String()+": "+advised(failures[n]))
 		}
 	}
-	return failed
 }
 
 // leases are what the index and the WAL tell of leases, by the names of users,
-// roles and policies.
+// roles and policies, which are the same nowhere.
 type leases struct {
 	live     map[string]bool   // users and roles that have one, or are being created
 	policies map[string]bool   // what those use
-	ended    map[string]issued // users and roles whose lease has ended
+	ended    map[string]issued // users and roles of the account whose lease has ended
 }
 
 func (l *leases) add(u issued) {
@@ -125,45 +181,27 @@ func (l *leases) add(u issued) {
 	}
 }
 
-// leases reads the index and the WAL. The lease of what RAM does not know has
-// ended, too: the built-in engine or an administrator deletes without a word to
-// the index.
-func (b *backend) leases(ctx context.Context, s logical.Storage, c *cloud, there map[string]bool) (leases, error) {
+// leases sorts what is recorded. The lease of what RAM does not know has ended, too:
+// the built-in engine or an administrator deletes without a word to the index.
+func (in *search) leases(ctx context.Context, r recorded, there map[string]bool) leases {
 	l := leases{live: map[string]bool{}, policies: map[string]bool{}, ended: map[string]issued{}}
-	wal, err := framework.ListWAL(ctx, s)
-	if err != nil {
-		return l, err
-	}
-	for _, id := range wal {
-		entry, err := framework.GetWAL(ctx, s, id)
-		if err != nil {
-			return l, err
-		}
-		var u issued
-		if entry != nil && recode(entry.Data, &u) == nil {
-			l.add(u) // the rollback's business
-		}
-	}
-	names, err := s.List(ctx, issuedPrefix)
-	if err != nil {
-		return l, err
+	for _, u := range r.unfinished {
+		l.add(u)
 	}
 	var unseen []issued
-	for _, name := range names {
-		entry, err := load[indexEntry](ctx, s, issuedPrefix+name)
+	for _, entry := range r.index {
 		switch {
-		case err != nil:
-			return l, err
-		case entry == nil:
+		case !slices.ContainsFunc(in.as, func(r accountRole) bool { return r == entry.accountRole }):
+			l.add(entry.issued) // another search's business
 		case time.Since(entry.EndsBy) > tidyGrace:
-			l.ended[name] = entry.issued
-		case !there[name] && time.Since(entry.CreatedAt).Abs() > max(b.tidyAge, ram.VisibleWithin):
+			l.ended[entry.name()] = entry.issued
+		case !there[entry.name()] && time.Since(entry.CreatedAt).Abs() > max(in.b.tidyAge, ram.VisibleWithin):
 			unseen = append(unseen, entry.issued)
 		default:
 			l.add(entry.issued)
 		}
 	}
-	absent := b.absent(ctx, c, unseen)
+	absent := in.absent(ctx, unseen)
 	for n, u := range unseen {
 		if absent[n] {
 			l.ended[u.name()] = u
@@ -171,16 +209,16 @@ func (b *backend) leases(ctx context.Context, s logical.Storage, c *cloud, there
 			l.add(u) // it has lost its mark
 		}
 	}
-	return l, nil
+	return l
 }
 
 // absent asks RAM which users and roles do not exist.
-func (b *backend) absent(ctx context.Context, c *cloud, unseen []issued) []bool {
+func (in *search) absent(ctx context.Context, unseen []issued) []bool {
 	absent := make([]bool, len(unseen))
 	var w ram.Wave
 	for n, u := range unseen {
 		w.Add(func() error {
-			absent[n], _ = c.Gone(ctx, u.entity(), u.origin()) // who cannot be asked about is there
+			absent[n], _ = in.c.Gone(ctx, u.entity(), u.origin()) // who cannot be asked about is there
 			return nil
 		})
 	}
