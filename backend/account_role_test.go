@@ -453,3 +453,113 @@ func TestTidyInManyAccounts(t *testing.T) {
 		}
 	})
 }
+
+// The check of a role in another account tries whether the mount gets there, and prints
+// the policies of both sides. With them, and nothing else, its leases work.
+func TestCheckOfARoleInAnotherAccount(t *testing.T) {
+	t.Parallel()
+	for name, fields := range map[string]map[string]any{"ram_user": sharing, "ram_role": ramRole} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				toThePresent()
+				seed := withSpokes(1)
+				least := alisim.AccessKey{ID: leastKey[0], Secret: leastKey[1]}
+				seed.Accounts[0].Users = append(seed.Accounts[0].Users, alisim.User{Name: "least", AccessKeys: []alisim.AccessKey{least}})
+				seed.Accounts[1].Roles[0] = alisim.Role{Name: "vault", TrustPolicy: alisim.TrustAccount(spoke(1))}
+				m := newTimedMount(t, alisim.DefaultSettings(), seed)
+				m.must(logical.UpdateOperation, "config", map[string]any{"access_key": least.ID, "secret_key": least.Secret})
+				m.must(logical.UpdateOperation, "role/ci", inSpoke(1, fields))
+				found := m.must(logical.ReadOperation, "role/ci/check", nil).Data
+				if report := fmt.Sprint(found["report"]); found["result"] != "no" || found["principal"] != leastARN || !strings.Contains(report, "no: sts:AssumeRole on "+spokeARN(1)+" (everything)") {
+					t.Fatalf("closed: %v", found)
+				}
+				give := func(key [2]string, document any, attach map[string]string) {
+					t.Helper()
+					if err := m.callAs(key, "CreatePolicy", map[string]string{"PolicyName": "least", "PolicyDocument": document.(string)}, nil); err != nil {
+						t.Fatal(err)
+					}
+					action := "AttachPolicyToUser"
+					if attach["RoleName"] != "" {
+						action = "AttachPolicyToRole"
+					}
+					attach["PolicyName"], attach["PolicyType"] = "least", "Custom"
+					if err := m.callAs(key, action, attach, nil); err != nil {
+						t.Fatal(err)
+					}
+				}
+				give(adminKey, found["assume_policy"], map[string]string{"UserName": "least"})
+				give(spokeKey(1), found["policy"], map[string]string{"RoleName": "vault"})
+				if err := m.callAs(spokeKey(1), "UpdateRole", map[string]string{"RoleName": "vault", "NewAssumeRolePolicyDocument": found["trust_policy"].(string)}, nil); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(time.Minute) // refusals are remembered
+				found = m.must(logical.ReadOperation, "role/ci/check", nil).Data
+				if report := fmt.Sprint(found["report"]); found["result"] == "no" || strings.Contains(report, "quotas") || !strings.Contains(report, "yes: sts:AssumeRole on "+spokeARN(1)) {
+					t.Errorf("open: %s", report)
+				}
+				lease := m.must(logical.ReadOperation, "creds/ci", nil).Secret
+				time.Sleep(2 * time.Minute)
+				if resp, err := m.revokeLease(lease); err != nil || resp.IsError() {
+					t.Fatalf("revocation: %v %v", resp, err)
+				}
+				if left := m.madeIn(spoke(1)); len(left) != 0 {
+					t.Errorf("left %v", left)
+				}
+			})
+		})
+	}
+}
+
+// A new principal of the mount reaches what is out in other accounts if it may assume
+// the same roles, and a write of config says so.
+func TestAnotherPrincipalAndOtherAccounts(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		seed := withSpokes(1)
+		seed.Accounts[0].Users = append(seed.Accounts[0].Users, alisim.User{
+			Name: "next", Policies: []string{"AliyunSTSAssumeRoleAccess"}, AccessKeys: []alisim.AccessKey{{ID: leastKey[0], Secret: leastKey[1]}},
+		})
+		m := newTimedMount(t, alisim.DefaultSettings(), seed)
+		m.must(logical.UpdateOperation, "role/ci", inSpoke(1, sharing))
+		lease := m.must(logical.ReadOperation, "creds/ci", nil).Secret
+		m.refused(logical.DeleteOperation, "config", nil, "1 RAM users and roles of leases")
+		next := map[string]any{"access_key": leastKey[0], "secret_key": leastKey[1], "verify": true}
+		warnings := strings.Join(m.must(logical.UpdateOperation, "config", next).Warnings, "\n")
+		if !strings.Contains(warnings, "1 RAM users and roles of leases and 0 static roles are in account "+spoke(1)) || strings.Contains(warnings, "can be neither revoked") {
+			t.Errorf("warnings %s", warnings)
+		}
+		time.Sleep(2 * time.Minute)
+		if resp, err := m.revokeLease(lease); err != nil || resp.IsError() {
+			t.Fatalf("revocation: %v %v", resp, err)
+		}
+	})
+}
+
+// It is not known whether STS caps sessions that are asked for with a session. Where
+// it does, the lease is as long as it says, and the answer tells.
+func TestRAMRoleOfACappedSession(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := newTimedMount(t, alisim.DefaultSettings(), withSpokes(1))
+		m.must(logical.UpdateOperation, "role/ci", inSpoke(1, map[string]any{"credential_type": "ram_role", "remote_policies": system, "ttl": "4h"}))
+		long := m.must(logical.ReadOperation, "creds/ci", nil)
+		if long.Secret.TTL != 4*time.Hour || len(long.Warnings) != 0 {
+			t.Errorf("%s, %v", long.Secret.TTL, long.Warnings)
+		}
+		m.fault(alisim.Fault{Kind: alisim.FaultRefuse, Account: spoke(1), Action: "AssumeRole", Code: "InvalidParameter.DurationSeconds", Status: 400, Count: 1})
+		short := m.must(logical.ReadOperation, "creds/ci", nil)
+		if short.Secret.TTL > time.Hour || len(short.Warnings) != 1 || !strings.Contains(short.Warnings[0], "this one lasts 1h0m0s") {
+			t.Errorf("%s, %v", short.Secret.TTL, short.Warnings)
+		}
+		time.Sleep(2 * time.Minute)
+		for _, lease := range []*logical.Secret{long.Secret, short.Secret} {
+			if resp, err := m.revokeLease(lease); err != nil || resp.IsError() {
+				t.Fatalf("revocation: %v %v", resp, err)
+			}
+		}
+		if left := m.madeIn(spoke(1)); len(left) != 0 {
+			t.Errorf("left %v", left)
+		}
+	})
+}

@@ -119,7 +119,9 @@ var (
 	withConsoleAndKey = map[string]any{
 		"inline_policies": twoDocuments, "remote_policies": system, "ram_groups": "readers", "ttl": "30m", "max_ttl": "1h", "console_login": true, "access_key": true,
 	}
-	ramRole = map[string]any{
+	inOther        = inSpoke(1, sharing)
+	ramRoleInOther = inSpoke(1, ramRole)
+	ramRole        = map[string]any{
 		"credential_type": "ram_role", "inline_policies": twoDocuments, "remote_policies": system, "ttl": "30m", "max_ttl": "1h",
 	}
 )
@@ -157,6 +159,12 @@ var matrix = []scenario{
 		"credential_type": "ram_role", "inline_policies": twoDocuments, "policy_per_lease": true, "ttl": "30m", "max_ttl": "1h",
 	}, false, 0, true, false},
 	{"tidy", "tidy", sharing, true, 0, true, false},
+	{"issue ram_user in another account", "issue", inOther, false, 0, false, false},
+	{"issue ram_role in another account", "issue", ramRoleInOther, false, 0, true, false},
+	{"revoke ram_user in another account", "revoke", inOther, false, time.Minute, true, false},
+	{"revoke ram_role in another account", "revoke", ramRoleInOther, false, time.Minute, true, false},
+	{"roll back ram_user in another account", "rollback", inOther, false, 0, true, false},
+	{"tidy in another account", "tidy", inOther, false, 0, true, false},
 }
 
 // harms are all there are, less those that retries make up for.
@@ -219,7 +227,9 @@ type world struct {
 func newWorld(t *testing.T, s scenario, retries bool, settings alisim.Settings) *world {
 	t.Helper()
 	toThePresent()
-	sim, err := alisim.Start(alisim.Options{NoListen: true, Seed: twoAccounts(), Settings: &settings, JournalSize: 100})
+	seed := twoAccounts()
+	seed.Accounts = append(seed.Accounts, withSpokes(1).Accounts[1])
+	sim, err := alisim.Start(alisim.Options{NoListen: true, Seed: seed, Settings: &settings, JournalSize: 100})
 	if err != nil {
 		t.Fatal(err)
 	}

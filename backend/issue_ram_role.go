@@ -3,6 +3,7 @@ package backend
 import (
 	"cmp"
 	"context"
+	"fmt"
 
 	"github.com/hashicorp/vault/sdk/logical"
 
@@ -31,18 +32,17 @@ func (b *backend) issueRAMRole(ctx context.Context, c credsRequest) (*logical.Re
 		return nil, err
 	}
 	var creds alicreds.Credentials
-	if _, err = n.create(ctx, plan); err == nil {
-		// STS may see neither the new role nor its trust policy at once.
-		err = ram.Eventually(ctx, "EntityNotExist.Role", func() error {
-			return ram.Eventually(ctx, ram.NoPermission, func() (err error) {
-				creds, err = c.cloud.AssumeRole(ctx, ask.assumeRole())
-				return err
-			})
-		})
-	}
 	var warnings []string
+	if _, err = n.create(ctx, plan); err == nil {
+		creds, err = c.assumeNew(ctx, ask)
+	}
+	if ask.duration > defaultSession && ram.HasCode(err, "InvalidParameter.DurationSeconds") {
+		warnings = append(warnings, fmt.Sprintf("STS does not give a session of %s, which may be because the mount works with a session itself: this one lasts %s. Lower ttl", ask.duration, defaultSession))
+		ask.duration = defaultSession
+		creds, err = c.assumeNew(ctx, ask)
+	}
 	if err == nil {
-		warnings = n.waitUntilUsable(ctx, creds.Keys())
+		warnings = append(warnings, n.waitUntilUsable(ctx, creds.Keys())...)
 	}
 	if resp, err := n.conclude(ctx, "creating a RAM role", err); resp != nil || err != nil {
 		return resp, err
@@ -58,4 +58,16 @@ func (b *backend) issueRAMRole(ctx context.Context, c credsRequest) (*logical.Re
 	}
 	resp.Secret.InternalData, err = n.issued.leaseData(leaseRAMRole, c.name)
 	return resp, err
+}
+
+// assumeNew asks for a session of a role that was just made: STS may see neither it
+// nor its trust policy at once.
+func (c credsRequest) assumeNew(ctx context.Context, ask sessionRequest) (creds alicreds.Credentials, err error) {
+	err = ram.Eventually(ctx, "EntityNotExist.Role", func() error {
+		return ram.Eventually(ctx, ram.NoPermission, func() (err error) {
+			creds, err = c.cloud.AssumeRole(ctx, ask.assumeRole())
+			return err
+		})
+	})
+	return creds, err
 }

@@ -11,33 +11,45 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 )
 
-// out is what is out and needs the mount's credentials: each has the account that
-// it is in, "" where that is not known.
+// out is what is out and needs the mount's credentials.
 type out struct {
-	issued map[string]string // RAM users and roles of leases, and of issues that did not end
-	static map[string]string // static roles
+	issued map[string]place // RAM users and roles of leases, and of issues that did not end
+	static map[string]place // static roles
+}
+
+// place is the account that something is in, "" where that is not known, and as which
+// role the mount works there.
+type place struct {
+	account string
+	role    accountRole
 }
 
 func (o out) none() bool { return len(o.issued)+len(o.static) == 0 }
 
 // accounts are those that something is in.
 func (o out) accounts() []string {
-	all := slices.Concat(slices.Collect(maps.Values(o.issued)), slices.Collect(maps.Values(o.static)))
-	slices.Sort(all)
-	return slices.DeleteFunc(slices.Compact(all), func(account string) bool { return account == "" })
+	all := map[string]bool{}
+	for _, kind := range []map[string]place{o.issued, o.static} {
+		for _, in := range kind {
+			all[in.account] = true
+		}
+	}
+	delete(all, "")
+	return slices.Sorted(maps.Keys(all))
 }
 
-// notIn are those that are known to be in another account.
-func (o out) notIn(account string) out {
-	here := func(_, in string) bool { return in == "" || in == account }
-	maps.DeleteFunc(o.issued, here)
-	maps.DeleteFunc(o.static, here)
-	return o
+// that are those for which it holds.
+func (o out) that(holds func(place) bool) out {
+	some := out{issued: maps.Clone(o.issued), static: maps.Clone(o.static)}
+	not := func(_ string, in place) bool { return !holds(in) }
+	maps.DeleteFunc(some.issued, not)
+	maps.DeleteFunc(some.static, not)
+	return some
 }
 
 // out reads the index, the WAL and the static roles.
 func (b *backend) out(ctx context.Context, s logical.Storage) (out, error) {
-	o := out{issued: map[string]string{}, static: map[string]string{}}
+	o := out{issued: map[string]place{}, static: map[string]place{}}
 	wal, err := framework.ListWAL(ctx, s)
 	if err != nil {
 		return o, err
@@ -51,7 +63,7 @@ func (b *backend) out(ctx context.Context, s logical.Storage) (out, error) {
 			continue
 		}
 		if u, err := readWAL(entry.Kind, entry.Data); err == nil {
-			o.issued[u.name()] = u.AccountID
+			o.issued[u.name()] = place{u.AccountID, u.accountRole}
 		}
 	}
 	issued, err := s.List(ctx, issuedPrefix)
@@ -64,7 +76,7 @@ func (b *backend) out(ctx context.Context, s logical.Storage) (out, error) {
 			return o, err
 		}
 		if entry != nil {
-			o.issued[name] = entry.AccountID
+			o.issued[name] = place{entry.AccountID, entry.accountRole}
 		}
 	}
 	static, err := s.List(ctx, staticRolePrefix)
@@ -77,7 +89,7 @@ func (b *backend) out(ctx context.Context, s logical.Storage) (out, error) {
 			return o, err
 		}
 		if r != nil {
-			o.static[name] = r.Rotation.AccountID
+			o.static[name] = place{r.Rotation.AccountID, r.accountRole}
 		}
 	}
 	return o, nil
@@ -86,22 +98,27 @@ func (b *backend) out(ctx context.Context, s logical.Storage) (out, error) {
 // otherAccount warns of a write that leaves what is out in an account that the new
 // credentials are not of, or may not be. account is theirs where it was asked for. It
 // calls nothing, and the write is done: that the storage cannot be read is a warning too.
-func (b *backend) otherAccount(ctx context.Context, s logical.Storage, before, c *config, account string) []string {
+func (b *backend) otherAccount(ctx context.Context, s logical.Storage, before, c *config, account string) (warnings []string) {
+	another := before != nil && !before.samePrincipal(c)
 	if account == "" {
-		if before == nil || before.samePrincipal(c) {
+		if !another {
 			return nil
 		}
 		account = c.roleAccount()
 	}
-	o, err := b.out(ctx, s)
+	all, err := b.out(ctx, s)
 	if err != nil {
 		return []string{"it could not be counted what is out and needs credentials of the account before: " + oneLine(err)}
 	}
-	if account != "" {
-		o = o.notIn(account)
+	if assumed := all.that(func(in place) bool { return !in.role.none() }); another && !assumed.none() {
+		warnings = append(warnings, fmt.Sprintf("%d RAM users and roles of leases and %d static roles are in account %s, where the mount assumes the RAM role of their assume_role_arn: "+
+			"let the new principal assume it too, in its own policy and in the trust policy there", len(assumed.issued), len(assumed.static), strings.Join(assumed.accounts(), ", ")))
 	}
+	o := all.that(func(in place) bool {
+		return in.role.none() && (account == "" || in.account != "" && in.account != account)
+	})
 	if o.none() {
-		return nil
+		return warnings
 	}
 	of := "an account that is not known"
 	if accounts := o.accounts(); len(accounts) > 0 {
@@ -109,11 +126,11 @@ func (b *backend) otherAccount(ctx context.Context, s logical.Storage, before, c
 	}
 	what := fmt.Sprintf("%d RAM users and roles of leases and %d static roles are out in %s", len(o.issued), len(o.static), of)
 	if account == "" {
-		return []string{what + ", and credentials of another account can neither revoke nor rotate them. It was not asked which account these are of: " +
-			"vault read " + b.mountPath() + "config/caller-identity tells it, and so does verify=true in the write"}
+		return append(warnings, what+", and credentials of another account can neither revoke nor rotate them. It was not asked which account these are of: "+
+			"vault read "+b.mountPath()+"config/caller-identity tells it, and so does verify=true in the write")
 	}
-	return []string{what + ", and these credentials are of account " + account + ", so they can be neither revoked nor rotated: " +
-		"write the credentials before again, and revoke the leases and delete the static roles first"}
+	return append(warnings, what+", and these credentials are of account "+account+", so they can be neither revoked nor rotated: "+
+		"write the credentials before again, and revoke the leases and delete the static roles first")
 }
 
 // samePrincipal tells whether a write leaves alone who the mount is.

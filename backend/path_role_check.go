@@ -40,7 +40,10 @@ The answer is yes, no or unknown, for each thing and in all.
     vault read -field=policy alicloud/role/ci/check
 
 The second prints the RAM policy that the mount needs for this role and nothing
-else, to be attached to its principal.
+else, to be attached to its principal. Of a role with assume_role_arn it is for
+that RAM role; assume_policy is for the principal then, and trust_policy is the
+RAM role's. Whether that role can be assumed is tried: the session is the one that
+leases are made with.
 
 A permission to create, change or delete is probed with a request that cannot
 take effect: on a user, role or policy of a random name that does not exist, or
@@ -62,8 +65,12 @@ func checkResponse() map[string]*framework.FieldSchema {
 	return map[string]*framework.FieldSchema{
 		"result":    {Type: framework.TypeString, Description: `"yes": the role works. "no": something that leases need is missing. "unknown": nothing is, as far as could be seen.`, Required: true},
 		"principal": {Type: framework.TypeString, Description: "ARN of who this mount is; empty if its own credentials do not work.", Required: true},
-		"policy":    {Type: framework.TypeString, Description: "RAM policy that allows the mount what this role needs and nothing else, JSON; empty if it needs none.", Required: true},
-		"report":    {Type: framework.TypeString, Description: "What was found, a sentence a line, what is missing first.", Required: true},
+		"policy":    {Type: framework.TypeString, Description: "RAM policy that allows the mount what this role needs and nothing else, JSON; empty if it needs none. With assume_role_arn it belongs to that RAM role.", Required: true},
+
+		"assume_policy": {Type: framework.TypeString, Description: "With assume_role_arn: RAM policy that allows the mount to assume that RAM role, JSON. It belongs to the principal."},
+		"trust_policy":  {Type: framework.TypeString, Description: "With assume_role_arn: trust policy of that RAM role that lets the principal in and nobody else, JSON."},
+
+		"report": {Type: framework.TypeString, Description: "What was found, a sentence a line, what is missing first.", Required: true},
 		"checks": {Type: framework.TypeSlice, Description: `With details: what was checked, each with action, on, needed_for, ` +
 			`result ("yes", "no" or "unknown") and fix.`},
 	}
@@ -103,6 +110,9 @@ func (b *backend) checkRole(ctx context.Context, req *logical.Request, data *fra
 		return c.response(found, data), nil
 	}
 	found[0].On = c.who.ARN
+	if !r.none() {
+		c.asAccountRole(&found)
+	}
 	if r.roleType.creates != "" {
 		if resp, err := b.likeLeases(ctx, req, &c); resp != nil || err != nil {
 			return resp, err
@@ -111,6 +121,10 @@ func (b *backend) checkRole(ctx context.Context, req *logical.Request, data *fra
 		c.existence()
 	}
 	assumes := r.roleType.assume != nil
+	if c.closed {
+		r.roleType.check(&c) // for what it needs
+		return c.response(found, data), nil
+	}
 	if ask && assumes {
 		c.assume = b.assumeNothing(&c, req)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
 
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds"
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
 	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/ram"
 )
@@ -23,7 +24,9 @@ type roleCheck struct {
 	role   *role
 	name   string
 	who    ram.Identity
-	needs  needs // what the mount must be allowed for the role
+	mount  ram.Identity // with assume_role_arn: who assumes that; who works there
+	closed bool         // it cannot be assumed
+	needs  needs        // what the mount must be allowed for the role
 	checks []func() []finding
 
 	// assume asks STS for a session of a RAM role; nil: it is not asked for.
@@ -67,6 +70,12 @@ func (c *roleCheck) response(found findings, data *framework.FieldData) *logical
 	answer := map[string]interface{}{
 		"result": found.result(), "principal": c.who.ARN, "policy": c.needs.policy(), "report": found.report(),
 	}
+	if c.mount.ARN != "" {
+		answer["principal"] = c.mount.ARN
+		assume := needs{}
+		assume.add("sts:AssumeRole", ram.RoleResource(c.role.AssumeRoleARN))
+		answer["assume_policy"], answer["trust_policy"] = assume.policy(), ram.TrustPolicy(c.mount.Principal(), c.role.AssumeRoleExternalID)
+	}
 	if data.Get("details").(bool) {
 		answer["checks"] = found
 	}
@@ -76,6 +85,25 @@ func (c *roleCheck) response(found findings, data *framework.FieldData) *logical
 func (c *roleCheck) add(check func() []finding) { c.checks = append(c.checks, check) }
 
 func (c *roleCheck) note(f finding) { c.add(func() []finding { return []finding{f} }) }
+
+// asAccountRole makes all further checks in the account of the role's assume_role_arn,
+// if that can be assumed.
+func (c *roleCheck) asAccountRole(found *findings) {
+	in := c.role.accountRole
+	c.mount, c.cloud = c.who, c.cloud.as(in)
+	c.who = ram.Identity{Identity: alicreds.Identity{AccountID: in.account(), ARN: in.AssumeRoleARN, IdentityType: "AssumedRoleUser"}}
+	f := finding{Action: "sts:AssumeRole", On: in.AssumeRoleARN, NeededFor: "everything", Result: checkYes}
+	who, err := c.cloud.CallerIdentity(c.ctx)
+	switch {
+	case err == nil:
+		c.who = who
+	case c.mount.IdentityType == "Account":
+		f.Result, f.Fix, c.closed = checkNo, rootAssumes, true
+	default:
+		f.Result, f.Fix, c.closed = verdict(err), explained(err), true
+	}
+	*found = append(*found, f)
+}
 
 // source is for roles that hand out what their source has.
 func (c *roleCheck) source() {
@@ -123,16 +151,22 @@ func (c *roleCheck) asked(f finding, needed string) finding {
 		return f
 	}
 	err := c.assume(f.On)
+	if f.Result = verdict(err); err != nil {
+		f.Fix = explained(err)
+	}
+	return f
+}
+
+// verdict is what the answer of STS to AssumeRole says of it.
+func verdict(err error) string {
 	refused, answered := errors.AsType[*openapi.Error](err)
 	switch {
 	case err == nil:
-		f.Result = checkYes
+		return checkYes
 	case answered && !refused.Temporary() && refused.Code != "" || errors.As(err, new(noToken)):
-		f.Result, f.Fix = checkNo, explained(err)
-	default:
-		f.Result, f.Fix = checkUnknown, explained(err)
+		return checkNo
 	}
-	return f
+	return checkUnknown
 }
 
 // trust tells whether a trust policy lets the mount assume its role.
@@ -348,6 +382,9 @@ func (c *roleCheck) ramRole() {
 // quotas asks for the quotas of the account, which status tells and an issue warns
 // of.
 func (c *roleCheck) quotas() {
+	if !c.role.none() {
+		return // status tells those of the mount's own account
+	}
 	c.add(func() []finding {
 		f := finding{Action: "ram:" + ram.AccountSummary, NeededFor: forQuotas, Result: checkYes}
 		switch _, err := c.cloud.Quotas(c.ctx); {

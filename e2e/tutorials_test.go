@@ -35,6 +35,7 @@ var tutorials = map[string]struct {
 	"ci":                {before: workingMount, after: pipelines},
 	"cross-account":     {before: workingMount},
 	"leaving":           {before: someRoles, after: onlyTheAdmin},
+	"many-accounts":     {before: workingMount},
 	"shell":             {before: workingMount},
 	"who-used-this-key": {before: workingMount},
 }

@@ -130,12 +130,30 @@ func PolicyOf(statements ...Statement) string {
 }
 
 // TrustStatement is one of a trust policy: it lets a principal assume the role.
-func TrustStatement(principal string) string {
-	type by struct{ RAM []string }
+func TrustStatement(principal string) string { return asJSON(trust(principal, "")) }
+
+// TrustPolicy is a trust policy of that statement alone, with a condition where there
+// is an external id.
+func TrustPolicy(principal, externalID string) string {
 	return asJSON(struct {
-		Effect, Action string
-		Principal      by
-	}{"Allow", "sts:AssumeRole", by{[]string{principal}}})
+		Version   string
+		Statement []trustStatement
+	}{"1", []trustStatement{trust(principal, externalID)}})
+}
+
+type trustStatement struct {
+	Effect, Action string
+	Principal      struct{ RAM []string }
+	Condition      map[string]map[string]string `json:",omitempty"`
+}
+
+func trust(principal, externalID string) trustStatement {
+	s := trustStatement{Effect: "Allow", Action: "sts:AssumeRole"}
+	s.Principal.RAM = []string{principal}
+	if externalID != "" {
+		s.Condition = map[string]map[string]string{"StringEquals": {"sts:ExternalId": externalID}}
+	}
+	return s
 }
 
 // oneOrMore is a list whose only element stands alone in JSON, as people write it.
