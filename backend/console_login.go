@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
+	"io"
 	"slices"
 	"strconv"
 	"strings"
@@ -55,6 +57,9 @@ func (b *backend) planConsoleLogin(ctx context.Context, c credsRequest, u *issue
 	u.LoginProfile = true
 	return l, nil
 }
+
+// Format leaves the password out.
+func (l consoleLogin) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "login of "+l.name) }
 
 // data is the part of an answer that the login is.
 func (l consoleLogin) data() map[string]interface{} {

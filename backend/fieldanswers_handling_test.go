@@ -231,6 +231,9 @@ func userOf(action string) map[string]any {
 		return role
 	}
 	role["inline_policies"] = "[" + allowOSS + "]"
+	if action == "CreateLoginProfile" {
+		role["console_login"] = true
+	}
 	return role
 }
 

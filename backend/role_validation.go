@@ -28,6 +28,7 @@ func (r *role) refuseUnused(data *framework.FieldData) error {
 		if f.unused != "" && f.given(data) && !r.uses(f.name) {
 			return errors.New(strings.ReplaceAll(f.unused, "%s", r.roleType.name))
 		}
+		// access_key is a field of sources too, and says so below.
 		if f.name != "access_key" && slices.Contains(ofConsoleLogin, f.name) && f.given(data) && !r.uses(f.name) {
 			return fmt.Errorf("%s is for ram_user with console_login=true: give that too, or leave it out", f.name)
 		}

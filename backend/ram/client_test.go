@@ -75,6 +75,17 @@ func (a account) calls(action string) (n int) {
 	return n
 }
 
+// What is to be created does not tell the password when it is printed.
+func TestPlanPrintsNoPassword(t *testing.T) {
+	t.Parallel()
+	p := ram.Plan{Entity: user("alice"), Login: ram.LoginProfile{Password: "hunter2"}}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s"} {
+		if text := fmt.Sprintf(verb, p); strings.Contains(text, "hunter2") || !strings.Contains(text, "alice") {
+			t.Errorf("%s prints %s", verb, text)
+		}
+	}
+}
+
 const allowAll = `{"Version":"1","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}`
 
 func user(name string) ram.Entity { return ram.Entity{Kind: ram.User, Name: name} }
