@@ -35,7 +35,7 @@ func TestNoSecretInOutput(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(cloud.Close)
-	v := startVault(t)
+	v := startVault(t, auditByAPI(t)...)
 	v.register(t, mount, need(t, programs.plugin), pluginVersion)
 	audit := filepath.Join(t.TempDir(), "audit.log")
 	v.run(t, "audit", "enable", "file", "file_path="+audit, "mode=0600")

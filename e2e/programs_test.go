@@ -47,7 +47,7 @@ func TestMain(m *testing.M) {
 	programs.whoami = sync.OnceValues(func() (string, error) { return goBuild(".", "./cmd/whoami", "whoami", "") })
 	programs.aliyun = sync.OnceValues(func() (string, error) { return goBuild(".", "./cmd/aliyun", "aliyun", "") })
 	programs.samples = sync.OnceValues(func() (string, error) { return goBuild(".", "./cmd/samples", "samples", "") })
-	programs.vault = sync.OnceValues(func() (string, error) { return script("vault", "-pinned") })
+	programs.vault = sync.OnceValues(namedVault)
 	programs.peer = sync.OnceValues(func() (string, error) { return script("peer") })
 	programs.outcome = sync.OnceValues(func() (string, error) { return goBuild("../differential", "./cmd/outcome", "outcome", "") })
 	programs.nodeSDK = sync.OnceValues(nodeSDKDirectory)
