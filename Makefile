@@ -57,7 +57,7 @@ bench: ## Side by side with what we replace, on this machine; some twelve minute
 	cd bench && go run .
 
 release: ## Build dist/: six platforms, SHA256SUMS, SBOMs, an OCI image; the same bytes each time
-	go run ./scripts/release -o dist $(VERSION)
+	go run ./scripts/release -o dist $(if $(KEY),-key $(KEY)) $(VERSION)
 
 demo: ## From nothing to credentials in a Vault dev server, and back to nothing
 	scripts/demo

@@ -92,6 +92,15 @@ func main() {
 			fmt.Printf("TestGoGet: %s %s, %v\n", tt.name, version, time.Since(began).Round(time.Second))
 		})
 	}
+	t.Run("plugin", func(t *testing.T) {
+		t.Parallel()
+		bin := t.TempDir()
+		command{stranger.dir, append(slices.Clone(stranger.env), "GOBIN="+bin)}.run(t, "", "go", "install", module+"@"+version)
+		if said := (command{bin, stranger.env}).run(t, "", filepath.Join(bin, "vault-plugin-secrets-alicloud"), "-version"); said != version+"\n" {
+			t.Errorf("the plugin says it is %q, want %s", said, version)
+		}
+		fmt.Printf("TestGoGet: plugin %s, %v\n", version, time.Since(began).Round(time.Second))
+	})
 	t.Run("simulator", func(t *testing.T) {
 		t.Parallel()
 		bin := t.TempDir()

@@ -118,7 +118,7 @@ func newBackend(ctx context.Context, conf *logical.BackendConfig, o options) (lo
 		PeriodicFunc:      b.periodic,   // rotation.go
 		Invalidate:        b.invalidate,
 		Clean:             b.clean,
-		RunningVersion:    version,
+		RunningVersion:    Version(),
 	}
 	if conf != nil {
 		b.uuid = conf.BackendUUID

@@ -48,7 +48,7 @@ func (b *backend) newCloud(c *config, told *failures) (*cloud, error) {
 		ConnectTimeout: c.ConnectTimeout,
 		Timeout:        c.Timeout,
 		MaxRetries:     retries,
-		UserAgent:      "vault-plugin-secrets-alicloud/" + version,
+		UserAgent:      "vault-plugin-secrets-alicloud/" + Version(),
 		OnRetry: func(r openapi.Retry) {
 			if r.Action != ram.AccountSummary { // quotas.go tells
 				told.failed(failedCalls, r.Action, r.Err, time.Now().Add(r.Wait))

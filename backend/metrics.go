@@ -49,7 +49,7 @@ func (m mountState) families() []family {
 	const counter, gauge = dto.MetricType_COUNTER, dto.MetricType_GAUGE
 	tidied := !m.tidied.at.IsZero()
 	return []family{
-		{"build_info", gauge, "Always 1; version is that of the plugin.", []sample{{1, []label{{"version", version}}}}},
+		{"build_info", gauge, "Always 1; version is that of the plugin.", []sample{{1, []label{{"version", Version()}}}}},
 		{"start_time_seconds", gauge, "When the counters began, in seconds since 1970.", at(m.since)},
 		{"credentials_expiry_timestamp_seconds", gauge, "When the mount's own credentials end, in seconds since 1970. Absent: they do not, or none were needed yet.", at(m.ownEnd)},
 		{"api_calls_total", counter, "Calls of Alibaba Cloud, each time that one was sent, by service, action and result: ok, refused, key_refused, throttled or failed.", m.calls()},

@@ -87,7 +87,7 @@ func (b *backend) readStatus(ctx context.Context, req *logical.Request, _ *frame
 	}
 	done, failing, keys := b.counters.read(), b.failures.now(), b.queue.Overview()
 	data := map[string]any{
-		"version": version, "counting_since": stamp(b.counters.since),
+		"version": Version(), "counting_since": stamp(b.counters.since),
 		"issued": tally(done.issued), "renewed": fmt.Sprint(done.renewed), "revoked": tally(done.revoked),
 		"rotations":   fmt.Sprint(keys.Keys, " keys, ", keys.Due, " due, ", failing[failedRotation].objects, " failing"),
 		"wal_entries": fmt.Sprint(len(wal)),

@@ -34,6 +34,12 @@ func TestRotationFailover(t *testing.T) {
 	leader.write(t, mount+"/static-role/legacy", map[string]any{"username": "legacy", "rotation_period": "24h", "grace_period": "1h"})
 	first := leader.read(t, mount+"/static-cred/legacy").Data["access_key"].(string)
 
+	for _, node := range cluster.nodes { // a standby of OpenBao learns of a mount a moment later
+		eventually(t, startTimeout, node.name+" knows the mount", func() bool {
+			secret, err := node.api.Logical().ReadWithContext(t.Context(), mount+"/static-cred/legacy")
+			return err == nil && secret != nil
+		})
+	}
 	readers := startReaders(t, cluster, cloud)
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()

@@ -31,7 +31,7 @@ func TestTaintedMount(t *testing.T) {
 		v.read(t, "kept/creds/ci")
 		cloud.AddFault(alisim.Fault{Kind: alisim.FaultRefuse, Code: "InvalidAccessKeyId.Inactive", Status: 403})
 		refused(t, "failed to revoke", "secrets", "disable", "kept/")
-		refused(t, "route entry is tainted", "write", "kept/config", "region=cn-beijing")
+		refused(t, "is tainted", "write", "kept/config", "region=cn-beijing")
 		cloud.ClearFaults()
 		v.run(t, "secrets", "disable", "kept/")
 		if left := leftovers(seed, cloud.Inventory()); !left.empty() {
@@ -43,7 +43,7 @@ func TestTaintedMount(t *testing.T) {
 		user := v.read(t, "gone/creds/ci").Data["username"].(string)
 		v.run(t, "delete", "gone/config", "force=true")
 		refused(t, "no credentials are configured", "secrets", "disable", "gone/")
-		refused(t, "route entry is tainted", "write", "gone/config", "access_key=x", "secret_key=y")
+		refused(t, "is tainted", "write", "gone/config", "access_key=x", "secret_key=y")
 		refused(t, "no credentials are configured", "lease", "revoke", "-sync", "-prefix", "gone/creds")
 		v.run(t, "lease", "revoke", "-force", "-prefix", "gone/creds")
 		v.run(t, "secrets", "disable", "gone/")

@@ -1,9 +1,10 @@
 // Release builds what a release consists of, the same bytes each time:
 //
-//	release [-o DIRECTORY] [-source DIRECTORY] [-platforms OS/ARCH,...] VERSION
+//	release [-o DIRECTORY] [-source DIRECTORY] [-platforms OS/ARCH,...] [-key FILE] VERSION
 //
 // The directory holds a binary and a CycloneDX SBOM for each platform, an OCI
-// image layout with all of them, and SHA256SUMS. What was there before goes.
+// image layout with all of them, and SHA256SUMS, with -key its signature. What was
+// there before goes.
 // For a version that is published it then says which tags to push.
 package main
 
@@ -39,9 +40,10 @@ func main() {
 	flags.StringVar(&r.dir, "o", "dist", "`directory` to write to")
 	flags.StringVar(&r.source, "source", ".", "`directory` of the plugin's module")
 	platforms := flags.String("platforms", allPlatforms, "`list` of os/arch, with commas")
+	flags.StringVar(&r.key, "key", "", "SSH key that signs SHA256SUMS: a private key, or a public one that ssh-agent has; a `file`")
 	_ = flags.Parse(os.Args[1:]) // ExitOnError
 	if flags.NArg() != 1 {
-		fmt.Fprintln(os.Stderr, "usage: release [-o DIRECTORY] [-source DIRECTORY] [-platforms OS/ARCH,...] VERSION")
+		fmt.Fprintln(os.Stderr, "usage: release [-o DIRECTORY] [-source DIRECTORY] [-platforms OS/ARCH,...] [-key FILE] VERSION")
 		os.Exit(2)
 	}
 	r.version, r.platforms, r.said = flags.Arg(0), strings.Split(*platforms, ","), os.Stderr
@@ -54,6 +56,7 @@ func main() {
 // A release is one version, for some platforms.
 type release struct {
 	dir, source, version string
+	key                  string // signs the sums; "" for no signature
 	platforms            []string
 	said                 io.Writer
 }
@@ -96,6 +99,11 @@ func (r release) make(ctx context.Context) error {
 	if err := r.sums(); err != nil {
 		return err
 	}
+	if r.key != "" {
+		if err := r.sign(ctx); err != nil {
+			return err
+		}
+	}
 	if published {
 		r.sayTags()
 	}
@@ -112,7 +120,7 @@ func (r release) clear() error {
 		return err
 	}
 	ours := func(e os.DirEntry) bool {
-		return e.Name() == sumsFile || e.Name() == "oci" || strings.HasPrefix(e.Name(), plugin+"_")
+		return e.Name() == sumsFile || e.Name() == sumsFile+".sig" || e.Name() == "oci" || strings.HasPrefix(e.Name(), plugin+"_")
 	}
 	for _, e := range entries {
 		if !ours(e) {

@@ -45,7 +45,10 @@ func (r release) checkAdapters(ctx context.Context) error {
 
 // sayTags tells how the modules are published.
 func (r release) sayTags() {
-	fmt.Fprintf(r.said, `Both modules have this version. Tag the commit for each, and push the tags together:
+	if r.key == "" {
+		fmt.Fprintf(r.said, "%s is NOT signed: give -key, or make release KEY=FILE\n", sumsFile)
+	}
+	fmt.Fprintf(r.said, `Both modules have this version. Tag the commit that .ci/run has passed on, for each, and push the tags together:
   git tag %[1]s && git tag %[2]s/%[1]s
   git push --atomic origin %[1]s %[2]s/%[1]s
 `, r.version, adapters)
