@@ -68,6 +68,7 @@ func measurements() []measurement {
 		{[]string{"burst_served"}, measureBurst},
 		{[]string{"growth"}, measureGrowth},
 		{[]string{"list_10k"}, measureList},
+		{[]string{"accounts_p50"}, measureAccounts},
 		{[]string{"scale_start", "scale_issue", "scale_revoke", "scale_failover", "scale_tidy", "scale_status"}, measureScale},
 	}
 }
