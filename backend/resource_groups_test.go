@@ -172,7 +172,7 @@ func TestGrantsInResourceGroups(t *testing.T) {
 // What has nothing to do with resource groups is stored as it was before there were
 // any, and what has is out of the sight of an engine that does not know them: that
 // one would grant it in the whole account.
-func TestRolesInResourceGroupsAreStoredApart(t *testing.T) {
+func TestWhatRolesGrantElsewhereIsStoredApart(t *testing.T) {
 	t.Parallel()
 	m := newMount(t)
 	stored := func(name string) string {
@@ -193,12 +193,21 @@ func TestRolesInResourceGroupsAreStoredApart(t *testing.T) {
 		"some": {
 			map[string]any{"remote_policies": []string{"name:A,type:System,resource_group:rg-1", "name:B,type:Custom"}, "inline_policies": "[" + allowOSS + "]"},
 			`{"role_arn":"","remote_policies":[{"name":"B","type":"Custom"}],"inline_policies":[{"hash":"","policy_document":` + allowOSS + `}],"ttl":0,"max_ttl":0,` +
-				`"in_resource_groups":{"remote_policies":[{"name":"A","type":"System","resource_group":"rg-1"}]}}`,
+				`"granted_elsewhere":{"remote_policies":[{"name":"A","type":"System","resource_group":"rg-1"}]}}`,
 		},
 		"all": {
 			map[string]any{"remote_policies": []string{"name:A,type:System,resource_group:rg-1"}, "inline_policies": "[" + allowOSS + "]", "resource_group": "rg-2"},
 			`{"role_arn":"","remote_policies":[],"inline_policies":[],"ttl":0,"max_ttl":0,"resource_group":"rg-2",` +
-				`"in_resource_groups":{"remote_policies":[{"name":"A","type":"System","resource_group":"rg-1"}],"inline_policies":[{"hash":"","policy_document":` + allowOSS + `}]}}`,
+				`"granted_elsewhere":{"remote_policies":[{"name":"A","type":"System","resource_group":"rg-1"}],"inline_policies":[{"hash":"","policy_document":` + allowOSS + `}]}}`,
+		},
+		"away": {
+			map[string]any{
+				"assume_role_arn": "acs:ram::2000000000000001:role/vault", "remote_policies": []string{"name:A,type:System,resource_group:rg-1", "name:B,type:Custom"},
+				"inline_policies": "[" + allowOSS + "]", "ram_groups": "readers",
+			},
+			`{"role_arn":"","remote_policies":[],"inline_policies":[],"ttl":0,"max_ttl":0,"assume_role_arn":"acs:ram::2000000000000001:role/vault",` +
+				`"granted_elsewhere":{"remote_policies":[{"name":"A","type":"System","resource_group":"rg-1"},{"name":"B","type":"Custom"}],` +
+				`"inline_policies":[{"hash":"","policy_document":` + allowOSS + `}],"ram_groups":["readers"]}}`,
 		},
 	} {
 		m.must(logical.UpdateOperation, "role/"+name, tc.role)

@@ -20,7 +20,7 @@ const rolePrefix = "role/"
 // role is stored under role/<name>. The keys of the first block, their encoding
 // (durations in nanoseconds, lists null when never set) included, are those of
 // Vault's built-in engine, so that a mount can change between the two. Policies that
-// count in a resource group only are stored apart; see inGroups.
+// count in a resource group or in another account only are stored apart; see elsewhere.
 type role struct {
 	RoleARN        string         `json:"role_arn"`
 	RemotePolicies []ram.Policy   `json:"remote_policies"`

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
-	"slices"
 	"strings"
 
 	"github.com/hashicorp/vault/sdk/helper/jsonutil"
@@ -115,42 +114,53 @@ func (r *role) checkResourceGroup() error {
 	return nil
 }
 
-// inGroups are the policies of a role that count in a resource group only. They are
-// stored apart: Vault's built-in engine, and a version of this one that does not know
-// resource groups, would grant them in the whole account.
-type inGroups struct {
+// elsewhere is what a role grants in a resource group or in another account only. It
+// is stored apart: Vault's built-in engine, and a version of this one that knows
+// neither, would grant it in the whole account of the mount.
+type elsewhere struct {
 	RemotePolicies []ram.Policy   `json:"remote_policies,omitempty"`
 	InlinePolicies []inlinePolicy `json:"inline_policies,omitempty"`
+	RAMGroups      []string       `json:"ram_groups,omitempty"`
 }
 
 // storedRole is the form of a role in storage.
 type storedRole struct {
 	plainRole
-	InGroups *inGroups `json:"in_resource_groups,omitempty"`
+	Elsewhere *elsewhere `json:"granted_elsewhere,omitempty"`
 }
 
 // plainRole is a role without its methods.
 type plainRole role
 
-// MarshalJSON keeps what counts in a resource group apart.
+// MarshalJSON keeps apart what is granted elsewhere.
 func (r role) MarshalJSON() ([]byte, error) {
-	var apart inGroups
-	for _, p := range r.RemotePolicies {
-		if p.ResourceGroup != "" {
-			apart.RemotePolicies = append(apart.RemotePolicies, p)
-		}
-	}
-	if len(apart.RemotePolicies) > 0 {
-		r.RemotePolicies = slices.DeleteFunc(slices.Clone(r.RemotePolicies), func(p ram.Policy) bool { return p.ResourceGroup != "" })
-	}
-	if r.ResourceGroup != "" && len(r.InlinePolicies) > 0 {
-		apart.InlinePolicies, r.InlinePolicies = r.InlinePolicies, []inlinePolicy{}
-	}
+	var apart elsewhere
 	stored := storedRole{plainRole: plainRole(r)}
-	if len(apart.RemotePolicies)+len(apart.InlinePolicies) > 0 {
-		stored.InGroups = &apart
+	away := !r.accountRole.none()
+	apart.RemotePolicies, stored.RemotePolicies = takenOut(r.RemotePolicies, func(p ram.Policy) bool { return away || p.ResourceGroup != "" })
+	apart.InlinePolicies, stored.InlinePolicies = takenOut(r.InlinePolicies, func(inlinePolicy) bool { return away || r.ResourceGroup != "" })
+	apart.RAMGroups, stored.RAMGroups = takenOut(r.RAMGroups, func(string) bool { return away })
+	if len(apart.RemotePolicies)+len(apart.InlinePolicies)+len(apart.RAMGroups) > 0 {
+		stored.Elsewhere = &apart
 	}
 	return json.Marshal(stored)
+}
+
+// takenOut are the elements that are to be stored apart, and the others, which are
+// the list itself where there is none.
+func takenOut[E any](list []E, apart func(E) bool) (out, rest []E) {
+	rest = []E{}
+	for _, e := range list {
+		if apart(e) {
+			out = append(out, e)
+		} else {
+			rest = append(rest, e)
+		}
+	}
+	if len(out) == 0 {
+		return nil, list
+	}
+	return out, rest
 }
 
 // UnmarshalJSON reads what MarshalJSON writes.
@@ -160,9 +170,10 @@ func (r *role) UnmarshalJSON(raw []byte) error {
 		return err
 	}
 	*r = role(stored.plainRole)
-	if apart := stored.InGroups; apart != nil {
+	if apart := stored.Elsewhere; apart != nil {
 		r.RemotePolicies = append(r.RemotePolicies, apart.RemotePolicies...)
 		r.InlinePolicies = append(r.InlinePolicies, apart.InlinePolicies...)
+		r.RAMGroups = append(r.RAMGroups, apart.RAMGroups...)
 	}
 	return nil
 }

@@ -86,7 +86,8 @@ func TestUpgradeAndBack(t *testing.T) {
 	v.write(t, mount+"/role/private", map[string]any{"inline_policies": "[" + policyJSON + "]", "policy_per_lease": true, "ttl": "10m"})
 	v.write(t, mount+"/role/grouped", map[string]any{"inline_policies": "[" + policyJSON + "]", "ram_groups": "readers"})
 	v.write(t, mount+"/role/batch", map[string]any{"credential_type": "ram_role", "inline_policies": "[" + policyJSON + "]"})
-	if err := cloud.Seed(alisim.Seed{Accounts: []alisim.Account{{ID: alisim.DefaultAccountID, ResourceGroups: []string{"rg-1"}}}}); err != nil {
+	spokes := spokesSeed(1).Accounts[1:]
+	if err := cloud.Seed(alisim.Seed{Accounts: append(spokes, alisim.Account{ID: alisim.DefaultAccountID, ResourceGroups: []string{"rg-1"}})}); err != nil {
 		t.Fatal(err)
 	}
 	const inGroup, inAccount = "name:AliyunOSSReadOnlyAccess,type:System,resource_group:rg-1", "name:AliyunECSReadOnlyAccess,type:System"
@@ -99,6 +100,11 @@ func TestUpgradeAndBack(t *testing.T) {
 	person, personWithKey := m.issue("people"), m.issue("people-with-key")
 	v.run(t, "delete", mount+"/role/people") // before going back
 	v.run(t, "delete", mount+"/role/people-with-key")
+	m.seed.Roles = cloud.Inventory().Roles // the RAM role of the other account is not ours
+	v.write(t, mount+"/role/spoke", map[string]any{
+		"remote_policies": []string{inAccount}, "assume_role_arn": "acs:ram::" + spokes[0].ID + ":role/vault", "assume_role_external_id": spokeExternalID,
+	})
+	inSpoke := m.issue("spoke")
 	ourSession := m.issue("deploy")
 	shared, private, grouped, ramRole := m.issue("ci"), m.issue("private"), m.issue("grouped"), m.issue("batch")
 	sharedPolicy := m.policyOf(shared)
@@ -149,16 +155,26 @@ func TestUpgradeAndBack(t *testing.T) {
 		t.Errorf("the peer engine issues of a role in a resource group %+v", u)
 	}
 	m.revoke(elsewhere)
+	// Nor in the mount's account what counts in another, whose RAM users it cannot remove.
+	m.wantStuck(inSpoke, "EntityNotExist.User")
+	if u := m.userOf(inSpoke); u == nil || len(u.AccessKeys) != 1 {
+		t.Errorf("of a lease in another account the peer engine has left %+v, want a user with its key", u)
+	}
+	here := m.issue("spoke")
+	if u := m.userOf(here); u.AccountID != alisim.DefaultAccountID || len(u.Policies) != 0 {
+		t.Errorf("the peer engine issues of a role in another account %+v", u)
+	}
+	m.revoke(here)
 	issued := m.issue("ci")
 	m.wantRenewed(issued, 10*time.Minute)
 	m.revoke(issued)
 	m.issue("deploy")
-	m.wantUsers(keptUser, grouped, regional, regionalInline, person, personWithKey)
+	m.wantUsers(keptUser, grouped, regional, regionalInline, person, personWithKey, inSpoke)
 
 	// And ours again, which heals that, too.
 	m.change(pluginVersion)
 	m.wantAnswers(before)
-	for _, lease := range []*api.Secret{grouped, ramRole, regional, regionalInline, person, personWithKey, keptUser, keptSession} {
+	for _, lease := range []*api.Secret{grouped, ramRole, regional, regionalInline, person, personWithKey, inSpoke, keptUser, keptSession} {
 		m.revoke(lease)
 	}
 	if left := leftovers(m.seed, cloud.Inventory()); !reflect.DeepEqual(left, ours{Policies: []string{sharedPolicy}}) {
