@@ -563,3 +563,39 @@ func TestRAMRoleOfACappedSession(t *testing.T) {
 		}
 	})
 }
+
+// The accounts that the mount is ready to work in are bounded. One that made room is
+// entered anew, and what was made there is removed.
+func TestMoreAccountsThanAreKept(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const accounts = 503 // three more than are kept
+		m := newTimedMount(t, alisim.DefaultSettings(), withSpokes(accounts))
+		leases := make([]*logical.Secret, accounts)
+		for n := range accounts {
+			m.must(logical.UpdateOperation, "role/ci", inSpoke(n+1, map[string]any{"remote_policies": system, "ttl": "1h"}))
+			leases[n] = m.must(logical.ReadOperation, "creds/ci", nil).Secret
+			time.Sleep(time.Second / 10)
+		}
+		sessions := func(n int) (started int) {
+			for _, s := range m.sim.Inventory().Sessions {
+				if s.RoleARN == spokeARN(n) {
+					started++
+				}
+			}
+			return started
+		}
+		time.Sleep(2 * time.Minute)
+		for _, n := range []int{accounts, 1} {
+			if resp, err := m.revokeLease(leases[n-1]); err != nil || resp.IsError() {
+				t.Fatalf("revocation: %v %v", resp, err)
+			}
+			if left := m.madeIn(spoke(n)); len(left) != 0 {
+				t.Errorf("left %v", left)
+			}
+		}
+		if first, last := sessions(1), sessions(accounts); first != 2 || last != 1 {
+			t.Errorf("%d sessions in the account that made room, %d in the last", first, last)
+		}
+	})
+}
