@@ -33,6 +33,7 @@ lint:
 	@set -e; for module in $(MODULES); do \
 		(set -x; go -C $$module tool -modfile=$(CURDIR)/scripts/lint/go.mod staticcheck -tags soak ./...); done
 	scripts/vulnerabilities $(MODULES)
+	go run ./scripts/prose $$(git ls-files '*.md')
 
 # Without the tests of very many cases, and without those that link programs; scripts/test runs all.
 unit:

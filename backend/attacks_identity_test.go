@@ -247,7 +247,7 @@ func attackStaticRoleBecomesTheMount(t *testing.T) {
 	})
 }
 
-// F4.12: the role that the mount works as is deleted and made anew, as Terraform
+// F4.12: the role that the mount works as is deleted and made again, as Terraform
 // does. The session that the mount still has is refused for hours.
 func attackMountsRoleMadeAnew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -346,7 +346,7 @@ func attackUserRenamesItself(t *testing.T) {
 	}
 }
 
-// F4.19: a user that keeps to no name cannot hold a revocation up for ever, nor is it
+// F4.19: a user that keeps to no name cannot hold a revocation up forever, nor is it
 // believed gone.
 func attackUserRenamesItselfAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -51,7 +51,7 @@ func TestAttacks(t *testing.T) {
 		// F4.11: a flood of readers and a revocation
 		{"F4.11 readers of a slow STS", attackFloodOfReaders},
 
-		// F4.12: the mount's own role is made anew
+		// F4.12: the mount's own role is made again
 		{"F4.12 role deleted and made anew", attackMountsRoleMadeAnew},
 		{"F4.12 a session that claims to live for ever", attackSessionForEver},
 

@@ -145,7 +145,7 @@ func TestEndedLeasesGoBitByBit(t *testing.T) {
 }
 
 // F5.12: an issue that did not end is of an account that the mount does not work in any
-// longer. Vault tells of it every minute for a day and not for ever; whether the
+// longer. Vault tells of it every minute for a day and not forever; whether the
 // account comes back or not, there is an end.
 func TestUnfinishedIssueOfAnotherAccount(t *testing.T) {
 	t.Parallel()

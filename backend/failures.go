@@ -17,7 +17,7 @@ import (
 
 const (
 	// The pauses between two warnings of one kind double from the first to the
-	// longest, and begin anew when all has been well for the longest.
+	// longest, and begin again when all has been well for the longest.
 	firstWarningPause   = time.Minute
 	longestWarningPause = time.Hour
 

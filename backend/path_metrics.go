@@ -27,7 +27,7 @@ The answer is text in Prometheus's format, without secrets and without names of
 users, roles and readers. docs/monitoring.md says what each figure means, and
 examples/monitoring has the scrape config, alert rules and a dashboard.
 
-Counters are in memory of this process, and begin anew with a restart or a
+Counters are in memory of this process, and start from zero with a restart or a
 failover. A scrape calls nothing in the cloud and waits for nothing: the quotas
 are asked for beside it, at most every five minutes.
 `,

@@ -164,7 +164,7 @@ func (b *backend) updateStaticRole(ctx context.Context, s logical.Storage, name 
 		case slices.Contains(r.Rotation.Retired, id):
 			warnings = append(warnings, fmt.Sprintf("access_key %s was rotated away and was not taken: the role goes on with %s", id, r.AccessKey))
 		default:
-			return nil, refuse("access_key: the role has the key %s; to adopt another, delete the role (its key stays unless remove_key is set) and create it anew", r.AccessKey)
+			return nil, refuse("access_key: the role has the key %s; to adopt another, delete the role (its key stays unless remove_key is set) and create it again", r.AccessKey)
 		}
 	}
 	if (r.Schedule != before.Schedule || r.DisableAutomatedRotation != before.DisableAutomatedRotation) && r.AccessKey != "" {

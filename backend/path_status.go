@@ -28,7 +28,7 @@ func statusFields() map[string]*framework.FieldSchema {
 	fields := map[string]*framework.FieldSchema{}
 	for name, what := range map[string]string{
 		"version":         "Version of the plugin.",
-		"counting_since":  "When this process began to count: issued, renewed, revoked and calls are in memory, and begin anew with a restart or a failover.",
+		"counting_since":  "When this process began to count: issued, renewed, revoked and calls are in memory, and start from zero with a restart or a failover.",
 		"account_id":      "Alibaba Cloud account of the mount, or why it is not known.",
 		"credentials":     "Where the mount's own credentials came from, and when they end.",
 		"leases":          "Leases of RAM users and RAM roles that are out. Those of sessions leave no trace here: only Vault knows them.",

@@ -34,7 +34,7 @@ func spokesSeed(accounts int) alisim.Seed {
 }
 
 // TestManyAccounts has 500 leases in 50 accounts, of a mount whose key belongs to one
-// more. Roles are changed and deleted, and the plugin is started anew. Then one account
+// more. Roles are changed and deleted, and the plugin is started again. Then one account
 // refuses everything and one throttles: all others issue and revoke as if nothing were.
 // When the two are well again all is revoked, and nothing remains in RAM.
 func TestManyAccounts(t *testing.T) {

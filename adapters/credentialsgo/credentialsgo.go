@@ -37,7 +37,7 @@ const (
 	defaultTimeout = time.Minute
 
 	// The deprecated getters follow each other at once; whoever asks for one
-	// field a minute later begins anew.
+	// field a minute later begins again.
 	togetherFor = time.Minute
 )
 

@@ -77,7 +77,7 @@ func (c *Client) with(own alicreds.Credentials) *Client {
 	return &one
 }
 
-// oneKey is a provider of the same credentials for ever. It tells the provider that
+// oneKey is a provider of the same credentials forever. It tells the provider that
 // they came from when they are refused.
 type oneKey struct {
 	own  alicreds.Credentials

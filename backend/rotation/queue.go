@@ -29,7 +29,7 @@ type Options struct {
 }
 
 // Queue is when each of the keys of one mount is due, and who works on them. It
-// is an image of storage, made anew by every process. It is safe for concurrent
+// is an image of storage, made again by every process. It is safe for concurrent
 // use.
 type Queue struct {
 	Options

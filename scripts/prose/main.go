@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	maxWidth    = 120 // columns of a line of prose; tables, code and links may be wider
+	maxWidth    = 120 // columns of a line of prose, without the targets of links; tables and code may be wider
 	maxSentence = 35  // words
 )
 
@@ -111,8 +111,7 @@ func check(page string, words []word) (found []finding) {
 		if strings.HasPrefix(text, "- ") || strings.HasPrefix(text, "* ") || numbered(text) {
 			end()
 		}
-		// One word that is too long for a line, such as a link, may stand alone.
-		if width := utf8.RuneCountInString(line); width > maxWidth && strings.ContainsFunc(text, unicode.IsSpace) {
+		if width := utf8.RuneCountInString(link.ReplaceAllString(line, "]")); width > maxWidth && strings.ContainsFunc(text, unicode.IsSpace) {
 			found = append(found, finding{n, fmt.Sprintf("%d columns; wrap prose at %d", width, maxWidth)})
 		}
 		if len(paragraph) == 0 {
