@@ -190,8 +190,8 @@ func TestLeastPolicyInTheGroupAlone(t *testing.T) {
 	seed := leastSeed(page["RAM users"].policies)
 	a := &seed.Accounts[0]
 	a.ResourceGroups = append(a.ResourceGroups, "rg-others")
-	a.Policies = append(a.Policies, alisim.Policy{Name: "vault-in-groups", Document: alisim.Document(page["Policies in resource groups"].policies[0])})
-	a.Users[len(a.Users)-1].ResourceGroupPolicies = map[string][]string{"rg-theirs": {"vault-in-groups"}}
+	a.Policies = append(a.Policies, alisim.Policy{Name: "engine-in-groups", Document: alisim.Document(page["Policies in resource groups"].policies[0])})
+	a.Users[len(a.Users)-1].ResourceGroupPolicies = map[string][]string{"rg-theirs": {"engine-in-groups"}}
 	m := startedLeastMount(newSeededMount(t, seed))
 	before := m.inventory()
 	m.must(logical.UpdateOperation, "role/r", leastUserInGroup)
