@@ -129,6 +129,16 @@ func (c *Chain) Retrieve(ctx context.Context) (Credentials, error) {
 	return c.named(Credentials{}, &walked)
 }
 
+// Invalidate tells the members that keep credentials, as a Cache does, that a
+// service refused these.
+func (c *Chain) Invalidate(refused Credentials) {
+	for _, member := range c.members {
+		if kept, keeps := member.(renewable); keeps {
+			kept.Invalidate(refused)
+		}
+	}
+}
+
 // Version is that of the provider that succeeded.
 func (c *Chain) Version(ctx context.Context) string {
 	if first := c.winner.Load(); first != nil {

@@ -172,6 +172,68 @@ func TestCloudChainOfRoles(t *testing.T) {
 	}
 }
 
+// A session that is refused before its end is not kept by the Cache of a source.
+func TestCloudChainOfRolesRefused(t *testing.T) {
+	t.Parallel()
+	seed := alisim.DefaultSeed()
+	account := &seed.Accounts[0]
+	account.Roles[0].Policies = append(account.Roles[0].Policies, "AliyunSTSAssumeRoleAccess")
+	account.Roles = append(account.Roles, alisim.Role{Name: "spoke", TrustPolicy: alisim.TrustAccount(alisim.DefaultAccountID)})
+	refusal := func(code string, count int) *alisim.Fault {
+		return &alisim.Fault{Action: "AssumeRole", Kind: alisim.FaultRefuse, Status: 400, Code: code, Count: count}
+	}
+	wrap := func(p alicreds.Provider) alicreds.Provider {
+		return alicreds.NewCache(p, alicreds.CacheOptions{})
+	}
+	for name, tt := range map[string]struct {
+		over  func(hub alicreds.Provider) alicreds.Provider
+		fault *alisim.Fault // in place of the end of all sessions
+		code  string        // of the refusal; "": there is none
+		calls int           // of AssumeRole
+	}{
+		"the role of a cached source is made anew": {over: wrap, calls: 3}, // with the dead session, for a new one, with that
+		"the source is a chain over a cached source": {over: func(p alicreds.Provider) alicreds.Provider {
+			return alicreds.NewChain(alicreds.ChainOptions{}, wrap(p))
+		}, calls: 3},
+		"the key of the source is refused once": {over: wrap, fault: refusal("InvalidAccessKeyId.NotFound", 1), calls: 3},
+		"a cached key that has no successor": {
+			over:  func(alicreds.Provider) alicreds.Provider { return wrap(newCloudOf(t, seed).key(t)) },
+			fault: refusal("InvalidAccessKeyId.NotFound", 0), code: "InvalidAccessKeyId.NotFound", calls: 1,
+		},
+		"the refusal is not of the keys": {over: wrap, fault: refusal("NoPermission", 0), code: "NoPermission", calls: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := newCloudOf(t, seed)
+			spoke := role(t, tt.over(c.role(t, alicreds.RAMRoleARNOptions{})), alicreds.RAMRoleARNOptions{
+				RoleARN: "acs:ram::" + alisim.DefaultAccountID + ":role/spoke", STSOptions: c.sts,
+			})
+			get(t, spoke)
+			c.ClearJournal()
+			if tt.fault == nil {
+				c.Reset()
+			} else if err := c.AddFault(*tt.fault); err != nil {
+				t.Fatal(err)
+			}
+			got, err := spoke.Retrieve(t.Context())
+			var refused *openapi.Error
+			switch {
+			case tt.code != "":
+				if !errors.As(err, &refused) || refused.Code != tt.code {
+					t.Errorf("%v, want %s", err, tt.code)
+				}
+			case err != nil:
+				t.Error(err)
+			case !strings.Contains(c.who(t, got).ARN, "/spoke/"):
+				t.Errorf("got %s", got)
+			}
+			if n := c.calls("AssumeRole"); n != tt.calls {
+				t.Errorf("%d calls, want %d", n, tt.calls)
+			}
+		})
+	}
+}
+
 func TestCloudFaults(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {

@@ -3,6 +3,7 @@ package alicreds
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -52,13 +53,18 @@ func (o RAMRoleARNOptions) ready() (RAMRoleARNOptions, error) {
 
 // RAMRoleARN assumes a RAM role with the keys of another provider. It is the
 // type ram_role_arn, and over a RAMRoleARN a chain of roles.
+//
+// Where STS refuses the source's keys (KeyRefused or TokenRefused of
+// [openapi.Error]) and the source has Invalidate, as a [Cache] does, it is told so.
+// The call is made once more if the source has other keys then.
 type RAMRoleARN struct {
 	source  Provider
 	options sealed[RAMRoleARNOptions]
 }
 
 // NewRAMRoleARN checks the options before any call is made. The source is
-// asked at every Retrieve; give it a Cache of its own if asking is costly.
+// asked at every Retrieve; give it a Cache of its own if asking is costly, and
+// close both Caches.
 func NewRAMRoleARN(source Provider, o RAMRoleARNOptions) (RAMRoleARN, error) {
 	if source == nil {
 		return RAMRoleARN{}, failed(typeRAMRoleARN, "there is no source provider, whose keys sign the call")
@@ -79,7 +85,34 @@ func (p RAMRoleARN) Retrieve(ctx context.Context) (Credentials, error) {
 	if err != nil {
 		return Credentials{}, &Error{Source: typeRAMRoleARN, Err: setUp{err}}
 	}
+	session, err := p.assume(ctx, source)
+	if fresh, renewed := p.renewed(ctx, source, err); renewed {
+		return p.assume(ctx, fresh)
+	}
+	return session, err
+}
+
+func (p RAMRoleARN) assume(ctx context.Context, source Credentials) (Credentials, error) {
 	return assumeRole(ctx, source.Keys(), p.options(), typeRAMRoleARN+"/"+source.Source)
+}
+
+// renewable is a provider that keeps credentials, and drops those that a service
+// refused.
+type renewable interface {
+	Invalidate(refused Credentials)
+}
+
+// renewed returns other credentials of the source than those that STS refused with
+// err.
+func (p RAMRoleARN) renewed(ctx context.Context, source Credentials, err error) (fresh Credentials, renewed bool) {
+	kept, keeps := p.source.(renewable)
+	refused, answered := errors.AsType[*openapi.Error](err)
+	if !keeps || !answered || !refused.KeyRefused() && !refused.TokenRefused() {
+		return fresh, false
+	}
+	kept.Invalidate(source)
+	fresh, err = p.source.Retrieve(ctx)
+	return fresh, err == nil && fresh.Keys() != source.Keys()
 }
 
 // AssumeRole starts one session with the given keys. It is for callers whose
