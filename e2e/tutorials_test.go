@@ -30,11 +30,12 @@ const (
 // command, and what must be true after the last.
 var tutorials = map[string]struct {
 	before, after func(*testing.T, *tutorial)
+	undone        func(*testing.T, *tutorial) // what must be true after the blocks that undo the page
 }{
-	"account":           {after: sameWithTerraform},
+	"account":           {before: withItsPolicy, after: sameWithTerraform, undone: onlyTheAdmin},
 	"ci":                {before: workingMount, after: pipelines},
 	"cross-account":     {before: workingMount},
-	"leaving":           {before: someRoles, after: onlyTheAdmin},
+	"leaving":           {before: someRoles, after: onlyTheAdminAndTheRole},
 	"many-accounts":     {before: workingMount},
 	"shell":             {before: workingMount},
 	"who-used-this-key": {before: workingMount},
@@ -68,9 +69,13 @@ func TestTutorials(t *testing.T) {
 			if page.before != nil {
 				page.before(t, tt)
 			}
-			commands := tt.paste(t)
+			commands := tt.paste(t, "")
 			if page.after != nil && !t.Failed() {
 				page.after(t, tt)
+			}
+			if page.undone != nil && !t.Failed() {
+				commands += tt.paste(t, "undo")
+				page.undone(t, tt)
 			}
 			fmt.Printf("TestTutorials/%s: %d blocks pasted in %v, with %s\n", name, commands, time.Since(began).Round(time.Second), cmp.Or(os.Getenv("ALIYUN_BIN"), "the stand-in for the aliyun CLI"))
 		})
@@ -182,11 +187,11 @@ func (tt *tutorial) file(t *testing.T, name, content string) {
 	}
 }
 
-// paste runs the blocks of sh in one shell, in their order, and returns how many there were.
+// paste runs the blocks of sh that have the mark in one shell, in their order, and returns how many there were.
 // What a block of text says must be in what the block before it printed.
-func (tt *tutorial) paste(t *testing.T) int {
+func (tt *tutorial) paste(t *testing.T, mark string) int {
 	t.Helper()
-	const mark = "\x1e"
+	const separator = "\x1e"
 	script := []string{"set -euo pipefail"}
 	type expectation struct {
 		block int
@@ -198,11 +203,14 @@ func (tt *tutorial) paste(t *testing.T) int {
 		block.text = strings.ReplaceAll(block.text, "v0.21.0+builtin", peerVersion)
 		switch block.language {
 		case "sh":
+			if block.mark != mark {
+				continue
+			}
 			blocks++
-			script = append(script, "printf '"+mark+"'", block.text)
+			script = append(script, "printf '"+separator+"'", block.text)
 		case "text":
-			if block.mark != "" {
-				continue // what a job prints
+			if block.mark != "" || mark != "" {
+				continue // what a job prints, and what was looked at before
 			}
 			expected = append(expected, expectation{blocks, block.text})
 		default:
@@ -217,9 +225,9 @@ func (tt *tutorial) paste(t *testing.T) int {
 	said, err := cmd.CombinedOutput()
 	tt.said = string(said)
 	if err != nil {
-		t.Fatalf("%v, after\n%s", err, strings.ReplaceAll(tt.said, mark, "----\n"))
+		t.Fatalf("%v, after\n%s", err, strings.ReplaceAll(tt.said, separator, "----\n"))
 	}
-	printed := strings.Split(tt.said, mark)
+	printed := strings.Split(tt.said, separator)
 	for _, want := range expected {
 		if missing := missingLine(want.text, printed[want.block]); missing != "" {
 			t.Errorf("no line %q, where it belongs, in\n%s", missing, printed[want.block])
@@ -290,9 +298,31 @@ func someRoles(t *testing.T, tt *tutorial) {
 	tt.read(t, mount+"/creds/job")
 }
 
+// withItsPolicy is a reader whose token has the Vault policy that the page asks for, and no other.
+func withItsPolicy(t *testing.T, tt *tutorial) {
+	t.Helper()
+	at := slices.IndexFunc(tt.blocks, func(b pageBlock) bool { return b.language == "hcl" && strings.HasPrefix(b.text, "path ") })
+	if at < 0 {
+		t.Fatal("the page has no Vault policy")
+	}
+	tt.write(t, "sys/policies/acl/tutorial", map[string]any{"policy": tt.blocks[at].text})
+	token := strings.TrimSpace(tt.vaultServer.run(t, "token", "create", "-policy=tutorial", "-field=token"))
+	tt.env = append(slices.DeleteFunc(tt.env, func(v string) bool { return strings.HasPrefix(v, "VAULT_TOKEN=") }), "VAULT_TOKEN="+token)
+}
+
+// onlyTheAdmin is RAM as it was before the page: both accounts have their administrator.
 func onlyTheAdmin(t *testing.T, tt *tutorial) {
+	onlyTheAdminAnd(t, tt, 0)
+}
+
+func onlyTheAdminAndTheRole(t *testing.T, tt *tutorial) {
+	onlyTheAdminAnd(t, tt, 1)
+}
+
+func onlyTheAdminAnd(t *testing.T, tt *tutorial, roles int) {
+	t.Helper()
 	inventory := tt.cloud.Inventory()
-	if len(inventory.Users) != 2 || len(inventory.Policies) > 0 || len(inventory.Roles) != 1 {
+	if len(inventory.Users) != 2 || len(inventory.Policies) > 0 || len(inventory.Roles) != roles {
 		t.Errorf("RAM holds the users %v, the roles %v and the policies %v", inventory.Users, inventory.Roles, inventory.Policies)
 	}
 }
