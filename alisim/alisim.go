@@ -356,7 +356,9 @@ func (s *Server) Client() *http.Client {
 // Now returns the simulator's time.
 func (s *Server) Now() time.Time { return time.Now().Add(time.Duration(s.offset.Load())) }
 
-// Advance moves the simulator's clock forward, or back by a negative d.
+// Advance moves the simulator's clock forward, or back by a negative d. It does not move the clock of the client: to an
+// alicreds.Cache, for one, a session that has ended here is still fresh, and the next call with it is refused. A test
+// of what a client does when time passes runs in a testing/synctest bubble, with Transport.
 func (s *Server) Advance(d time.Duration) { s.offset.Add(int64(d)) }
 
 // SetNow moves the simulator's clock to a moment.

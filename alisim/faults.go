@@ -207,7 +207,9 @@ func (f *faults) release(goOn bool) int {
 	return n
 }
 
-// AddFault adds a fault behind those already there. It refuses a fault that could never act as written.
+// AddFault adds a fault behind those already there. It refuses an unknown kind and fields that are out of
+// bounds. It does not check that the Action exists: names are matched as they are, without a product in front
+// and without wildcards, so "sts:AssumeRole" and "AssumeRol" never hit anything.
 func (s *Server) AddFault(f Fault) error {
 	if err := f.validate(); err != nil {
 		return err

@@ -18,6 +18,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -67,6 +68,16 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return errors.New("-sources and -seed exclude each other: a seed has sources of its own")
 	case *tokenFile != "" && !*sources:
 		return errors.New("-oidc-token-file needs -sources")
+	}
+	for _, file := range []*string{caFile, tokenFile} { // the environment names them for programs that run elsewhere
+		if *file == "" {
+			continue
+		}
+		path, err := filepath.Abs(*file)
+		if err != nil {
+			return err
+		}
+		*file = path
 	}
 	options := alisim.Options{
 		Addr: *addr, ControlAddr: *controlAddr, ProxyAddr: *proxyAddr, IMDSAddr: *imdsAddr, URIAddr: *uriAddr,

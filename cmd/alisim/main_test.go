@@ -163,7 +163,8 @@ func TestSources(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	tokenFile := filepath.Join(dir, "token")
-	cmd := command(t, "-ca-file", filepath.Join(dir, "ca.pem"), "-sources", "-oidc-token-file", tokenFile)
+	cmd := command(t, "-ca-file", "ca.pem", "-sources", "-oidc-token-file", "token")
+	cmd.Dir = dir
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -181,6 +182,9 @@ func TestSources(t *testing.T) {
 	info, err := os.Stat(tokenFile)
 	if err != nil || info.Mode().Perm() != 0o600 || env["ALIBABA_CLOUD_OIDC_TOKEN_FILE"] != tokenFile {
 		t.Errorf("token file %v, %v", info, err)
+	}
+	if ca := env["SSL_CERT_FILE"]; ca != filepath.Join(dir, "ca.pem") {
+		t.Errorf("the certificate is at %s for programs that run elsewhere", ca)
 	}
 	if env["ALIBABA_CLOUD_ROLE_ARN"] == "" || env["ALIBABA_CLOUD_OIDC_PROVIDER_ARN"] == "" {
 		t.Errorf("environment %v", env)
