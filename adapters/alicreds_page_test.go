@@ -55,6 +55,10 @@ func TestAlicredsPage(t *testing.T) {
 			fault: &alisim.Fault{Action: "GetCallerIdentity", Kind: alisim.FaultRefuse, Status: 400, Code: "InvalidSecurityToken.Expired", Count: 1}},
 		{name: "session refused for good", program: "When something is refused", uri: true, says: "refused: InvalidSecurityToken.Expired, request ", asked: 2, fails: true,
 			fault: &alisim.Fault{Action: "GetCallerIdentity", Kind: alisim.FaultRefuse, Status: 400, Code: "InvalidSecurityToken.Expired"}},
+		{name: "service out of order", program: "When something is refused", uri: true, says: "try again later: ", asked: 1, fails: true,
+			fault: &alisim.Fault{Action: "GetCallerIdentity", Kind: alisim.FaultRefuse}},
+		{name: "connection dropped", program: "When something is refused", uri: true, says: "try again later: ", asked: 1, fails: true,
+			fault: &alisim.Fault{Action: "GetCallerIdentity", Kind: alisim.FaultDrop}},
 		{name: "nothing set up", program: "When something is refused", says: "nothing is set up here: ", fails: true},
 	} {
 		ran[tt.program] = true
@@ -118,4 +122,35 @@ func TestAlicredsPage(t *testing.T) {
 		}
 	}
 	fmt.Printf("TestAlicredsPage: programs %d\n", len(programs))
+}
+
+// TestAlicredsPageTest runs the test of docs/alicreds.md as it stands there.
+func TestAlicredsPageTest(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it links the test of a page: not with -short")
+	}
+	t.Parallel()
+	page, err := os.ReadFile("../docs/alicreds.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(page), "\n## Test your own program\n")
+	_, text, _ := strings.Cut(section, "```go\n")
+	text, _, whole := strings.Cut(text, "```\n")
+	if !whole {
+		t.Fatal("the page has no test")
+	}
+	source := filepath.Join(t.TempDir(), "whoami_test.go")
+	if err := os.WriteFile(source, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	said, err := exec.CommandContext(t.Context(), "go", "test", "-count=1", "-v", source).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, said)
+	}
+	for _, name := range []string{"TestWhoami", "TestNotSetUp", "TestRefused", "TestExpired"} {
+		if !strings.Contains(string(said), "--- PASS: "+name+" ") {
+			t.Errorf("%s has not passed:\n%s", name, said)
+		}
+	}
 }

@@ -144,8 +144,9 @@ func NewCache(p Provider, o CacheOptions) *Cache {
 func (c *Cache) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("Cache")) }
 
 // Retrieve returns valid credentials, from memory if it can. Its error is that of
-// the provider, or says that ctx ended while it waited, that the Cache is closed,
-// or that what the provider returned is empty or has expired.
+// the provider. Those of the Cache itself are no [*Error]: ctx ended while it waited
+// (context.DeadlineExceeded or context.Canceled), the Cache is closed, or what the
+// provider returned is empty or has expired.
 func (c *Cache) Retrieve(ctx context.Context) (Credentials, error) {
 	now := time.Now()
 	e := c.current.Load()

@@ -20,6 +20,11 @@ type Identity struct {
 }
 
 // CallerIdentity asks STS whose keys they are. Any valid keys may ask.
+//
+// No provider fails here, so its errors are no [*Error]. They wrap *openapi.Error
+// where STS refused, whose Temporary tells whether that may pass, and
+// *openapi.NetworkError where no answer came. Others tell of keys that are empty, of
+// options that are wrong, and of an answer without AccountId or Arn.
 func CallerIdentity(ctx context.Context, keys openapi.Keys, o STSOptions) (Identity, error) {
 	if keys == (openapi.Keys{}) {
 		return Identity{}, fmt.Errorf("GetCallerIdentity: there is no AccessKey to sign the call with")

@@ -153,7 +153,7 @@ func (b cliBuild) setLogin(name string, c *Config) error {
 
 func (b cliBuild) setExternal(name string, c *Config) error {
 	if externalRefused(b.Getenv) {
-		return fmt.Errorf("%s forbids to run a command", envExternalRefused)
+		return fmt.Errorf("%s forbids running a command", envExternalRefused)
 	}
 	c.cli.external = ExternalOptions{Timeout: b.ExternalTimeout, Stderr: b.ExternalStderr}
 	if !b.ReadOnly {
@@ -192,7 +192,7 @@ func (b cliBuild) allowURI(string, *Config) error { return allowURI(b.Getenv) }
 // credentials URIs alike.
 func allowURI(getenv func(string) string) error {
 	if externalRefused(getenv) {
-		return fmt.Errorf("%s forbids to ask a credentials URI", envExternalRefused)
+		return fmt.Errorf("%s forbids asking a credentials URI", envExternalRefused)
 	}
 	return nil
 }

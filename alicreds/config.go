@@ -34,7 +34,12 @@ const (
 
 // Config describes a provider by the name of its type, with the parameters
 // of Alibaba Cloud's Credentials tools; New builds it. The JSON names are
-// those of the tools. Parameters that a type does not have are ignored.
+// those of the tools.
+//
+// Parameters that a type does not have are ignored without an error. A RoleARN
+// counts for ram_role_arn and oidc_role_arn only. With any other type, default
+// too, the program works with the keys that the type finds, not as the role. For
+// a role over the chain give [Default] to [NewRAMRoleARN].
 //
 // Where a variable of the environment is named, it is what an empty field
 // means. Config prints no secrets.
@@ -87,8 +92,8 @@ type Config struct {
 	CredentialsURI string `json:"credentials_uri"` // ALIBABA_CLOUD_CREDENTIALS_URI
 	BearerToken    string `json:"bearer_token"`    // for bearer; nobody renews it
 
-	// Milliseconds; 0 means 5000 to connect and 10000 for a request, and 1000
-	// each for ecs_ram_role.
+	// ConnectTimeout and Timeout are in milliseconds; 0 means 5000 to connect and
+	// 10000 for a request, and 1000 each for ecs_ram_role.
 	ConnectTimeout int `json:"connect_timeout"`
 	Timeout        int `json:"timeout"`
 

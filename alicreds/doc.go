@@ -79,7 +79,7 @@
 //
 // # Errors
 //
-// A failure is an [*Error], which names the provider. It wraps
+// A provider's failure is an [*Error], which names the provider. It wraps
 // [ErrUnavailable] when the provider is not set up here, *openapi.Error when
 // Alibaba Cloud refused, and *openapi.NetworkError when no answer came:
 //
@@ -98,6 +98,11 @@
 //
 // A Chain's failure is a [*ChainError], which has the failure of each provider
 // that was asked. Nothing is set up at all where it is an ErrUnavailable.
+//
+// A call that the program makes itself, [CallerIdentity] or Do of an openapi.Client,
+// fails without an [*Error]: with *openapi.Error, which has a Temporary of its own,
+// or *openapi.NetworkError. A [Cache] adds none either when it says that the
+// caller's context ended (context.DeadlineExceeded), or that it is closed.
 //
 // The calls have been repeated already when an error is temporary, and a
 // Cache with valid credentials returns those in place of one.

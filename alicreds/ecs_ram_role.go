@@ -79,7 +79,7 @@ func (p ECSRAMRole) session(ctx context.Context) (Credentials, error) {
 		var err error
 		if role, kept, err = p.metadata.roleName(ctx); err != nil {
 			if isNotFound(err) && !errors.Is(err, errSessionToken) {
-				err = fmt.Errorf("%w: no RAM role is attached to the instance: %w", ErrUnavailable, err)
+				err = fmt.Errorf("%w: no RAM role is attached to the instance, or this is not ECS: %w", ErrUnavailable, err)
 			}
 			return Credentials{}, err
 		}

@@ -292,3 +292,23 @@ func ExampleNewCached() {
 	fmt.Println(c.Type(), c.AccessKeyID, err)
 	// Output: access_key LTAI5texample <nil>
 }
+
+// A role over a chain that finds nothing is set up itself, and therefore no
+// ErrUnavailable. The chain's own failure tells.
+func ExampleChainError_overRole() {
+	nowhere := alicreds.NewChain(alicreds.ChainOptions{}, alicreds.NewEnvironment(func(string) string { return "" }))
+	role, err := alicreds.NewRAMRoleARN(nowhere, alicreds.RAMRoleARNOptions{RoleARN: "acs:ram::1234567890123456:role/deploy"})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	_, err = role.Retrieve(context.Background())
+	fmt.Println(errors.Is(err, alicreds.ErrUnavailable))
+
+	var chain *alicreds.ChainError
+	nothing := errors.As(err, &chain) && errors.Is(chain, alicreds.ErrUnavailable)
+	fmt.Println(nothing)
+	// Output:
+	// false
+	// true
+}

@@ -66,7 +66,8 @@ type snapshot struct {
 }
 
 // New makes a Credential of a provider. SDKs ask at every request, so a
-// provider that is not an *alicreds.Cache is put into one, with the default options.
+// provider that is not an *alicreds.Cache is put into one, with the default options. That
+// Cache cannot be closed or invalidated, and holds no goroutine between renewals.
 func New(p alicreds.Provider, o Options) *Credential {
 	if _, cached := p.(*alicreds.Cache); !cached {
 		p = alicreds.NewCache(p, alicreds.CacheOptions{})

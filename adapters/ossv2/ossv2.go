@@ -34,7 +34,8 @@ type Provider struct {
 var _ credentials.CredentialsProvider = (*Provider)(nil)
 
 // New makes a Provider for OSS. Clients ask at every request, so a provider
-// that is not an *alicreds.Cache is put into one, with the default options.
+// that is not an *alicreds.Cache is put into one, with the default options. That
+// Cache cannot be closed or invalidated, and holds no goroutine between renewals.
 func New(p alicreds.Provider) *Provider {
 	if _, cached := p.(*alicreds.Cache); !cached {
 		p = alicreds.NewCache(p, alicreds.CacheOptions{})
