@@ -40,8 +40,15 @@ func TestDemo(t *testing.T) {
 					return strings.Contains(said.String(), "The log of Vault")
 				})
 				_, forOthers, _ := strings.Cut(said.String(), "In another terminal")
+				// What the pages show of other accounts, resource groups and quotas works here too.
+				forOthers += `
+$ vault write alicloud/role/ops remote_policies=name:AliyunECSReadOnlyAccess,type:System,resource_group:rg-acfmxazb4ph6aiy
+$ vault write alicloud/role/ci-shop remote_policies=name:AliyunOSSReadOnlyAccess,type:System assume_role_arn=acs:ram::2000000000000001:role/vault assume_role_external_id=vault-of-the-hub
+$ for role in ops ci-shop; do vault read alicloud/creds/$role; vault read -field=result alicloud/role/$role/check; echo " for $role"; done
+$ vault read -field=quotas alicloud/status
+`
 				text := pasteDemo(t, forOthers, t.TempDir())
-				for _, want := range []string{"security_token", `"users"`} {
+				for _, want := range []string{"security_token", `"users"`, "yes for ops", "yes for ci-shop", " of 1000, "} {
 					if !strings.Contains(text, want) {
 						t.Errorf("in another terminal nothing printed %q:\n%s", want, text)
 					}

@@ -19,6 +19,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -117,7 +118,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 			return err
 		}
 	}
-	lines := environment(server, *caFile, *tokenFile, *seedFile == "", *sources)
+	lines := environment(server, *caFile, *tokenFile, *seedFile == "" || hasPublishedKey(options.Seed), *sources)
 	if *envFile != "" {
 		if err := os.WriteFile(*envFile, []byte(lines), 0o600); err != nil {
 			return err
@@ -129,8 +130,21 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	return nil
 }
 
-// environment returns the lines a shell needs. Keys are printed only when they are the published ones of the default seed.
-func environment(server *alisim.Server, caFile, tokenFile string, defaultSeed, sources bool) string {
+// hasPublishedKey tells whether a seed has the key of the default seed, which is no secret.
+func hasPublishedKey(seed alisim.Seed) bool {
+	published := alisim.AccessKey{ID: alisim.DefaultAccessKeyID, Secret: alisim.DefaultAccessKeySecret}
+	for _, a := range seed.Accounts {
+		for _, u := range a.Users {
+			if slices.Contains(u.AccessKeys, published) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// environment returns the lines a shell needs. A key is printed only if it is the published one.
+func environment(server *alisim.Server, caFile, tokenFile string, publishedKey, sources bool) string {
 	var b strings.Builder
 	export := func(name, value string) {
 		fmt.Fprintf(&b, "export %s='%s'\n", name, strings.ReplaceAll(value, "'", `'\''`))
@@ -156,7 +170,7 @@ func environment(server *alisim.Server, caFile, tokenFile string, defaultSeed, s
 		export("NODE_EXTRA_CA_CERTS", caFile)
 		export("REQUESTS_CA_BUNDLE", caFile)
 	}
-	if defaultSeed {
+	if publishedKey {
 		export("ALIBABA_CLOUD_ACCESS_KEY_ID", alisim.DefaultAccessKeyID)
 		export("ALIBABA_CLOUD_ACCESS_KEY_SECRET", alisim.DefaultAccessKeySecret)
 	}

@@ -129,13 +129,23 @@ func readEnvironment(t *testing.T, r io.Reader) map[string]string {
 
 func TestEnvironmentFile(t *testing.T) {
 	t.Parallel()
+	for name, args := range map[string][]string{
+		"default seed":                     nil,
+		"a seed with the key of that seed": {"-seed", filepath.Join("..", "..", "scripts", "demo.json")},
+	} {
+		t.Run(name, func(t *testing.T) { testEnvironmentFile(t, args) })
+	}
+}
+
+func testEnvironmentFile(t *testing.T, args []string) {
+	t.Parallel()
 	dir := t.TempDir()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	envFile := filepath.Join(dir, "env")
 	stopped := make(chan error, 1)
 	stop, cancelRun := context.WithCancel(ctx)
-	go func() { stopped <- run(stop, []string{"-env-file", envFile}, io.Discard, io.Discard) }()
+	go func() { stopped <- run(stop, append(args, "-env-file", envFile), io.Discard, io.Discard) }()
 	for {
 		text, err := os.ReadFile(envFile)
 		if err == nil && strings.Contains(string(text), "ALIBABA_CLOUD_ACCESS_KEY_SECRET") {
