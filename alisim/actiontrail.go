@@ -75,7 +75,8 @@ func lookupEvents(r *request) (object, *problem) {
 	}
 	for _, c := range calls {
 		who, ok := callerOf(c)
-		if !ok || who.account != r.who.account || c.Time.Before(from) || c.Time.After(to) ||
+		at := c.Time.Truncate(time.Second) // as eventTime shows it
+		if !ok || who.account != r.who.account || at.Before(from) || at.After(to) ||
 			slices.ContainsFunc(filters, func(f filter) bool { return eventAttributes[f.key](c, who) != f.value }) {
 			continue
 		}

@@ -53,6 +53,10 @@ func TestLookupEvents(t *testing.T) {
 		}
 	}
 	found := lookup(vaultKeys, params{"LookupAttribute.1.Key": "EventName", "LookupAttribute.1.Value": "AssumeRole"})[0]
+	at, _ := found["eventTime"].(string)
+	if got := names(lookup(vaultKeys, params{"StartTime": at, "EndTime": at, "LookupAttribute.1.Key": "EventName", "LookupAttribute.1.Value": "AssumeRole"})); len(got) != 1 {
+		t.Errorf("in the second of the event: %v", got)
+	}
 	asked, _ := found["requestParameters"].(map[string]any)
 	if asked["RoleSessionName"] != "alice-1" || found["eventRW"] != "Write" {
 		t.Errorf("the event is %v", found)

@@ -3,7 +3,7 @@
 // written there, and refuses an action or a parameter that the metadata of the
 // real one (aliyun CLI 3.4.11) does not have:
 //
-//	aliyun PRODUCT ACTION [--PARAMETER VALUE]... [--profile NAME] [--cli-query JMESPATH]
+//	aliyun PRODUCT ACTION [--PARAMETER VALUE]... [--profile NAME] [--region ID] [--cli-query JMESPATH]
 //	aliyun configure set --mode External --process-command COMMAND [--profile NAME] [--region ID]
 //
 // As there, the keys are those of a profile of ~/.aliyun/config.json, and those
@@ -88,7 +88,12 @@ func run(args []string) error {
 	delete(flags, "cli-query")
 	profile := dara.StringValue(flags["profile"])
 	delete(flags, "profile")
+	region := dara.StringValue(flags["region"])
+	delete(flags, "region")
 	p, known := products[args[0]]
+	if region != "" {
+		p.host = strings.Replace(p.host, "cn-hangzhou", region, 1)
+	}
 	parameters, has := p.actions[args[1]]
 	if !known || !has {
 		return fmt.Errorf("'%s' is not a valid api of %s", args[1], args[0])
