@@ -21,6 +21,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode"
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
@@ -609,6 +610,20 @@ func TestDocsIndex(t *testing.T) {
 		if n := strings.Count(text, link); page != index && n != 1 {
 			t.Errorf("docs/README.md names %s %d times, want once", page, n)
 		}
+	}
+}
+
+// TestTroubleshootingIsShort: somebody reads that page while something is broken.
+func TestTroubleshootingIsShort(t *testing.T) {
+	t.Parallel()
+	words := 0
+	for _, word := range strings.Fields(readPage(t, "../docs/troubleshooting.md")) {
+		if strings.ContainsFunc(word, func(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }) {
+			words++
+		}
+	}
+	if words > 2500 {
+		t.Errorf("docs/troubleshooting.md has %d words, more than 2500: what is about one feature goes to its page", words)
 	}
 }
 
