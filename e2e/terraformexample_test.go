@@ -114,7 +114,7 @@ func parseTerraform(t *testing.T) []*hclsyntax.Block {
 }
 
 // What the provider's resources have, of 5.10; in front what they require.
-var terraformSchemas = map[string]struct{ required, optional []string }{
+var terraformSchemas = map[string]resourceSchema{
 	"vault_mount":                        {[]string{"path", "type"}, []string{"description"}},
 	"vault_alicloud_secret_backend":      {[]string{"mount", "access_key", "secret_key_wo", "secret_key_wo_version"}, nil},
 	"vault_alicloud_secret_backend_role": {[]string{"mount", "name"}, []string{"role_arn", "ttl", "max_ttl"}},
@@ -141,6 +141,28 @@ func newTerraformEvaluation() *terraformEvaluation {
 		},
 		of: map[string]map[string]cty.Value{},
 	}
+}
+
+// resourceSchema has the attributes that a provider knows of a resource.
+type resourceSchema struct{ required, optional []string }
+
+// checked are the values of a resource, which must have what its schema requires and
+// nothing that it does not know.
+func (e *terraformEvaluation) checked(t *testing.T, block *hclsyntax.Block, schema resourceSchema) map[string]any {
+	t.Helper()
+	kind, name := block.Labels[0], block.Labels[1]
+	values := e.attributes(t, block.Body)
+	for _, needed := range schema.required {
+		if values[needed] == nil {
+			t.Fatalf("%s %s: %s is missing", kind, name, needed)
+		}
+	}
+	for attribute := range values {
+		if !slices.Contains(slices.Concat(schema.required, schema.optional), attribute) {
+			t.Errorf("%s %s: the provider has no %s", kind, name, attribute)
+		}
+	}
+	return values
 }
 
 // attributes are the values of a block, which must be such as the provider knows.
@@ -176,17 +198,7 @@ func (e *terraformEvaluation) apply(tf *terraform, block *hclsyntax.Block) {
 	if !known {
 		t.Fatalf("%s %s: the provider has no such resource", kind, name)
 	}
-	values := e.attributes(t, block.Body)
-	for _, needed := range schema.required {
-		if values[needed] == nil {
-			t.Fatalf("%s %s: %s is missing", kind, name, needed)
-		}
-	}
-	for attribute := range values {
-		if !slices.Contains(append(schema.required, schema.optional...), attribute) {
-			t.Errorf("%s %s: the provider has no %s", kind, name, attribute)
-		}
-	}
+	values := e.checked(t, block, schema)
 	text := func(attribute string) string { s, _ := values[attribute].(string); return s }
 	switch kind {
 	case "vault_mount":

@@ -16,7 +16,7 @@ import (
 
 // What the resources of the provider aliyun/alicloud have that the tutorials
 // use, of its documentation since 1.252; in front what they require.
-var alicloudSchemas = map[string]struct{ required, optional []string }{
+var alicloudSchemas = map[string]resourceSchema{
 	"alicloud_ram_user":                   {[]string{"name"}, []string{"display_name", "comments", "force"}},
 	"alicloud_ram_role":                   {[]string{"role_name", "assume_role_policy_document"}, []string{"description", "max_session_duration", "force"}},
 	"alicloud_ram_policy":                 {[]string{"policy_name", "policy_document"}, []string{"description", "force", "rotate_strategy", "tags"}},
@@ -92,17 +92,7 @@ func (s *ramState) add(t *testing.T, e *terraformEvaluation, block *hclsyntax.Bl
 	if !known {
 		t.Fatalf("%s %s: not among the known resources of the provider", kind, name)
 	}
-	values := e.attributes(t, block.Body)
-	for _, needed := range schema.required {
-		if values[needed] == nil {
-			t.Fatalf("%s %s: %s is missing", kind, name, needed)
-		}
-	}
-	for attribute := range values {
-		if !slices.Contains(append(schema.required, schema.optional...), attribute) {
-			t.Errorf("%s %s: the provider has no %s", kind, name, attribute)
-		}
-	}
+	values := e.checked(t, block, schema)
 	text := func(attribute string) string { return fmt.Sprint(values[attribute]) }
 	switch kind {
 	case "alicloud_ram_user":
