@@ -128,7 +128,7 @@ func configFields() fields[config] {
 			"Host or https URL of Resource Management, which attaches policies in resource groups, and is asked when RAM refuses a deletion for policies that it does not list; "+
 				"default resourcemanager.aliyuncs.com, or with network=vpc resourcemanager.vpc-proxy.aliyuncs.com in the same regions."),
 		endpoint("ims_endpoint", func(c *config) *string { return &c.IMSEndpoint },
-			"Host or https URL of IMS, which is asked for the quotas of the account when status or metrics is read; default ims.aliyuncs.com, or with "+
+			"Host or https URL of IMS, which is asked for the quotas of the account when status or metrics is read, and beside an issue of a RAM user or RAM role; default ims.aliyuncs.com, or with "+
 				"network=vpc ims.vpc-proxy.aliyuncs.com in the same regions. With ram_endpoint and without this it is not asked."),
 		text("ca_certificate", func(c *config) *string { return &c.CACertificate },
 			"PEM certificates that replace the system's roots when the endpoints are verified."),

@@ -102,6 +102,7 @@ func (b *backend) issue(ctx context.Context, req *logical.Request, data *framewo
 	b.counters.leaseIssued(r.roleType.name)
 	if r.roleType.creates != "" {
 		warned(resp, c.cloud.quotas.warnings())
+		c.cloud.quotas.begin(quotaForWarning) // for the next issue
 	}
 	return resp, nil
 }

@@ -51,7 +51,7 @@ func (b *backend) readMetrics(ctx context.Context, req *logical.Request, _ *fram
 		m.tidied = *t
 	}
 	if cloud != nil {
-		cloud.quotas.begin()
+		cloud.quotas.begin(quotaForMetrics)
 		if own := cloud.own.obtained.Load(); own != nil {
 			m.ownEnd = own.ends
 		}

@@ -224,8 +224,8 @@ func TestStatusOfAMountThatMayAskNothing(t *testing.T) {
 	says(t, m.status(), map[string]string{"quotas": "not asked for: config has no ims_endpoint"})
 }
 
-// The quotas are asked for by who reads status and by scrapes, never by an issue, and
-// an issue warns by what was told last.
+// The quotas are asked for by who reads status, and beside scrapes and issues, which
+// wait for nothing. An issue warns by what was told last.
 func TestQuotas(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -248,10 +248,29 @@ func TestQuotas(t *testing.T) {
 			return strings.Join(resp.Warnings, "; ")
 		}
 		const nearly = "the account has 9 of the 10 RAM users that it may have"
-		for range 8 {
-			if got := issue("ci"); got != "" || asked() != 0 {
-				t.Errorf("an issue warns %q, after %d questions", got, asked())
+		if got := issue("deploy"); got != "" || asked() != 0 {
+			t.Errorf("a session warns %q, after %d questions", got, asked())
+		}
+		for range 7 {
+			if got := issue("ci"); got != "" {
+				t.Errorf("an issue warns %q", got)
 			}
+			synctest.Wait()
+		}
+		if n := asked(); n != 1 {
+			t.Errorf("seven issues within the hour asked %d times", n)
+		}
+		time.Sleep(time.Hour + time.Minute)
+		if got := issue("ci"); got != "" {
+			t.Errorf("an issue warns %q", got)
+		}
+		synctest.Wait()
+		last := m.must(logical.ReadOperation, "creds/ci", nil)
+		if got := strings.Join(last.Warnings, "; "); !strings.HasPrefix(got, nearly) || asked() != 2 {
+			t.Errorf("an hour later an issue warns %q, after %d questions", got, asked())
+		}
+		if _, err := m.revokeLease(last.Secret); err != nil {
+			t.Fatal(err)
 		}
 		if got := m.must(logical.ReadOperation, "status", nil).Warnings; len(got) != 1 || !strings.HasPrefix(got[0], nearly) {
 			t.Errorf("status warns %q", got)
@@ -262,16 +281,17 @@ func TestQuotas(t *testing.T) {
 		if got := issue("deploy"); got != "" {
 			t.Errorf("a session warns %q", got)
 		}
+		before := asked()
 		for range 60 { // an hour of scrapes
 			time.Sleep(time.Minute)
 			m.metrics()
 			synctest.Wait()
 		}
-		if n := asked(); n < 12 || n > 14 {
+		if n := asked() - before; n < 11 || n > 13 {
 			t.Errorf("asked %d times in an hour", n)
 		}
 		m.fault(alisim.Fault{Action: "GetAccountSummary", Kind: alisim.FaultRefuse, Code: "NoPermission", Status: 403})
-		before := asked()
+		before = asked()
 		for range 120 {
 			time.Sleep(time.Minute)
 			if samples := m.metrics(); strings.Contains(samples, "_quota_") && asked() > before+1 {

@@ -19,12 +19,14 @@ const (
 	quotaForMetrics = 5 * time.Minute
 	quotaForWarning = time.Hour
 
-	// quotaDenied is how long a scrape does not ask again where the mount may not.
+	// quotaDenied is how long neither a scrape nor an issue asks again where the mount
+	// may not.
 	quotaDenied = time.Hour
 )
 
 // quotas are those of the mount's account, as far as it may ask for them. They are
-// asked for when somebody reads status or metrics, and never by an issue.
+// asked for when somebody reads status, and beside what reads metrics or issues a RAM
+// user or RAM role, which wait for nothing.
 type quotas struct {
 	ram  *ram.Client
 	life context.Context // ends with the client
@@ -91,13 +93,12 @@ func (q *quotas) tries(age time.Duration) bool {
 	return !q.tried.IsZero() && time.Since(q.tried) < age
 }
 
-// begin asks beside the caller, where that is due for a scrape.
-func (q *quotas) begin() {
+// begin asks beside the caller, where what is known is older than age.
+func (q *quotas) begin(age time.Duration) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	age := quotaForMetrics
 	if ram.Denied(q.err) {
-		age = quotaDenied
+		age = max(age, quotaDenied)
 	}
 	if q.ended || q.asking || !q.tried.IsZero() && time.Since(q.tried) < age {
 		return

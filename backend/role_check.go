@@ -379,18 +379,15 @@ func (c *roleCheck) ramRole() {
 	c.note(assume)
 }
 
-// quotas asks for the quotas of the account, which status tells and an issue warns
-// of.
+// quotas asks for the quotas of the account that the role works in, of which an issue
+// warns. Status tells those of the mount's own account.
 func (c *roleCheck) quotas() {
-	if !c.role.none() {
-		return // status tells those of the mount's own account
-	}
 	c.add(func() []finding {
 		f := finding{Action: "ram:" + ram.AccountSummary, NeededFor: forQuotas, Result: checkYes}
 		switch _, err := c.cloud.Quotas(c.ctx); {
 		case err == nil:
 		case ram.Denied(err):
-			f.Result, f.Fix = checkNo, "Leases do without. With it, status and metrics tell the quotas of the account, and an issue warns at 90 %: see \"Quotas\" in docs/least-policy.md."
+			f.Result, f.Fix = checkNo, "Leases do without. With it, an issue warns at 90 % of a quota, and status and metrics tell those of the mount's own account: see \"Quotas\" in docs/least-policy.md."
 		default:
 			return nil // nothing is missing
 		}
