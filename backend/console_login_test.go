@@ -279,6 +279,44 @@ func TestConsoleLoginEndsWithAllThatPeopleDid(t *testing.T) {
 	}
 }
 
+// What the mount cannot list keeps the user from being deleted, and nothing else: the
+// lease that failed to end is worth nothing, and ends when it is revoked again.
+func TestLeaseIsWorthNothingWhereListingFails(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		role   map[string]any
+		extra  bool // somebody has made the user a second key
+		listed string
+	}{
+		"a login alone":          {withLogin(map[string]any{"ram_groups": "readers"}), false, "ListAccessKeys"},
+		"a key and another":      {map[string]any{"inline_policies": "[" + allowOSS + "]", "ttl": "30m"}, true, "ListGroupsForUser"},
+		"a login, a key, others": {withLogin(map[string]any{"access_key": true}), true, "ListPoliciesForUser"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := newSourcesMount(t)
+			before := m.inventory()
+			m.must(logical.UpdateOperation, "role/people", tc.role)
+			resp := m.must(logical.ReadOperation, "creds/people", nil)
+			user := resp.Data["username"].(string)
+			if tc.extra {
+				m.admin("CreateAccessKey", map[string]string{"UserName": user})
+			}
+			m.age(resp.Secret.InternalData)
+			m.fault(alisim.Fault{Action: tc.listed, Kind: alisim.FaultRefuse, Code: "NoPermission", Status: http.StatusForbidden})
+			if _, err := m.revokeLease(resp.Secret); err == nil || !strings.Contains(err.Error(), "ram:"+tc.listed) {
+				t.Errorf("revocation: %v, want that ram:%s is missing", err, tc.listed)
+			}
+			if left, _ := m.sim.Inventory().User(user); left.LoginProfile || len(left.AccessKeys)+len(left.Policies)+len(left.Groups) > 0 {
+				t.Errorf("what is left of the user can do something: %+v", left)
+			}
+			m.sim.ClearFaults()
+			m.endLease(resp.Secret)
+			m.unchanged(before)
+		})
+	}
+}
+
 // bindDevice does what somebody does who signs in for the first time where MFA is asked for.
 func (m *mount) bindDevice(user, device string) {
 	m.t.Helper()

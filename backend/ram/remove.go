@@ -83,16 +83,15 @@ func (c *Client) removeNamed(ctx context.Context, done Created) (certain bool, e
 	for _, group := range done.Groups {
 		known.groups = append(known.groups, Entity{Group, group})
 	}
+	var unknown error // why its keys are not listed: the rest is taken away all the same
 	if done.Entity.Kind == User {
 		known.keys = []AccessKey{{ID: done.AccessKeyID}}
 		if done.AccessKeyID == "" {
-			if known.keys, err = c.keysOf(ctx, done.Entity); err != nil {
-				return false, err
-			}
+			known.keys, unknown = c.keysOf(ctx, done.Entity)
 		}
 	}
 	hadKey, denied, err := c.strip(ctx, done.Origin.AccountID, done.Entity, known)
-	if err != nil {
+	if err = errors.Join(unknown, err); err != nil {
 		return false, errors.Join(denied, err)
 	}
 	there := true
@@ -231,11 +230,9 @@ func (c *Client) empty(ctx context.Context, e Entity) error {
 			})
 		}
 	}
-	if err := w.Run(); err != nil {
-		return err
-	}
+	unknown := w.Run() // what was listed goes all the same
 	_, denied, err := c.strip(ctx, "", e, h)
-	return errors.Join(denied, err)
+	return errors.Join(unknown, denied, err)
 }
 
 // detachEverywhere takes the custom policy from everything that RAM lists.
