@@ -7,8 +7,12 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -404,6 +408,55 @@ func TestNoPasswordInOutput(t *testing.T) {
 	}
 	if len(m.sim.Secrets()) < 5 {
 		t.Errorf("%d secrets", len(m.sim.Secrets()))
+	}
+}
+
+// A password is in no URL, where proxies would log it.
+func TestPasswordIsInNoURL(t *testing.T) {
+	t.Parallel()
+	m := newMount(t)
+	config := m.simConfig()
+	urls := m.throughProxy(config)
+	m.must(logical.UpdateOperation, "config", config)
+	m.must(logical.UpdateOperation, "role/people", withLogin(nil))
+	m.must(logical.ReadOperation, "role/people/check", nil)
+	resp := m.must(logical.ReadOperation, "creds/people", nil)
+	logins := 0
+	for _, u := range urls() {
+		if strings.HasPrefix(u, "CreateLoginProfile ") {
+			logins++
+		}
+		if strings.Contains(u, url.QueryEscape(resp.Data["password"].(string))) || strings.Contains(u, "Password=") {
+			t.Error("a password is in the URL of", strings.Split(u, "Password=")[0])
+		}
+	}
+	if logins != 2 { // the check and the issue
+		t.Errorf("%d calls of CreateLoginProfile went by", logins)
+	}
+}
+
+// throughProxy has the calls of RAM go through a proxy, which notes their actions and URLs.
+func (m *mount) throughProxy(config map[string]any) (urls func() []string) {
+	m.t.Helper()
+	target, err := url.Parse(config["ram_endpoint"].(string))
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	var mu sync.Mutex
+	var seen []string
+	proxy := httptest.NewServer(&httputil.ReverseProxy{Transport: m.sim.Client().Transport, Rewrite: func(r *httputil.ProxyRequest) {
+		mu.Lock()
+		seen = append(seen, r.In.Header.Get("X-Acs-Action")+" "+r.In.URL.String())
+		mu.Unlock()
+		r.SetURL(target)
+		r.Out.Host = r.In.Host // which is signed
+	}})
+	m.t.Cleanup(proxy.Close)
+	config["ram_endpoint"] = proxy.URL
+	return func() []string {
+		mu.Lock()
+		defer mu.Unlock()
+		return slices.Clone(seen)
 	}
 }
 

@@ -90,11 +90,18 @@ func TestLargestPolicy(t *testing.T) {
 }
 
 // Parameters of more than 4 KiB, as a query has them, are a form body whose
-// type and hash are signed; others stay in the query.
-func TestLargeParamsAreABody(t *testing.T) {
+// type and hash are signed, and so are those of FormData; others stay in the query.
+func TestParamsInABody(t *testing.T) {
 	t.Parallel()
 	const name = len("PolicyDocument=")
-	for _, size := range []int{0, 1000, 4096 - name, 4096 - name + 1, 100_000} {
+	for _, tc := range []struct {
+		size     int
+		formData bool
+		body     bool
+	}{
+		{0, false, false}, {1000, false, false}, {4096 - name, false, false}, {4096 - name + 1, false, true}, {100_000, false, true},
+		{0, true, true}, {1000, true, true}, {100_000, true, true},
+	} {
 		var got *http.Request
 		var body []byte
 		endpoint, c := answering(t, func(w http.ResponseWriter, r *http.Request) {
@@ -103,18 +110,18 @@ func TestLargeParamsAreABody(t *testing.T) {
 			fmt.Fprint(w, good)
 		})
 		r := call(endpoint)
-		r.Params = map[string]string{"PolicyDocument": strings.Repeat("x", size)}
+		r.Params, r.FormData = map[string]string{"PolicyDocument": strings.Repeat("x", tc.size)}, tc.formData
 		if err := c.Do(t.Context(), r, nil); err != nil {
 			t.Fatal(err)
 		}
-		want := "PolicyDocument=" + strings.Repeat("x", size)
+		want := "PolicyDocument=" + strings.Repeat("x", tc.size)
 		kind, signs := got.Header.Get("Content-Type"), strings.Contains(got.Header.Get("Authorization"), "SignedHeaders=content-type;host;")
-		if name+size <= 4096 {
+		if !tc.body {
 			if got.URL.RawQuery != want || len(body) != 0 || kind != "" || signs {
-				t.Errorf("%d: a query of %d bytes, a body of %d of type %q", size, len(got.URL.RawQuery), len(body), kind)
+				t.Errorf("%+v: a query of %d bytes, a body of %d of type %q", tc, len(got.URL.RawQuery), len(body), kind)
 			}
 		} else if got.URL.RawQuery != "" || string(body) != want || kind != "application/x-www-form-urlencoded" || !signs {
-			t.Errorf("%d: a query of %d bytes, a body of %d of type %q, signed %t", size, len(got.URL.RawQuery), len(body), kind, signs)
+			t.Errorf("%+v: a query of %d bytes, a body of %d of type %q, signed %t", tc, len(got.URL.RawQuery), len(body), kind, signs)
 		}
 	}
 }

@@ -38,6 +38,11 @@ type Request struct {
 	// body, because they hold a token.
 	Params map[string]string
 
+	// FormData has the Params of a signed call in the form body however few they
+	// are: those hold a secret, such as a password, and proxies log URLs. Not with
+	// PrivateKey, whose calls have no body.
+	FormData bool
+
 	// Keys sign the call; without any it is anonymous.
 	Keys Keys
 
@@ -58,6 +63,9 @@ func (r Request) check() error {
 	if r.PrivateKey != nil {
 		if r.Keys.AccessKeyID == "" || r.Keys.AccessKeySecret != "" || r.Keys.SecurityToken != "" {
 			return errors.New("openapi: a request signed by a private key needs the id of the public key and no other keys")
+		}
+		if r.FormData {
+			return errors.New("openapi: a request signed by a private key has no form body")
 		}
 		return nil
 	}
@@ -86,7 +94,7 @@ func (c *call) request(ctx context.Context, target *url.URL) (*http.Request, err
 		body = []byte(encode(c.Params))
 		header["Content-Type"] = []string{form}
 	default:
-		if params := encode(c.Params); len(params) <= maxQuery {
+		if params := encode(c.Params); len(params) <= maxQuery && !c.FormData {
 			u.RawQuery = params
 		} else {
 			body = []byte(params)

@@ -63,6 +63,10 @@ func TestDoSignedByPrivateKey(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	r.Keys, r.FormData = openapi.Keys{AccessKeyID: "pk-1"}, true
+	if err := c.Do(t.Context(), r, nil); err == nil || !strings.Contains(err.Error(), "has no form body") {
+		t.Errorf("a form body: %v", err)
+	}
 }
 
 func rfc3986(s string) string {

@@ -90,7 +90,10 @@ func (c *Client) serving(action string) service {
 }
 
 func (s service) request(repeatable bool, action string, params map[string]string, keys openapi.Keys) openapi.Request {
-	return openapi.Request{Endpoint: s.endpoint, Action: action, Version: s.version, Params: params, Keys: keys, Repeatable: repeatable}
+	return openapi.Request{
+		Endpoint: s.endpoint, Action: action, Version: s.version, Params: params, Keys: keys, Repeatable: repeatable,
+		FormData: params["Password"] != "", // proxies log URLs
+	}
 }
 
 // Call sends a call of RAM, Resource Management or IMS, and decodes its answer into
