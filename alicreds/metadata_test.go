@@ -5,34 +5,46 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds"
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alisim"
 )
 
-// anInstance is the chain of a program on an ECS instance, which has a credentials
-// URI beside it, whose keys are another's.
-func anInstance(t *testing.T, c cloud, o alicreds.MetadataOptions) *alicreds.Chain {
+// onAnInstance runs a test on an ECS instance, with the chain of a program there. The
+// metadata service and the program share the clock of a bubble, so that only what is
+// late on purpose is late. Beside them is a credentials URI, whose keys are another's.
+func onAnInstance(t *testing.T, another string, o alicreds.MetadataOptions, test func(*testing.T, *alisim.Server, *alicreds.Chain)) {
 	t.Helper()
-	o.Endpoint = c.IMDSURL
-	metadata, err := alicreds.NewMetadata(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	chain, err := alicreds.Default(alicreds.DefaultOptions{
-		Getenv:     environment("HOME", t.TempDir(), "USERPROFILE", t.TempDir(), envURI, c.CredentialsURL+"/credentials"),
-		STSOptions: c.sts, Metadata: metadata,
+	synctest.Test(t, func(t *testing.T) {
+		sim, err := alisim.Start(alisim.Options{NoListen: true, Seed: alisim.SourcesSeed()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(sim.Close)
+		metadata, err := alicreds.MetadataOver(sim.Transport(), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		client, err := openapi.New(openapi.Options{HTTP: sim.Client()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		chain, err := alicreds.Default(alicreds.DefaultOptions{
+			Getenv:     environment("HOME", t.TempDir(), "USERPROFILE", t.TempDir(), envURI, another),
+			STSOptions: alicreds.STSOptions{Client: client}, Metadata: metadata,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		test(t, sim, chain)
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return chain
 }
 
-func requireTokens(t *testing.T, c cloud) {
+func requireTokens(t *testing.T, c *alisim.Server) {
 	t.Helper()
 	instance := c.Sources().Instance
 	instance.HTTPTokens = "required"
@@ -46,7 +58,7 @@ func requireTokens(t *testing.T, c cloud) {
 // role, and no reason to be somebody else, then or later.
 func TestMetadataFailsForAMoment(t *testing.T) {
 	t.Parallel()
-	var all sync.WaitGroup
+	another := newCloud(t).CredentialsURL + "/credentials"
 	asked := 0
 	for what, fault := range map[string]alisim.Fault{
 		"slow":      {Kind: alisim.FaultDelay, Delay: time.Minute},
@@ -58,19 +70,17 @@ func TestMetadataFailsForAMoment(t *testing.T) {
 		for _, action := range []string{"IMDS.Token", "IMDS.RoleName", "IMDS.Credentials"} {
 			for _, tokens := range []string{"optional", "required", "v2 only"} {
 				for _, count := range []int{1, 2, 0} {
-					c := newCloud(t)
-					if tokens == "required" {
-						requireTokens(t, c)
-					}
-					fault.Action, fault.Count = action, count
-					if err := c.AddFault(fault); err != nil {
-						t.Fatal(err)
-					}
-					chain := anInstance(t, c, alicreds.MetadataOptions{Timeout: time.Second, DisableIMDSv1: tokens == "v2 only"})
 					name := fmt.Sprintf("%s is %s, tokens %s, %d times", action, what, tokens, count)
 					works := count > 0 || action == "IMDS.Token" && tokens == "optional"
 					asked++
-					all.Go(func() {
+					onAnInstance(t, another, alicreds.MetadataOptions{DisableIMDSv1: tokens == "v2 only"}, func(t *testing.T, c *alisim.Server, chain *alicreds.Chain) {
+						if tokens == "required" {
+							requireTokens(t, c)
+						}
+						fault.Action, fault.Count = action, count
+						if err := c.AddFault(fault); err != nil {
+							t.Fatal(err)
+						}
 						got, err := chain.Retrieve(t.Context())
 						if works != (err == nil) || works && got.Source != "default/ecs_ram_role" || errors.Is(err, alicreds.ErrUnavailable) {
 							t.Errorf("%s: got %s, %v", name, got, err)
@@ -84,7 +94,6 @@ func TestMetadataFailsForAMoment(t *testing.T) {
 			}
 		}
 	}
-	all.Wait()
 	t.Logf("failures of the metadata service: %d", asked)
 }
 
@@ -92,36 +101,37 @@ func TestMetadataFailsForAMoment(t *testing.T) {
 // request for a token. It is not asked for at each Retrieve.
 func TestMetadataBehindAHop(t *testing.T) {
 	t.Parallel()
-	c := newCloud(t)
-	c.AddFault(alisim.Fault{Action: "IMDS.Token", Kind: alisim.FaultDelay, Delay: time.Minute})
-	chain := anInstance(t, c, alicreds.MetadataOptions{Timeout: 500 * time.Millisecond, ConnectTimeout: 500 * time.Millisecond})
-	asked := func() (actions []string) {
-		for _, call := range c.Journal() {
-			if strings.HasPrefix(call.Action, "IMDS.") {
-				actions = append(actions, strings.TrimPrefix(call.Action, "IMDS."))
+	another := newCloud(t).CredentialsURL + "/credentials"
+	onAnInstance(t, another, alicreds.MetadataOptions{}, func(t *testing.T, c *alisim.Server, chain *alicreds.Chain) {
+		c.AddFault(alisim.Fault{Action: "IMDS.Token", Kind: alisim.FaultDelay, Delay: time.Minute})
+		asked := func() (actions []string) {
+			for _, call := range c.Journal() {
+				if strings.HasPrefix(call.Action, "IMDS.") {
+					actions = append(actions, strings.TrimPrefix(call.Action, "IMDS."))
+				}
+			}
+			return actions
+		}
+		for range 3 {
+			if got := get(t, chain); got.Source != "default/ecs_ram_role" {
+				t.Errorf("got %s", got)
 			}
 		}
-		return actions
-	}
-	for range 3 {
+		// The simulator notes a call when it ends, and this one for the token ends when nobody waits any longer.
+		if got := slices.Sorted(slices.Values(asked())); !slices.Equal(got, []string{"Credentials", "Credentials", "Credentials", "RoleName", "Token"}) {
+			t.Errorf("asked %v", got)
+		}
+
+		requireTokens(t, c)
+		_, err := chain.Retrieve(t.Context())
+		if errors.Is(err, alicreds.ErrUnavailable) {
+			t.Errorf("not set up: %v", err)
+		}
+		wantError(t, err, "no IMDSv2 session token", "no answer from", "hop limit of 2", "HttpPutResponseHopLimit")
+
+		c.ClearFaults() // somebody raised the hop limit
 		if got := get(t, chain); got.Source != "default/ecs_ram_role" {
 			t.Errorf("got %s", got)
 		}
-	}
-	// The simulator notes a call when it ends, and this one for the token ends when nobody waits any longer.
-	if got := slices.Sorted(slices.Values(asked())); !slices.Equal(got, []string{"Credentials", "Credentials", "Credentials", "RoleName", "Token"}) {
-		t.Errorf("asked %v", got)
-	}
-
-	requireTokens(t, c)
-	_, err := chain.Retrieve(t.Context())
-	if errors.Is(err, alicreds.ErrUnavailable) {
-		t.Errorf("not set up: %v", err)
-	}
-	wantError(t, err, "no IMDSv2 session token", "no answer from", "hop limit of 2", "HttpPutResponseHopLimit")
-
-	c.ClearFaults() // somebody raised the hop limit
-	if got := get(t, chain); got.Source != "default/ecs_ram_role" {
-		t.Errorf("got %s", got)
-	}
+	})
 }

@@ -15,6 +15,20 @@ type transport func(*http.Request) (*http.Response, error)
 
 func (f transport) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
+// MetadataOver is a Metadata that asks over a transport of a test, which may be in the
+// bubble of the test. What it carries has been sent, as by a socket.
+func MetadataOver(carrier http.RoundTripper, o MetadataOptions) (*Metadata, error) {
+	m, err := NewMetadata(o)
+	if err != nil {
+		return nil, err
+	}
+	m.http.Transport = transport(func(r *http.Request) (*http.Response, error) {
+		httptrace.ContextClientTrace(r.Context()).GotConn(httptrace.GotConnInfo{})
+		return carrier.RoundTrip(r)
+	})
+	return m, nil
+}
+
 func textAnswer(text string) *http.Response {
 	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(text))}
 }
