@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds"
@@ -166,34 +167,50 @@ func TestProfilesHalfWritten(t *testing.T) {
 	config := configWith("a", "a", "b", "c")
 	const ini = "[default]\ntype = access_key\naccess_key_id = of a\naccess_key_secret = fake-secret\n"
 	for name, tc := range map[string]struct {
-		open        func(path string) alicreds.Provider
+		open        func(t *testing.T, path string) alicreds.Provider
 		text, begun string
 	}{
-		"config.json, empty": {func(path string) alicreds.Provider {
-			return cliProfile(t, alicreds.CLIProfileOptions{Path: path})
-		}, config, ""},
-		"config.json, half": {func(path string) alicreds.Provider {
-			return cliProfile(t, alicreds.CLIProfileOptions{Path: path})
-		}, config, config[:len(config)/2]},
-		"INI file, empty": {func(path string) alicreds.Provider {
-			return profile(t, alicreds.ProfileOptions{Path: path})
-		}, ini, ""},
-		"INI file, half a secret": {func(path string) alicreds.Provider {
-			return profile(t, alicreds.ProfileOptions{Path: path})
-		}, ini, ini[:len(ini)-5]},
+		"config.json, empty":      {aCLIProfile, config, ""},
+		"config.json, half":       {aCLIProfile, config, config[:len(config)/2]},
+		"INI file, empty":         {anINIProfile, ini, ""},
+		"INI file, half a secret": {anINIProfile, ini, ini[:len(ini)-5]},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			path := file(t, tc.begun)
-			written := make(chan error)
-			go func() {
-				time.Sleep(30 * time.Millisecond)
-				written <- os.WriteFile(path, []byte(tc.text), 0o600)
-			}()
-			got, err := tc.open(path).Retrieve(t.Context())
-			if <-written != nil || err != nil || got.AccessKeyID != "of a" || got.AccessKeySecret != "fake-secret" && got.AccessKeySecret != "s" {
-				t.Errorf("got %s, %v", got, err)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				got, err := tc.open(t, fileInTheMaking(t, tc.begun, tc.text)).Retrieve(t.Context())
+				if err != nil || got.AccessKeyID != "of a" || got.AccessKeySecret != "fake-secret" && got.AccessKeySecret != "s" {
+					t.Errorf("got %s, %v", got, err)
+				}
+			})
 		})
 	}
+}
+
+func aCLIProfile(t *testing.T, path string) alicreds.Provider {
+	return cliProfile(t, alicreds.CLIProfileOptions{Path: path})
+}
+
+func anINIProfile(t *testing.T, path string) alicreds.Provider {
+	return profile(t, alicreds.ProfileOptions{Path: path})
+}
+
+// fileInTheMaking is a file that somebody has begun just now. All of the text is there
+// 30 ms later, by the clock of the test's bubble, which is that of the file's times too.
+func fileInTheMaking(t *testing.T, begun, text string) string {
+	t.Helper()
+	path := file(t, begun)
+	stamp := func() {
+		if err := os.Chtimes(path, time.Now(), time.Now()); err != nil {
+			t.Error(err)
+		}
+	}
+	stamp()
+	time.AfterFunc(30*time.Millisecond, func() {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Error(err)
+		}
+		stamp()
+	})
+	return path
 }
