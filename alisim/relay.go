@@ -96,14 +96,19 @@ func (r *Relay) accept() {
 			return
 		}
 		r.running.Go(func() {
-			var both sync.WaitGroup
-			now := time.Now()
-			both.Go(func() { r.carry(far, near, now.Add(2*r.oneWay)) })
-			both.Go(func() { r.carry(near, far, now) })
-			both.Wait()
+			r.join(near, far)
 			r.drop(near, far)
 		})
 	}
+}
+
+// join carries what two connections have for each other, until both have ended. The near one opens now.
+func (r *Relay) join(near, far net.Conn) {
+	var both sync.WaitGroup
+	now := time.Now()
+	both.Go(func() { r.carry(far, near, now.Add(2*r.oneWay)) })
+	both.Go(func() { r.carry(near, far, now) })
+	both.Wait()
 }
 
 func (r *Relay) keep(conns ...net.Conn) bool {
