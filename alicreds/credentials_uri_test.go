@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -113,8 +114,15 @@ func TestCredentialsURIRefused(t *testing.T) {
 	if !errors.As(err, &typed) || !typed.Temporary() {
 		t.Errorf("closed: %v is not temporary", err)
 	}
-	hanging := newDesk(t, func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
-	if _, err := credentialsURI(t, hanging.URL, alicreds.CredentialsURIOptions{Timeout: time.Second}).Retrieve(t.Context()); !errors.As(err, &network) || !network.Sent {
+	var asked atomic.Bool
+	hanging := newDesk(t, func(w http.ResponseWriter, r *http.Request) {
+		asked.Store(true)
+		<-r.Context().Done()
+	})
+	for limit := time.Second; !asked.Load(); limit *= 2 { // a busy machine may not get there in time
+		_, err = credentialsURI(t, hanging.URL, alicreds.CredentialsURIOptions{Timeout: limit}).Retrieve(t.Context())
+	}
+	if !errors.As(err, &network) || !network.Sent {
 		t.Errorf("hanging: %v", err)
 	}
 }
