@@ -79,10 +79,10 @@ func TestVaultExpiry(t *testing.T) {
 	if secret.LeaseDuration != 2 {
 		t.Errorf("lease of %d s, want 2 s", secret.LeaseDuration)
 	}
-	if leftovers(seed, cloud.Inventory()).empty() {
+	if len(journal(cloud, "CreateUser")) != 1 { // RAM may have lost it again by now
 		t.Fatal("no user was made")
 	}
-	eventually(t, 30*time.Second, "the user of the expired lease is gone", func() bool {
+	eventually(t, 5*time.Minute, "the user of the expired lease is gone", func() bool {
 		return leftovers(seed, cloud.Inventory()).empty()
 	})
 }
