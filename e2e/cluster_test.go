@@ -98,7 +98,7 @@ func (n *clusterNode) start(t *testing.T) error {
 storage "raft" {
   path                   = %q
   node_id                = %q
-  performance_multiplier = 1
+  performance_multiplier = 5
 }
 listener "tcp" {
   address         = %q
@@ -179,7 +179,7 @@ func (c *vaultCluster) leader(t *testing.T) *clusterNode {
 		if node.down {
 			continue
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		status, err := node.api.Sys().LeaderWithContext(ctx)
 		cancel()
 		if err == nil && status.IsSelf {

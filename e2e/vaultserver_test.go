@@ -35,8 +35,8 @@ type vaultServer struct {
 
 const (
 	startTries   = 5
-	startTimeout = 30 * time.Second
-	stopTimeout  = 20 * time.Second
+	startTimeout = 2 * time.Minute
+	stopTimeout  = time.Minute
 )
 
 // startVault starts a server on a free loopback port, with further arguments. It is
@@ -114,7 +114,7 @@ func (v *vaultServer) launch(t *testing.T, ready func(context.Context) error, ar
 	go func() { exited <- cmd.Wait() }()
 	v.process, v.exited = cmd.Process, exited
 	for deadline := time.After(startTimeout); ; {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		err := ready(ctx)
 		cancel()
 		if err == nil {
