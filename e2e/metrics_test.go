@@ -29,10 +29,12 @@ const (
 	monitoringExample = "../examples/monitoring"
 
 	// In TestMetrics a minute of the shipped rules is as long as this. So often
-	// Prometheus scrapes and looks at its rules there.
-	ruleMinute    = 400 * time.Millisecond
-	scrapeEvery   = 400 * time.Millisecond
-	alertTimeout  = time.Minute
+	// Prometheus scrapes there, and that long it waits for an answer: a scrape that a
+	// busy machine does not answer in time begins each "for" of a rule anew.
+	ruleMinute    = time.Second
+	scrapeEvery   = 2 * time.Second
+	evaluateEvery = 400 * time.Millisecond
+	alertTimeout  = 5 * time.Minute
 	ruleTolerated = 5 // seconds that a rotation may be late, in the place of an hour
 )
 
@@ -360,7 +362,7 @@ func startPrometheus(t *testing.T, program, dir string, v *vaultServer, mounts [
 	if err := yaml.Unmarshal(text, &config); err != nil {
 		t.Fatal(err)
 	}
-	config["global"] = map[string]any{"evaluation_interval": scrapeEvery.String()}
+	config["global"] = map[string]any{"evaluation_interval": evaluateEvery.String()}
 	job := config["scrape_configs"].([]any)[0].(map[string]any)
 	job["scheme"], job["scrape_interval"], job["scrape_timeout"] = "http", scrapeEvery.String(), scrapeEvery.String()
 	shipped := job["static_configs"].([]any)[0].(map[string]any)["labels"].(map[string]any)
