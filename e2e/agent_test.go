@@ -147,7 +147,7 @@ func TestVaultAgentStaticRole(t *testing.T) {
 	v.register(t, mount, need(t, programs.plugin), pluginVersion)
 	v.enable(t, mount, cloud)
 
-	const grace = 20 * time.Second
+	const grace = 50 * time.Second
 	v.write(t, mount+"/static-role/legacy", map[string]any{"username": "legacy", "rotation_schedule": "* * * * *", "grace_period": grace.String()})
 	dir := agentDir(t, v)
 	for name, text := range map[string]string{
@@ -175,7 +175,7 @@ template {
 	eventually(t, agentTimeout, "the key is rendered", func() bool { return rendered() != "" })
 	first := rendered()
 	var rotated time.Time
-	eventually(t, 150*time.Second, "Vault rotates the key", func() bool {
+	eventually(t, 6*time.Minute, "Vault rotates the key", func() bool {
 		rotated = time.Now()
 		return v.read(t, mount+"/static-cred/legacy").Data["access_key"] != first
 	})

@@ -96,9 +96,8 @@ func (n *clusterNode) start(t *testing.T) error {
 	config := filepath.Join(n.home, "vault.hcl")
 	err := os.WriteFile(config, fmt.Appendf(nil, `
 storage "raft" {
-  path                   = %q
-  node_id                = %q
-  performance_multiplier = 5
+  path    = %q
+  node_id = %q
 }
 listener "tcp" {
   address         = %q

@@ -92,7 +92,7 @@ func TestConsoleLogin(t *testing.T) {
 		t.Errorf("the kills left only %v: were they kills during an issue?", interrupted)
 	}
 	var left ours
-	eventually(t, 3*time.Minute, "with the rollbacks all is gone", func() bool {
+	eventually(t, 6*time.Minute, "with the rollbacks all is gone", func() bool {
 		left = leftovers(seed, cloud.Inventory())
 		return left.empty()
 	})

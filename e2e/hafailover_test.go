@@ -17,7 +17,7 @@ import (
 const (
 	haClients = 8
 	haPhase   = 40               // leases that must be issued between two events
-	haWALAge  = 10 * time.Second // longer than an issue takes on a busy machine
+	haWALAge  = 20 * time.Second // longer than an issue takes on a busy machine
 )
 
 // TestHAFailover lets eight clients issue and revoke leases at all three nodes of
@@ -38,7 +38,7 @@ func TestHAFailover(t *testing.T) {
 		}
 		built[version] = file
 	}
-	h := &haLoad{soak: soak{cloud: startCloud(t), said: map[string]int{}, held: map[string]string{}}, cluster: startCluster(t, 3)}
+	h := &haLoad{soak: soak{cloud: startCloud(t), said: map[string]int{}, held: map[string]string{}, given: map[string]time.Time{}}, cluster: startCluster(t, 3)}
 	leader := h.cluster.awaitLeader(t)
 	h.v = leader.vaultServer
 	for version, file := range built {
@@ -98,10 +98,14 @@ func TestHAFailover(t *testing.T) {
 	leases := h.revokeAll(t)
 	t.Parallel() // the load is over, the rest waits
 	left := leftovers(seed, h.cloud.Inventory())
-	for ; !left.empty() && time.Until(rollback) > -20*time.Second; left = leftovers(seed, h.cloud.Inventory()) {
-		<-time.After(200 * time.Millisecond)
-	}
 	byTidy, orphans := h.judge(left) // a lease that Vault never heard of: tidy finds it
+	for limit := 20 * time.Second; !left.empty() && time.Until(rollback) > -limit; {
+		<-time.After(200 * time.Millisecond)
+		left = leftovers(seed, h.cloud.Inventory())
+		if byTidy, orphans = h.judge(left); len(orphans) > 0 {
+			limit = 3 * time.Minute // on a busy machine a rollback may be late
+		}
+	}
 	fmt.Printf("TestHAFailover: 3 nodes, %d clients, %v of load, %d cloud calls; new leader after %v; clients were told: %v\n",
 		haClients, loaded.Round(time.Second), h.cloudCalls(), elected.Round(100*time.Millisecond), h.told())
 	fmt.Printf("TestHAFailover: %d leases revoked in the end, lost %d, orphans %d, cut off before Vault had the answer and left to tidy %d; %v in all\n",
@@ -175,7 +179,7 @@ func (h *haLoad) issued() int {
 func (h *haLoad) await(t *testing.T, when string) {
 	t.Helper()
 	from := h.issued()
-	eventually(t, 60*time.Second, fmt.Sprintf("%d leases are issued %s", haPhase, when), func() bool { return h.issued() >= from+haPhase })
+	eventually(t, 5*time.Minute, fmt.Sprintf("%d leases are issued %s", haPhase, when), func() bool { return h.issued() >= from+haPhase })
 }
 
 // change rolls the mount to another version, as docs/release.md says.

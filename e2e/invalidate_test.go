@@ -153,7 +153,7 @@ func TestStaticRolesOnOtherNodes(t *testing.T) {
 		t.Helper()
 		last.state.Store(uint32(standby))
 		next.state.Store(uint32(primary))
-		eventually(t, 10*time.Second, next.name+" leads", func() bool { // it asks once a second at most
+		eventually(t, time.Minute, next.name+" leads", func() bool { // it asks once a second at most
 			_, err := next.request(t.Context(), logical.UpdateOperation, "role/probe", map[string]any{"role_arn": roleARN})
 			return err == nil
 		})

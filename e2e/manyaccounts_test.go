@@ -155,7 +155,7 @@ func TestManyAccounts(t *testing.T) {
 	for i, l := range leases {
 		if left[i] {
 			again++
-			eventually(t, 30*time.Second, "a lease of an account that is well again is revoked", func() bool { return revoke(l) == nil })
+			eventually(t, 3*time.Minute, "a lease of an account that is well again is revoked", func() bool { return revoke(l) == nil })
 		}
 	}
 	rest := leftovers(seed, cloud.Inventory())

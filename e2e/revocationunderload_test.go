@@ -56,7 +56,7 @@ func revokeDuringFlood(t *testing.T, cloud *alisim.Server, v *vaultServer) {
 			}
 		})
 	}
-	eventually(t, 30*time.Second, "the flood has come", func() bool { return served.Load() > 0 })
+	eventually(t, 3*time.Minute, "the flood has come", func() bool { return served.Load() > 0 })
 	begun := time.Now()
 	var failed atomic.Int32
 	atOnce(leases, leases, func(n int) {
@@ -124,7 +124,7 @@ func revokeThousand(t *testing.T, cloud *alisim.Server, v *vaultServer) {
 		now := cloud.Inventory()
 		return len(now.Users) - len(seed.Users) + len(now.Roles) - len(seed.Roles)
 	}
-	for count() > 0 && time.Since(begun) < 4*time.Minute {
+	for count() > 0 && time.Since(begun) < 10*time.Minute {
 		<-time.After(200 * time.Millisecond)
 	}
 	took := time.Since(begun)
@@ -140,7 +140,7 @@ func revokeThousand(t *testing.T, cloud *alisim.Server, v *vaultServer) {
 	if count() != 0 {
 		t.Errorf("left %d", count())
 	}
-	eventually(t, 30*time.Second, "Vault has no lease any longer", func() bool {
+	eventually(t, 3*time.Minute, "Vault has no lease any longer", func() bool {
 		for _, path := range []string{"user", "role"} {
 			if list, err := v.api.Logical().ListWithContext(t.Context(), "sys/leases/lookup/"+mount+"/creds/"+path); err != nil || list != nil {
 				return false

@@ -52,7 +52,7 @@ func TestVaultRotation(t *testing.T) {
 	if err != nil || !strings.HasSuffix(arn, ":user/legacy") || first.LeaseID != "" {
 		t.Errorf("%q %v, lease %q", arn, err, first.LeaseID)
 	}
-	eventually(t, 150*time.Second, "Vault's tick rotates the static role", func() bool {
+	eventually(t, 6*time.Minute, "Vault's tick rotates the static role", func() bool {
 		return v.read(t, mount+"/static-cred/legacy").Data["access_key"] != first.Data["access_key"]
 	})
 	v.run(t, "delete", mount+"/static-role/legacy", "remove_key=true")

@@ -183,7 +183,7 @@ func TestTerraformCalls(t *testing.T) {
 		for _, c := range append(users, session) {
 			tf.close(c)
 		}
-		eventually(t, 30*time.Second, "what was closed is revoked", func() bool { return leftovers(seed, cloud.Inventory()).empty() })
+		eventually(t, 3*time.Minute, "what was closed is revoked", func() bool { return leftovers(seed, cloud.Inventory()).empty() })
 	})
 
 	t.Run("vault_mount, moved and destroyed", func(t *testing.T) {
@@ -192,7 +192,7 @@ func TestTerraformCalls(t *testing.T) {
 		if err := v.api.Sys().RemountWithContext(t.Context(), mount, "moved"); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, 30*time.Second, "the mount is moved", func() bool {
+		eventually(t, 3*time.Minute, "the mount is moved", func() bool {
 			got, err := v.api.Logical().ReadWithContext(t.Context(), "moved/role/users")
 			return err == nil && got != nil
 		})
@@ -204,7 +204,7 @@ func TestTerraformCalls(t *testing.T) {
 		if err := v.api.Sys().UnmountWithContext(t.Context(), "moved"); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, 30*time.Second, "with the mount all users went", func() bool { return leftovers(seed, cloud.Inventory()).empty() })
+		eventually(t, 3*time.Minute, "with the mount all users went", func() bool { return leftovers(seed, cloud.Inventory()).empty() })
 	})
 }
 

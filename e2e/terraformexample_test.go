@@ -57,7 +57,7 @@ func TestTerraformExample(t *testing.T) {
 		if err := v.api.Sys().UnmountWithContext(t.Context(), mount); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, 30*time.Second, "all is gone with the mount", func() bool { return leftovers(seed, cloud.Inventory()).empty() })
+		eventually(t, 3*time.Minute, "all is gone with the mount", func() bool { return leftovers(seed, cloud.Inventory()).empty() })
 	})
 
 	t.Run("provider", func(t *testing.T) {

@@ -59,7 +59,7 @@ func TestUpgradeAndBack(t *testing.T) {
 	// The same happens by itself to a lease that runs out; Vault goes on trying
 	// for ten minutes and then calls the lease irrevocable.
 	expired := m.issue("stuck-short")
-	eventually(t, 30*time.Second, "Vault fails to revoke the expired lease", func() bool {
+	eventually(t, 3*time.Minute, "Vault fails to revoke the expired lease", func() bool {
 		return strings.Contains(v.output.String(), "failed to revoke lease: lease_id="+expired.LeaseID)
 	})
 	m.wantLease(expired, true)
@@ -184,7 +184,7 @@ func TestUpgradeAndBack(t *testing.T) {
 	// The index of ours still names the user whose lease the peer engine
 	// revoked: tidy finds that it has gone, and takes its policy away.
 	var tidied map[string]any
-	eventually(t, 90*time.Second, "tidy removes the policy that nobody uses", func() bool {
+	eventually(t, 5*time.Minute, "tidy removes the policy that nobody uses", func() bool {
 		dry := v.write(t, mount+"/tidy", map[string]any{"dry_run": true}).Data
 		if len(dry["policies"].([]any)) == 0 {
 			return false // too young
