@@ -8,12 +8,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
 func TestGatewayRefusesV3(t *testing.T) {
 	t.Parallel()
-	c := start(t, Options{NoListen: true})
 	date := func(d time.Duration) string { return time.Now().Add(d).UTC().Format("2006-01-02T15:04:05Z") }
 	for _, tc := range []struct {
 		name   string
@@ -46,18 +46,21 @@ func TestGatewayRefusesV3(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			p := params{"UserName": DefaultUserName}
-			r := v3(t.Context(), vaultKeys, "GetUser", p)
-			if tc.change != nil {
-				tc.change(r)
-			}
-			if tc.resign {
-				resignV3(r, vaultKeys, p)
-			}
-			out := send(t, c.client, r)
-			if out.status != tc.status || out.code() != tc.code {
-				t.Errorf("got %d %q, want %d %q", out.status, out.code(), tc.status, tc.code)
-			}
+			synctest.Test(t, func(t *testing.T) { // so that a second too early is one when it arrives
+				c := start(t, Options{NoListen: true})
+				p := params{"UserName": DefaultUserName}
+				r := v3(t.Context(), vaultKeys, "GetUser", p)
+				if tc.change != nil {
+					tc.change(r)
+				}
+				if tc.resign {
+					resignV3(r, vaultKeys, p)
+				}
+				out := send(t, c.client, r)
+				if out.status != tc.status || out.code() != tc.code {
+					t.Errorf("got %d %q, want %d %q", out.status, out.code(), tc.status, tc.code)
+				}
+			})
 		})
 	}
 }

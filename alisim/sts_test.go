@@ -168,25 +168,27 @@ func TestSessionPolicyNarrows(t *testing.T) {
 
 func TestSessionDies(t *testing.T) {
 	t.Parallel()
-	c := start(t, Options{NoListen: true, Seed: world()})
-	assume := func(role, seconds string) keys {
-		return c.must(of("admin"), "AssumeRole", params{"RoleArn": arn(role), "RoleSessionName": "s1", "DurationSeconds": seconds}).keys()
-	}
-	short, long := assume("open", "900"), assume("hop", "7200")
-	c.Advance(15*time.Minute - 2*time.Second)
-	c.must(short, "GetCallerIdentity", nil)
-	c.Advance(3 * time.Second)
-	c.refused(short, "GetCallerIdentity", nil, 400, "InvalidSecurityToken.Expired")
-	c.must(long, "GetCallerIdentity", nil)
-	if n := len(c.Inventory().Sessions); n != 1 {
-		t.Errorf("%d live sessions", n)
-	}
-	// Deleting the role kills its sessions, and a namesake does not revive them.
-	c.refused(of("admin"), "DeleteRole", params{"RoleName": "hop"}, 409, "DeleteConflict.Role.Policy")
-	c.must(of("admin"), "DetachPolicyFromRole", params{"RoleName": "hop", "PolicyType": "System", "PolicyName": "AliyunSTSAssumeRoleAccess"})
-	c.must(of("admin"), "DeleteRole", params{"RoleName": "hop"})
-	c.must(of("admin"), "CreateRole", params{"RoleName": "hop", "AssumeRolePolicyDocument": string(TrustAccount("1"))})
-	c.refused(long, "GetCallerIdentity", nil, 400, "InvalidSecurityToken.Expired")
+	synctest.Test(t, func(t *testing.T) {
+		c := start(t, Options{NoListen: true, Seed: world()})
+		assume := func(role, seconds string) keys {
+			return c.must(of("admin"), "AssumeRole", params{"RoleArn": arn(role), "RoleSessionName": "s1", "DurationSeconds": seconds}).keys()
+		}
+		short, long := assume("open", "900"), assume("hop", "7200")
+		c.Advance(15*time.Minute - 2*time.Second)
+		c.must(short, "GetCallerIdentity", nil)
+		c.Advance(3 * time.Second)
+		c.refused(short, "GetCallerIdentity", nil, 400, "InvalidSecurityToken.Expired")
+		c.must(long, "GetCallerIdentity", nil)
+		if n := len(c.Inventory().Sessions); n != 1 {
+			t.Errorf("%d live sessions", n)
+		}
+		// Deleting the role kills its sessions, and a namesake does not revive them.
+		c.refused(of("admin"), "DeleteRole", params{"RoleName": "hop"}, 409, "DeleteConflict.Role.Policy")
+		c.must(of("admin"), "DetachPolicyFromRole", params{"RoleName": "hop", "PolicyType": "System", "PolicyName": "AliyunSTSAssumeRoleAccess"})
+		c.must(of("admin"), "DeleteRole", params{"RoleName": "hop"})
+		c.must(of("admin"), "CreateRole", params{"RoleName": "hop", "AssumeRolePolicyDocument": string(TrustAccount("1"))})
+		c.refused(long, "GetCallerIdentity", nil, 400, "InvalidSecurityToken.Expired")
+	})
 }
 
 func TestTokens(t *testing.T) {
