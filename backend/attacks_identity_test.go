@@ -70,7 +70,7 @@ func switchedMount(t *testing.T) (m *mount, switched *atomic.Bool) {
 		}
 		_ = json.NewEncoder(w).Encode(map[string]string{
 			"Code": "Success", "AccessKeyId": c.AccessKeyID, "AccessKeySecret": c.AccessKeySecret, "SecurityToken": c.SecurityToken,
-			"Expiration": time.Now().Add(2 * time.Second).UTC().Format(time.RFC3339),
+			"Expiration": time.Now().Add(10 * time.Second).UTC().Format(time.RFC3339),
 		})
 	}))
 	t.Cleanup(source.Close)
@@ -85,11 +85,10 @@ func switchedMount(t *testing.T) (m *mount, switched *atomic.Bool) {
 // worksIn waits until the mount works in the account.
 func (m *mount) worksIn(account string) {
 	m.t.Helper()
-	for range 200 {
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		if m.must(logical.ReadOperation, "config/caller-identity", nil).Data["account_id"] == account {
 			return
 		}
-		time.Sleep(50 * time.Millisecond)
 	}
 	m.t.Fatalf("the mount does not work in account %s", account)
 }
