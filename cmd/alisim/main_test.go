@@ -140,7 +140,7 @@ func TestEnvironmentFile(t *testing.T) {
 func testEnvironmentFile(t *testing.T, args []string) {
 	t.Parallel()
 	dir := t.TempDir()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	envFile := filepath.Join(dir, "env")
 	stopped := make(chan error, 1)
