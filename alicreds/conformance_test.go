@@ -329,9 +329,7 @@ func TestConformance(t *testing.T) {
 		}},
 		{"042", "a proxy on a closed port", "", func(t *testing.T) {
 			c := roleConfig
-			gone := newDesk(t, nil)
-			gone.Close()
-			c.Proxy, c.STSEndpoint = gone.URL, "sts.invalid"
+			c.Proxy, c.STSEndpoint = "http://"+whereNobodyListens(t), "sts.invalid"
 			// Retries of a refused connection end with the caller's patience.
 			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 			defer cancel()

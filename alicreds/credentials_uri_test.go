@@ -9,7 +9,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"strings"
@@ -103,9 +102,7 @@ func TestCredentialsURIRefused(t *testing.T) {
 			t.Errorf("%d: %v", status, err)
 		}
 	}
-	closed := httptest.NewServer(nil)
-	closed.Close()
-	_, err := credentialsURI(t, closed.URL+"/hidden-path", alicreds.CredentialsURIOptions{}).Retrieve(t.Context())
+	_, err := credentialsURI(t, "http://"+whereNobodyListens(t)+"/hidden-path", alicreds.CredentialsURIOptions{}).Retrieve(t.Context())
 	var network *openapi.NetworkError
 	if !errors.As(err, &network) || strings.Contains(err.Error(), "hidden") || network.Sent {
 		t.Errorf("closed: %v", err)

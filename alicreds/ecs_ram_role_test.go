@@ -271,6 +271,23 @@ func TestECSRAMRoleFailsHard(t *testing.T) {
 	}
 }
 
+// whereNobodyListens is an address at which nobody else can listen either, as they could
+// where somebody has: it is the near end of a connection.
+func whereNobodyListens(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	c, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c.LocalAddr().String()
+}
+
 func TestECSRAMRoleOffECS(t *testing.T) {
 	t.Parallel()
 	silent, err := net.Listen("tcp", "127.0.0.1:0") // accepts and never answers
@@ -278,16 +295,11 @@ func TestECSRAMRoleOffECS(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer silent.Close()
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	closed.Close()
 	for name, tc := range map[string]struct {
 		address     string
 		unavailable bool
 	}{
-		"nobody listens": {closed.Addr().String(), true},
+		"nobody listens": {whereNobodyListens(t), true},
 		"nobody answers": {silent.Addr().String(), false},
 	} {
 		metadata, err := alicreds.NewMetadata(alicreds.MetadataOptions{Endpoint: "http://" + tc.address, Timeout: 200 * time.Millisecond, ConnectTimeout: time.Minute})

@@ -104,6 +104,23 @@ func TestErrorsQuoteNoPeer(t *testing.T) {
 	}
 }
 
+// whereNobodyListens is an address at which nobody else can listen either, as they could
+// where somebody has: it is the near end of a connection.
+func whereNobodyListens(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	c, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c.LocalAddr().String()
+}
+
 // What keeps a connection from being made has a name, and the certificate of
 // whoever is there is not described.
 func TestErrorsNameWhatKeepsAConnection(t *testing.T) {
@@ -114,11 +131,7 @@ func TestErrorsNameWhatKeepsAConnection(t *testing.T) {
 	t.Cleanup(strange.Close)
 	plain := httptest.NewServer(http.NotFoundHandler())
 	t.Cleanup(plain.Close)
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	closed.Close()
+	closed := whereNobodyListens(t)
 	_, strangePort, _ := net.SplitHostPort(strange.Listener.Addr().String())
 	for name, tc := range map[string]struct {
 		options  openapi.Options
@@ -129,9 +142,9 @@ func TestErrorsNameWhatKeepsAConnection(t *testing.T) {
 		"another host":       {openapi.Options{CACertificate: pemOf(strange)}, "https://localhost:" + strangePort, "the certificate is for another host"},
 		"plain HTTP":         {openapi.Options{}, strings.Replace(plain.URL, "http", "https", 1), "the answer is HTTP, and not HTTPS"},
 		"no TLS":             {openapi.Options{}, "https://" + saying(t, told), "the connection was closed"},
-		"closed port":        {openapi.Options{}, "http://" + closed.Addr().String(), "connection refused"},
+		"closed port":        {openapi.Options{}, "http://" + closed, "connection refused"},
 		"no such host":       {openapi.Options{Proxy: "http://proxy.invalid:3128"}, "https://sts.example", "the proxy"},
-		"closed proxy":       {openapi.Options{Proxy: "http://" + closed.Addr().String()}, "https://sts.example", "the proxy " + closed.Addr().String() + ": connection refused"},
+		"closed proxy":       {openapi.Options{Proxy: "http://" + closed}, "https://sts.example", "the proxy " + closed + ": connection refused"},
 		"refusing proxy":     {openapi.Options{Proxy: "http://" + saying(t, "HTTP/1.1 403 "+told+"\r\n\r\n")}, "https://sts.example", "the proxy refuses to connect (HTTP 403)"},
 		"proxy with keys":    {openapi.Options{Proxy: "http://" + saying(t, "HTTP/1.1 407 "+told+"\r\n\r\n")}, "https://sts.example", "the proxy wants a user name and password (HTTP 407)"},
 		"proxy that is none": {openapi.Options{Proxy: "http://" + saying(t, "220 "+told+"\r\n")}, "https://sts.example", "the connection could not be made"},
