@@ -18,22 +18,24 @@ const (
 	theirHerd = 1_000 // each opens a connection of its own
 
 	callTime = 20 * time.Millisecond // what a call of STS takes
+
+	lastMoment = 5 * time.Second // of the session before, longer than a busy machine takes to read it
 )
 
 // herd lets callers read together when the session has expired, and tells
 // how many calls of STS that makes and how many callers were served.
 func herd(ctx context.Context, cloud *alisim.Server, l library, callers int) (calls, served int, took time.Duration, err error) {
 	cloud.SetLatency(0)
-	// The session is over in a second: for credentials-go, which renews in
+	// The session is over in a moment: for credentials-go, which renews in
 	// the last three minutes, at once.
-	cloud.Advance(time.Second - sessionLife)
+	cloud.Advance(lastMoment - sessionLife)
 	if err := l.read(ctx); err != nil {
 		return 0, 0, 0, err
 	}
-	cloud.Advance(sessionLife - time.Second)
+	cloud.Advance(sessionLife - lastMoment)
 	cloud.SetLatency(callTime)
 	select {
-	case <-time.After(time.Second):
+	case <-time.After(lastMoment):
 	case <-ctx.Done():
 		return 0, 0, 0, ctx.Err()
 	}
