@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -399,6 +400,49 @@ func TestRotationsInManyAccounts(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Of the eight rotations that run at a time six at most are in one account, whatever
+// waits there, and however many tries it takes.
+func TestRotationsAtATimeInOneAccount(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		seed := withSpokes(1)
+		const roles = 12
+		for i := range roles {
+			seed.Accounts[1].Users = append(seed.Accounts[1].Users, alisim.User{Name: fmt.Sprint("app", i)})
+		}
+		m := newTimedMount(t, alisim.DefaultSettings(), seed)
+		for i := range roles {
+			m.must(logical.UpdateOperation, fmt.Sprint("static-role/app", i), inSpoke(1, map[string]any{"username": fmt.Sprint("app", i), "rotation_period": "1h"}))
+		}
+		time.Sleep(time.Hour)
+		var mu sync.Mutex
+		var now, most int
+		m.comeBetween(func(s step, effect func() error) error {
+			if s.what != "CreateAccessKey" { // once in a rotation
+				return effect()
+			}
+			mu.Lock()
+			now++
+			most = max(most, now)
+			mu.Unlock()
+			time.Sleep(3 * time.Second)
+			defer func() {
+				mu.Lock()
+				defer mu.Unlock()
+				now--
+			}()
+			return effect()
+		})
+		m.minutes(1)
+		if most != 6 {
+			t.Errorf("%d rotations at a time in one account, want 6", most)
+		}
+		if made := len(m.callsAt("CreateAccessKey")); made != 2*roles {
+			t.Errorf("%d new keys, want %d", made-roles, roles)
+		}
+	})
 }
 
 // Tidy looks in each account that is known, and says which one it could not look at.

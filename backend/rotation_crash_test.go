@@ -1,6 +1,7 @@
 package backend_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -31,6 +32,7 @@ var (
 // crashScenario is a rotation, from before its beginning until nothing is left to do.
 type crashScenario struct {
 	user    string
+	account string // that the user is in; "": the mount's own
 	key     string // in the storage, of what holds it
 	prepare func(m *mount)
 	begin   func(m *mount) // what sets it off, beside time
@@ -63,6 +65,7 @@ func (m *mount) rotationAt(key string) *rotation.Rotation {
 func crashScenarios() map[string]crashScenario {
 	rest := func(*mount) {}
 	untilDue := func(m *mount) { time.Sleep(48*time.Hour - 30*time.Second) }
+	away := inSpoke(1, map[string]any{"username": "away", "rotation_period": "48h", "grace_period": "10m"})
 	return map[string]crashScenario{
 		"root, scheduled": {user: "vault", key: "config", begin: rest, minutes: 40, prepare: func(m *mount) {
 			m.must(logical.UpdateOperation, "config", map[string]any{"rotation_period": "48h", "rotation_grace_period": "5m"})
@@ -87,6 +90,16 @@ func crashScenarios() map[string]crashScenario {
 		}, begin: func(m *mount) { _, _ = m.request(logical.UpdateOperation, "rotate-role/app", nil) }},
 		"static, created": {user: "app", handed: true, key: "static-role/app", minutes: 140, mayStay: true, prepare: rest, begin: func(m *mount) {
 			_, _ = m.request(logical.UpdateOperation, "static-role/app", map[string]any{"username": "app", "rotation_period": "48h", "grace_period": "10m"})
+		}},
+		"static in another account, scheduled": {user: "away", account: spoke(1), handed: true, key: "static-role/away", begin: rest, minutes: 140, prepare: func(m *mount) {
+			m.must(logical.UpdateOperation, "static-role/away", away)
+			untilDue(m)
+		}},
+		"static in another account, requested": {user: "away", account: spoke(1), handed: true, key: "static-role/away", minutes: 140, mayStay: true, prepare: func(m *mount) {
+			m.must(logical.UpdateOperation, "static-role/away", away)
+		}, begin: func(m *mount) { _, _ = m.request(logical.UpdateOperation, "rotate-role/away", nil) }},
+		"static in another account, created": {user: "away", account: spoke(1), handed: true, key: "static-role/away", minutes: 140, mayStay: true, prepare: rest, begin: func(m *mount) {
+			_, _ = m.request(logical.UpdateOperation, "static-role/away", away)
 		}},
 	}
 }
@@ -149,7 +162,9 @@ func runCrash(t *testing.T, scenario crashScenario, h harm, k int, sum *crashTal
 		seed.Accounts[0].Roles = append(seed.Accounts[0].Roles, alisim.Role{
 			Name: "vault", TrustPolicy: alisim.TrustAccount(alisim.DefaultAccountID), Policies: []string{"AdministratorAccess"},
 		})
-		seed.Accounts = append(seed.Accounts, twoAccounts().Accounts[1])
+		in := withSpokes(1).Accounts[1]
+		in.Users = append(in.Users, alisim.User{Name: "away"})
+		seed.Accounts = append(seed.Accounts, twoAccounts().Accounts[1], in)
 		m := newTimedMount(t, settings, seed)
 		if scenario.handed {
 			m = newMovingMountIn(t, m.sim)
@@ -167,7 +182,7 @@ func runCrash(t *testing.T, scenario crashScenario, h harm, k int, sum *crashTal
 				}
 				return
 			}
-			if err := m.keyWorks(s.Current, scenario.user); err != nil {
+			if err := m.keyWorks(s.Current, cmp.Or(scenario.account, alisim.DefaultAccountID), scenario.user); err != nil {
 				t.Errorf("%s, %s: the stored key does not work: %v", name, when, err)
 				lockouts++
 			}

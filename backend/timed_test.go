@@ -112,16 +112,17 @@ func (m *mount) keysOf(user string) string {
 func (m *mount) works(resp *logical.Response, user string) bool {
 	m.t.Helper()
 	k := ram.AccessKey{ID: resp.Data["access_key"].(string), Secret: resp.Data["secret_key"].(string)}
-	return m.keyWorks(k, user) == nil
+	return m.keyWorks(k, alisim.DefaultAccountID, user) == nil
 }
 
-func (m *mount) keyWorks(k ram.AccessKey, user string) error {
+// keyWorks asks STS whether it takes the key, for that user's of the account.
+func (m *mount) keyWorks(k ram.AccessKey, account, user string) error {
 	api, err := openapi.New(openapi.Options{HTTP: m.sim.Client()})
 	if err != nil {
 		return err
 	}
 	c := ram.New(ram.Options{STS: alicreds.STSOptions{Client: api}})
-	return c.Probe(context.Background(), k, alisim.DefaultAccountID, user)
+	return c.Probe(context.Background(), k, account, user)
 }
 
 // slow is a cloud where keys take 20 s to be known everywhere.
