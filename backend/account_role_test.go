@@ -344,6 +344,32 @@ func TestEndedLeasesInManyAccounts(t *testing.T) {
 	})
 }
 
+// A role that becomes one of sessions keeps assume_role_arn in storage, without an
+// effect, until it is one again that has a use for it.
+func TestAccountRoleWithoutUse(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := newTimedMount(t, alisim.DefaultSettings(), withSpokes(1))
+		m.must(logical.UpdateOperation, "role/ci", inSpoke(1, map[string]any{"remote_policies": system, "ttl": "1h"}))
+		m.must(logical.UpdateOperation, "role/ci", map[string]any{"remote_policies": "", "role_arn": alisim.DefaultRoleARN})
+		since := len(m.sim.Journal())
+		m.must(logical.ReadOperation, "creds/ci", nil)
+		if found := m.must(logical.ReadOperation, "role/ci/check", nil).Data; found["assume_policy"] != nil {
+			t.Errorf("check: %v", found)
+		}
+		for _, call := range m.sim.Journal()[since:] {
+			if call.Action == "AssumeRole" && call.Params["RoleArn"] != alisim.DefaultRoleARN {
+				t.Errorf("%s asked for a session of %s", call.Principal, call.Params["RoleArn"])
+			}
+		}
+		m.must(logical.UpdateOperation, "role/ci", map[string]any{"remote_policies": system, "role_arn": ""})
+		m.must(logical.ReadOperation, "creds/ci", nil)
+		if made := m.madeIn(spoke(1)); len(made) != 1 {
+			t.Errorf("made %v there", made)
+		}
+	})
+}
+
 // A throttled account slows down its own rotations, and a slow one takes few places.
 func TestRotationsInManyAccounts(t *testing.T) {
 	t.Parallel()

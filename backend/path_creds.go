@@ -92,7 +92,7 @@ func (b *backend) issue(ctx context.Context, req *logical.Request, data *framewo
 	if c.cloud == nil {
 		return logical.ErrorResponse("unable to create secret because " + b.notConfigured()), nil
 	}
-	c.cloud = c.cloud.as(r.accountRole)
+	c.cloud = c.cloud.as(r.worksAs())
 	ctx, cancel := context.WithTimeout(ctx, issueTimeout)
 	defer cancel()
 	resp, err := r.roleType.issue(b, ctx, c)

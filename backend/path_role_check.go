@@ -110,7 +110,7 @@ func (b *backend) checkRole(ctx context.Context, req *logical.Request, data *fra
 		return c.response(found, data), nil
 	}
 	found[0].On = c.who.ARN
-	if !r.none() {
+	if !r.worksAs().none() {
 		c.asAccountRole(&found)
 	}
 	if r.roleType.creates != "" {

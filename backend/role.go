@@ -231,6 +231,15 @@ func (r *role) update(data *framework.FieldData) error {
 	return r.refuseUnused(data)
 }
 
+// worksAs is the RAM role as which the mount does what the role is for, none where the
+// type of the role has no use for one: what is stored waits until that changes again.
+func (r *role) worksAs() accountRole {
+	if !r.uses("assume_role_arn") {
+		return accountRole{}
+	}
+	return r.accountRole
+}
+
 // arns are the RAM roles that may be assumed, the default first.
 func (r *role) arns() []string {
 	if r.RoleARN == "" || len(r.RoleARNs) > 0 && r.RoleARNs[0] == r.RoleARN {
