@@ -72,6 +72,9 @@ type accountSession struct {
 }
 
 func (p accountSession) Retrieve(ctx context.Context) (alicreds.Credentials, error) {
+	if _, err := p.mount.OneKey(ctx); err != nil {
+		return alicreds.Credentials{}, err // the mount has no credentials: that says nothing of the account
+	}
 	c, err := p.mount.AssumeRole(ctx, alicreds.RAMRoleARNOptions{
 		RoleARN: p.AssumeRoleARN, ExternalID: p.AssumeRoleExternalID, RoleSessionName: p.name,
 	})
@@ -95,3 +98,6 @@ func (e *notInAccount) Error() string {
 }
 
 func (e *notInAccount) Unwrap() error { return e.err }
+
+// closedAccount tells whether err says that the account does not let the mount in.
+func closedAccount(err error) bool { return errors.As(err, new(*notInAccount)) && lasting(err) }

@@ -370,6 +370,73 @@ func TestAccountRoleWithoutUse(t *testing.T) {
 	})
 }
 
+// A lease that was over for long is given up where the account refuses the mount, and
+// not for an outage or for what is wrong with the mount.
+func TestEndedLeaseIsNotGivenUpForAnOutage(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		fault alisim.Fault
+		left  int
+	}{
+		"no answer":       {alisim.Fault{Kind: alisim.FaultDrop}, 0},
+		"throttled":       {alisim.Fault{Kind: alisim.FaultThrottle}, 0},
+		"out of order":    {alisim.Fault{Kind: alisim.FaultError500}, 0},
+		"own key refused": {alisim.Fault{Kind: alisim.FaultRefuse, Code: "InvalidAccessKeyId.Inactive", Status: 403}, 0},
+		"own clock wrong": {alisim.Fault{Kind: alisim.FaultRefuse, Code: "InvalidTimeStamp.Expired", Status: 400}, 0},
+		"closed":          {alisim.Fault{Kind: alisim.FaultRefuse, Code: "NoPermission", Status: 403}, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				m := newTimedMount(t, alisim.DefaultSettings(), withSpokes(1))
+				m.must(logical.UpdateOperation, "role/ci", inSpoke(1, map[string]any{"remote_policies": system, "ttl": "10m", "max_ttl": "10m"}))
+				m.must(logical.ReadOperation, "creds/ci", nil)
+				time.Sleep(8 * 24 * time.Hour) // and nothing runs
+				m.restart()
+				tc.fault.Action = "AssumeRole"
+				m.fault(tc.fault)
+				m.minutes(2)
+				m.sim.ClearFaults()
+				m.minutes(10)
+				if left := m.madeIn(spoke(1)); len(left) != tc.left {
+					t.Errorf("left %v", left)
+				}
+			})
+		})
+	}
+}
+
+// A RAM role that cannot be assumed holds up no leases that were made as another one
+// of the same account.
+func TestEndedLeasesOfAnotherRoleOfAnAccount(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		seed := withSpokes(1)
+		open := seed.Accounts[1].Roles[0]
+		open.Name = "open"
+		seed.Accounts[1].Roles = append(seed.Accounts[1].Roles, open)
+		m := newTimedMount(t, alisim.DefaultSettings(), seed)
+		const each = 40
+		made := map[string]bool{} // as the role that stays open
+		for name, fields := range map[string]map[string]any{"closed": {}, "open": {"assume_role_arn": "acs:ram::" + spoke(1) + ":role/open"}} {
+			fields["remote_policies"], fields["ttl"], fields["max_ttl"] = system, "10m", "10m"
+			m.must(logical.UpdateOperation, "role/"+name, inSpoke(1, fields))
+			for range each {
+				made[m.must(logical.ReadOperation, "creds/"+name, nil).Data["username"].(string)] = name == "open"
+			}
+		}
+		if err := m.callAs(spokeKey(1), "UpdateRole", map[string]string{"RoleName": "vault", "NewAssumeRolePolicyDocument": string(alisim.TrustAccount(spoke(1)))}, nil); err != nil {
+			t.Fatal(err)
+		}
+		m.restart()
+		m.minutes(20) // and Vault revokes nothing
+		left := m.madeIn(spoke(1))
+		if slices.ContainsFunc(left, func(name string) bool { return made[name] }) || len(left) != each {
+			t.Errorf("%d are left, %d of them of the role that is closed", len(left), each)
+		}
+	})
+}
+
 // A throttled account slows down its own rotations, and a slow one takes few places.
 func TestRotationsInManyAccounts(t *testing.T) {
 	t.Parallel()

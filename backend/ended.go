@@ -17,7 +17,7 @@ import (
 // gone: a removal can be made any number of times.
 const (
 	endedGrace    = 5 * time.Minute // after the end of a lease, for Vault's own revocation
-	endedPerRound = 20              // in one account
+	endedPerRound = 20              // as one role
 	endedInAll    = 100             // at a time
 	endedRetry    = 5 * time.Minute // after a failure
 
@@ -41,9 +41,9 @@ type endings struct {
 	mu      sync.Mutex
 	inRound bool
 	loaded  bool
-	of      map[string]ending     // by name of the user or role
-	working map[string]int        // how many are being removed, by account
-	pauses  map[string]endedPause // of accounts in which the mount cannot work
+	of      map[string]ending          // by name of the user or role
+	working map[accountRole]int        // how many are being removed, by the role that is assumed for it
+	pauses  map[accountRole]endedPause // of those that cannot be assumed
 }
 
 type endedPause struct {
@@ -57,18 +57,18 @@ type ending struct {
 	kind ram.Kind
 	role string // of the engine; "": not known
 
-	account string // in which the mount works as a role; "": its own
+	as accountRole // by which alone it can be removed
 
 	failed bool // to be removed, at the last try
 }
 
 func (e indexEntry) ending() ending {
-	return ending{at: e.end(), kind: e.entity().Kind, role: e.Role, account: e.account()}
+	return ending{at: e.end(), kind: e.entity().Kind, role: e.Role, as: e.accountRole}
 }
 
 func newEndings() *endings {
 	life, end := context.WithCancel(context.Background())
-	return &endings{life: life, end: end, of: map[string]ending{}, working: map[string]int{}, pauses: map[string]endedPause{}}
+	return &endings{life: life, end: end, of: map[string]ending{}, working: map[accountRole]int{}, pauses: map[accountRole]endedPause{}}
 }
 
 // note says when the lease of an entry ends.
@@ -93,51 +93,52 @@ func (e *endings) forget(name string) {
 	delete(e.of, name)
 }
 
-// take takes some of those that have ended, after the grace, by account: none where
-// some are being removed, and one where the mount could not work.
-func (e *endings) take(now time.Time) (names map[string][]string) {
+// take takes some of those that have ended, after the grace, by role: none where
+// some are being removed, and one where the role could not be assumed. Another role
+// of the same account may be open.
+func (e *endings) take(now time.Time) (names map[accountRole][]string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	left := endedInAll
 	for _, n := range e.working {
 		left -= n
 	}
-	names = map[string][]string{}
+	names = map[accountRole][]string{}
 	for name, lease := range e.of {
-		if now.Sub(lease.at) > endedGrace && e.working[lease.account] == 0 && !e.pauses[lease.account].until.After(now) {
-			names[lease.account] = append(names[lease.account], name)
+		if now.Sub(lease.at) > endedGrace && e.working[lease.as] == 0 && !e.pauses[lease.as].until.After(now) {
+			names[lease.as] = append(names[lease.as], name)
 		}
 	}
 	share := endedPerRound
 	if len(names) > 0 {
 		share = max(min(share, left/len(names)), 1)
 	}
-	for account, all := range names {
+	for as, all := range names {
 		n := min(share, len(all), max(left, 0))
-		if e.pauses[account].length > 0 {
+		if e.pauses[as].length > 0 {
 			n = min(n, 1)
 		}
 		left -= n
-		if names[account] = all[:n]; n == 0 {
-			delete(names, account)
+		if names[as] = all[:n]; n == 0 {
+			delete(names, as)
 			continue
 		}
-		e.working[account] = n
+		e.working[as] = n
 	}
 	return names
 }
 
-// leave ends the work in an account. closed tells that the mount could not work there.
-func (e *endings) leave(account string, closed bool) {
+// leave ends the work as a role. closed tells that it could not be assumed.
+func (e *endings) leave(as accountRole, closed bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	delete(e.working, account)
+	delete(e.working, as)
 	if !closed {
-		delete(e.pauses, account)
+		delete(e.pauses, as)
 		return
 	}
-	length := min(max(2*e.pauses[account].length, endedRetry), longestEndedPause)
-	e.pauses[account] = endedPause{length, time.Now().Add(length)}
+	length := min(max(2*e.pauses[as].length, endedRetry), longestEndedPause)
+	e.pauses[as] = endedPause{length, time.Now().Add(length)}
 }
 
 // leasesOut counts the leases of RAM users and RAM roles.
@@ -232,14 +233,13 @@ func (b *backend) removeEnded(ctx context.Context, s logical.Storage) {
 		return
 	}
 	b.failures.succeeded(failedExpiry, "")
-	for account, names := range b.endings.take(time.Now()) {
-		b.endings.rounds.Go(func() { b.endings.leave(account, b.removeEndedIn(ctx, s, names)) })
+	for as, names := range b.endings.take(time.Now()) {
+		b.endings.rounds.Go(func() { b.endings.leave(as, b.removeEndedAs(ctx, s, names)) })
 	}
 }
 
-// removeEndedIn removes some of them that are in one account. closed tells that the
-// mount cannot work there.
-func (b *backend) removeEndedIn(ctx context.Context, s logical.Storage, names []string) (closed bool) {
+// removeEndedAs removes some of them as one role. closed tells that it cannot be assumed.
+func (b *backend) removeEndedAs(ctx context.Context, s logical.Storage, names []string) (closed bool) {
 	ctx, cancel := cleaningUp(ctx)
 	defer cancel()
 	failures := make([]error, len(names))
@@ -260,7 +260,7 @@ func (b *backend) removeEndedIn(ctx context.Context, s logical.Storage, names []
 		})
 	}
 	_ = w.Run() // each failure is told
-	return slices.ContainsFunc(failures, func(err error) bool { return errors.As(err, new(*notInAccount)) })
+	return slices.ContainsFunc(failures, closedAccount)
 }
 
 // removeEndedOne removes one of them. Storage is the truth: the lease may have been
@@ -285,7 +285,7 @@ func (b *backend) removeEndedOne(ctx context.Context, s logical.Storage, name st
 		return errors.New(b.notConfigured())
 	}
 	err = b.remove(ctx, s, c, entry.issued)
-	if (errors.As(err, new(*ram.OtherAccount)) || errors.As(err, new(*notInAccount))) && time.Since(entry.end()) > otherAccountFor {
+	if (errors.As(err, new(*ram.OtherAccount)) || closedAccount(err)) && time.Since(entry.end()) > otherAccountFor {
 		if err := b.forget(ctx, s, entry.issued); err != nil {
 			return err
 		}
