@@ -275,9 +275,6 @@ func TestConsoleLoginEndsWithAllThatPeopleDid(t *testing.T) {
 				did(m, resp.Data["username"].(string))
 				m.endLease(resp.Secret)
 				m.unchanged(before)
-				if devices := m.sim.Inventory().MFA; len(devices) != 0 {
-					t.Errorf("devices are left: %q", devices)
-				}
 			})
 		}
 	}
@@ -318,6 +315,46 @@ func TestLeaseIsWorthNothingWhereListingFails(t *testing.T) {
 			m.endLease(resp.Secret)
 			m.unchanged(before)
 		})
+	}
+}
+
+// A virtual MFA device goes when the revocation is repeated, whatever the first one came
+// to, and whoever repeats it: once it is unbound, RAM does not tell whose it was.
+func TestDeviceGoesWhenTheRevocationIsRepeated(t *testing.T) {
+	t.Parallel()
+	for name, fault := range map[string]alisim.Fault{
+		"it cannot be deleted":   {Action: "DeleteVirtualMFADevice", Kind: alisim.FaultError500},
+		"its deletion is lost":   {Action: "DeleteVirtualMFADevice", Kind: alisim.FaultApplyThenDrop},
+		"unbinding it is lost":   {Action: "UnbindMFADevice", Kind: alisim.FaultApplyThenDrop},
+		"it cannot be unbound":   {Action: "UnbindMFADevice", Kind: alisim.FaultError500},
+		"it cannot be looked up": {Action: "GetUserMFAInfo", Kind: alisim.FaultError500},
+	} {
+		for _, byHand := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, bound by hand %t", name, byHand), func(t *testing.T) {
+				t.Parallel()
+				m := newMount(t)
+				before := m.inventory()
+				m.must(logical.UpdateOperation, "role/people", withLogin(map[string]any{"console_login": !byHand}))
+				resp := m.must(logical.ReadOperation, "creds/people", nil)
+				user := resp.Data["username"].(string)
+				m.bindDevice(user, "phone")
+				m.age(resp.Secret.InternalData)
+				m.fault(fault)
+				if _, err := m.revokeLease(resp.Secret); err == nil {
+					t.Error("the first revocation did not fail")
+				}
+				if left, _ := m.sim.Inventory().User(user); left.LoginProfile {
+					t.Errorf("the login is left: %+v", left)
+				}
+				m.sim.ClearFaults()
+				m.start() // another process repeats it
+				m.endLease(resp.Secret)
+				m.unchanged(before)
+				if names, err := m.storage.List(t.Context(), issuedPrefix); err != nil || len(names) != 0 {
+					t.Errorf("the index holds %v (%v)", names, err)
+				}
+			})
+		}
 	}
 }
 

@@ -90,6 +90,7 @@ type scenario struct {
 	age     time.Duration // of the lease when it is revoked
 	brief   bool          // leave out what hardly differs from what others show
 	planted bool          // somebody has made policies under the names of the shared ones
+	device  bool          // somebody has signed in and bound an MFA device
 }
 
 var (
@@ -127,44 +128,45 @@ var (
 )
 
 var matrix = []scenario{
-	{"issue ram_user, policies shared with a live lease", "issue", sharing, true, 0, false, false},
-	{"issue ram_user, alone", "issue", sharing, false, 0, true, false},
-	{"issue ram_user, policies per lease", "issue", perLease, false, 0, true, false},
-	{"issue ram_user, and wait until the key is usable", "issue", awaited, false, 0, true, false},
-	{"issue ram_user, with a login and no key", "issue", withConsole, false, 0, false, false},
-	{"issue ram_user, with a login and a key", "issue", withConsoleAndKey, true, 0, true, false},
-	{"issue ram_role, policies shared with a live lease", "issue", ramRole, true, 0, true, false},
-	{"issue ram_role, alone", "issue", ramRole, false, 0, false, false},
-	{"issue ram_user, policies that somebody planted", "issue", sharing, false, 0, false, true},
-	{"issue ram_role, policies that somebody planted", "issue", ramRole, false, 0, true, true},
-	{"revoke ram_user, policies shared with a live lease", "revoke", sharing, true, time.Minute, true, false},
-	{"revoke ram_user, alone", "revoke", sharing, false, time.Minute, false, false},
-	{"revoke ram_user, just issued", "revoke", sharing, false, 0, true, false},
-	{"revoke ram_user, policies per lease", "revoke", perLease, false, time.Minute, true, false},
-	{"revoke ram_user, with a login and no key", "revoke", withConsole, false, time.Minute, false, false},
-	{"revoke ram_user, with a login and a key", "revoke", withConsoleAndKey, true, time.Minute, true, false},
-	{"revoke ram_role, alone", "revoke", ramRole, false, time.Minute, false, false},
-	{"issue ram_user, in resource groups, policies shared with a live lease", "issue", inGroups, true, 0, false, false},
-	{"issue ram_role, in resource groups, policies per lease", "issue", ramRoleInGroups, false, 0, true, false},
-	{"issue ram_user, in resource groups, policies that somebody planted", "issue", inGroups, false, 0, true, true},
-	{"revoke ram_user, in resource groups, just issued", "revoke", inGroups, false, 0, true, false},
-	{"revoke ram_user, in resource groups, policies shared with a live lease", "revoke", inGroups, true, time.Minute, true, false},
-	{"revoke ram_role, in resource groups, policies per lease", "revoke", ramRoleInGroups, false, time.Minute, true, false},
-	{"roll back ram_user, in resource groups", "rollback", inGroups, false, 0, true, false},
-	{"renew ram_user", "renew", sharing, true, time.Minute, false, false},
-	{"roll back ram_user", "rollback", sharing, false, 0, true, false},
-	{"roll back ram_user, policies shared with a live lease", "rollback", sharing, true, 0, true, false},
-	{"roll back ram_user, with a login and no key", "rollback", withConsole, false, 0, true, false},
+	{"issue ram_user, policies shared with a live lease", "issue", sharing, true, 0, false, false, false},
+	{"issue ram_user, alone", "issue", sharing, false, 0, true, false, false},
+	{"issue ram_user, policies per lease", "issue", perLease, false, 0, true, false, false},
+	{"issue ram_user, and wait until the key is usable", "issue", awaited, false, 0, true, false, false},
+	{"issue ram_user, with a login and no key", "issue", withConsole, false, 0, false, false, false},
+	{"issue ram_user, with a login and a key", "issue", withConsoleAndKey, true, 0, true, false, false},
+	{"issue ram_role, policies shared with a live lease", "issue", ramRole, true, 0, true, false, false},
+	{"issue ram_role, alone", "issue", ramRole, false, 0, false, false, false},
+	{"issue ram_user, policies that somebody planted", "issue", sharing, false, 0, false, true, false},
+	{"issue ram_role, policies that somebody planted", "issue", ramRole, false, 0, true, true, false},
+	{"revoke ram_user, policies shared with a live lease", "revoke", sharing, true, time.Minute, true, false, false},
+	{"revoke ram_user, alone", "revoke", sharing, false, time.Minute, false, false, false},
+	{"revoke ram_user, just issued", "revoke", sharing, false, 0, true, false, false},
+	{"revoke ram_user, policies per lease", "revoke", perLease, false, time.Minute, true, false, false},
+	{"revoke ram_user, with a login and no key", "revoke", withConsole, false, time.Minute, false, false, false},
+	{"revoke ram_user, with a login and a key", "revoke", withConsoleAndKey, true, time.Minute, true, false, false},
+	{"revoke ram_user, with a login and an MFA device", "revoke", withConsole, false, time.Minute, false, false, true},
+	{"revoke ram_role, alone", "revoke", ramRole, false, time.Minute, false, false, false},
+	{"issue ram_user, in resource groups, policies shared with a live lease", "issue", inGroups, true, 0, false, false, false},
+	{"issue ram_role, in resource groups, policies per lease", "issue", ramRoleInGroups, false, 0, true, false, false},
+	{"issue ram_user, in resource groups, policies that somebody planted", "issue", inGroups, false, 0, true, true, false},
+	{"revoke ram_user, in resource groups, just issued", "revoke", inGroups, false, 0, true, false, false},
+	{"revoke ram_user, in resource groups, policies shared with a live lease", "revoke", inGroups, true, time.Minute, true, false, false},
+	{"revoke ram_role, in resource groups, policies per lease", "revoke", ramRoleInGroups, false, time.Minute, true, false, false},
+	{"roll back ram_user, in resource groups", "rollback", inGroups, false, 0, true, false, false},
+	{"renew ram_user", "renew", sharing, true, time.Minute, false, false, false},
+	{"roll back ram_user", "rollback", sharing, false, 0, true, false, false},
+	{"roll back ram_user, policies shared with a live lease", "rollback", sharing, true, 0, true, false, false},
+	{"roll back ram_user, with a login and no key", "rollback", withConsole, false, 0, true, false, false},
 	{"roll back ram_role, policies per lease", "rollback", map[string]any{
 		"credential_type": "ram_role", "inline_policies": twoDocuments, "policy_per_lease": true, "ttl": "30m", "max_ttl": "1h",
-	}, false, 0, true, false},
-	{"tidy", "tidy", sharing, true, 0, true, false},
-	{"issue ram_user in another account", "issue", inOther, false, 0, false, false},
-	{"issue ram_role in another account", "issue", ramRoleInOther, false, 0, true, false},
-	{"revoke ram_user in another account", "revoke", inOther, false, time.Minute, true, false},
-	{"revoke ram_role in another account", "revoke", ramRoleInOther, false, time.Minute, true, false},
-	{"roll back ram_user in another account", "rollback", inOther, false, 0, true, false},
-	{"tidy in another account", "tidy", inOther, false, 0, true, false},
+	}, false, 0, true, false, false},
+	{"tidy", "tidy", sharing, true, 0, true, false, false},
+	{"issue ram_user in another account", "issue", inOther, false, 0, false, false, false},
+	{"issue ram_role in another account", "issue", ramRoleInOther, false, 0, true, false, false},
+	{"revoke ram_user in another account", "revoke", inOther, false, time.Minute, true, false, false},
+	{"revoke ram_role in another account", "revoke", ramRoleInOther, false, time.Minute, true, false, false},
+	{"roll back ram_user in another account", "rollback", inOther, false, 0, true, false, false},
+	{"tidy in another account", "tidy", inOther, false, 0, true, false, false},
 }
 
 // harms are all there are, less those that retries make up for.
@@ -396,6 +398,9 @@ func (w *world) prepare() (*logical.Request, *logical.Secret) {
 		return &logical.Request{Operation: logical.ReadOperation, Path: "creds/tested"}, nil
 	case "revoke", "renew":
 		lease := w.issued("tested")
+		if w.scenario.device {
+			w.bindDevice(nameOf(lease), "phone")
+		}
 		time.Sleep(w.scenario.age)
 		op := logical.RevokeOperation
 		if w.scenario.request == "renew" {

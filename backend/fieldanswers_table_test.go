@@ -33,7 +33,7 @@ func fieldExpectations() []expectation {
 		{3, "MalformedPolicyDocument, a sentence", refusedCall, in(issueUser("CreatePolicy"), is400, "Add an Action or NotAction element", "inline_policies", "#malformedpolicydocument"), ""},
 		{4, "MalformedPolicyDocument, of C++", refusedCall, in(issueUser("CreatePolicy"), is400, "can't cast from v to Ss", "inline_policies", "#malformedpolicydocument"), ""},
 		{5, "EntityAlreadyExists.User.Group", refusedCall, in(issueUser("AddUserToGroup"), done), there},
-		{6, "EntityNotExist.User.MFADevice", nothingThere, in(onlyCalled("GetUserMFAInfo"), done), never},
+		{6, "EntityNotExist.User.MFADevice", nothingThere, in(revokeMore("GetUserMFAInfo", "DeleteUser"), done), gone},
 		{7, "NoPermission of STS", refusedCall, in(session(), is400, "trust policy", "#no-permission"), "for AssumeRole there are two sides"},
 		{8, "NoPermission of root", refusedCall, in(session(), is400, "root account", "#no-permission"), ""},
 		{9, "MissingSecurityToken, AssumeRole", refusedCall, in(session(), is400, "security_token", ownHeading), "F1.8: an STS. key without its token"},

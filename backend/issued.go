@@ -24,6 +24,7 @@ type issued struct {
 	SharedPolicies []string     `json:"shared_policies,omitempty"` // those of RemotePolicies that are the mount's
 	RAMGroups      []string     `json:"ram_groups"`
 	LoginProfile   bool         `json:"login_profile,omitempty"` // the user signs in to the console
+	MFADevices     []string     `json:"mfa_devices,omitempty"`   // of the index: virtual ones of the user that a removal was about to unbind
 	AccountID      string       `json:"account_id"`
 	accountRole                 // as which it was made
 	UserID         string       `json:"user_id,omitempty"` // RAM's, of the user; a WAL entry and a lease of a version before have none

@@ -757,21 +757,27 @@ func signingIn(role map[string]any) func(*leastMount) error {
 	}
 }
 
-// revokingLogin ends a lease whose user has bound an MFA device, which may stay in
-// the account or not.
+// revokingLogin ends a lease whose user has bound an MFA device. That may stay in the
+// account, or goes too, although RAM's answer to the first try is lost.
 func revokingLogin(role map[string]any, deviceToo bool) func(*leastMount) error {
 	return func(m *leastMount) error {
 		before := m.inventory()
 		secret := m.lease(role)
 		m.bindDevice(secret.InternalData["username"].(string), "phone")
 		m.as(leastKey, nil)
+		if deviceToo {
+			m.fault(alisim.Fault{Action: "UnbindMFADevice", Kind: alisim.FaultApplyThenDrop, Count: 1})
+			_, _ = m.revokeLease(secret)
+		}
 		if _, err := m.revokeLease(secret); err != nil {
 			return err
 		}
-		m.unchanged(before)
-		if devices := m.sim.Inventory().MFA; deviceToo && len(devices) > 0 {
-			return fmt.Errorf("%q is left", devices)
+		after := m.inventory()
+		if deviceToo && len(after.MFA) > 0 {
+			return fmt.Errorf("%q is left", after.MFA)
 		}
+		before.MFA = after.MFA
+		m.unchanged(before)
 		return nil
 	}
 }

@@ -458,7 +458,7 @@ func (m *mount) ageWAL() {
 // inventory is what exists in RAM, without what passes by itself.
 func (m *mount) inventory() alisim.Inventory {
 	all := m.sim.Inventory()
-	return alisim.Inventory{Users: all.Users, Groups: all.Groups, Roles: all.Roles, Policies: all.Policies}
+	return alisim.Inventory{Users: all.Users, Groups: all.Groups, Roles: all.Roles, Policies: all.Policies, MFA: all.MFA}
 }
 
 func (m *mount) unchanged(before alisim.Inventory) {

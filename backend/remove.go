@@ -14,8 +14,14 @@ import (
 // called any number of times.
 func (b *backend) remove(ctx context.Context, s logical.Storage, c *cloud, u issued) error {
 	c = c.as(u.accountRole)
-	if err := c.Remove(ctx, u.created()); err != nil {
+	done := u.created()
+	var unread error // why it is not known what an earlier try has left: the rest is removed all the same
+	done.MFADevices, unread = b.mfaDevices(ctx, s, u)
+	if err := c.Remove(ctx, done); err != nil {
 		return err
+	}
+	if unread != nil {
+		return unread
 	}
 	if policies := b.holders.heldBy(u.name()); len(policies) > 0 || len(u.SharedPolicies) > 0 {
 		for _, p := range policies { // what tidy removes is known by name only

@@ -359,6 +359,7 @@ func (c *roleCheck) user() {
 func (c *roleCheck) consoleLogin() {
 	c.probe("issue", "GetAccountAlias", "the account", nil)
 	c.probe("issue", "CreateLoginProfile", "user "+c.entity, map[string]string{"UserName": c.entity, "Password": strongPassword()})
+	c.probe(forExtras, "GetUserMFAInfo", "user "+c.entity, map[string]string{"UserName": c.entity})
 	c.probe(forExtras, "DeleteVirtualMFADevice", "virtual MFA devices", map[string]string{"SerialNumber": "acs:ram::" + c.who.AccountID + ":mfa/" + c.entity})
 }
 

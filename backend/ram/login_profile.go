@@ -30,21 +30,6 @@ func (c *Client) deleteLoginProfile(ctx context.Context, user Entity) error {
 	return gone(c.Call(ctx, true, "DeleteLoginProfile", user.params(), nil))
 }
 
-// unbindMFADevice takes the device away that the user signs in with. A virtual one
-// is of no use to anybody else and counts against a quota, so it is deleted where
-// the client may do that.
-func (c *Client) unbindMFADevice(ctx context.Context, user Entity) error {
-	var out struct{ MFADevice struct{ SerialNumber string } }
-	if err := gone(c.Call(ctx, true, "UnbindMFADevice", user.params(), &out)); err != nil || out.MFADevice.SerialNumber == "" {
-		return err
-	}
-	err := gone(c.Call(ctx, true, "DeleteVirtualMFADevice", map[string]string{"SerialNumber": out.MFADevice.SerialNumber}, nil))
-	if Denied(err) {
-		return nil
-	}
-	return err
-}
-
 // LoginDomain is the default domain of the account, which stands behind the @ in the
 // names that its users sign in with: of its alias or, where it has none, of its id.
 func (c *Client) LoginDomain(ctx context.Context, account string) (string, error) {

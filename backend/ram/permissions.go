@@ -33,6 +33,7 @@ var Permissions = map[string]Permission{
 	"DeleteAccessKey":      {"ram:DeleteAccessKey", []string{"user/<UserName>"}},
 	"CreateLoginProfile":   {"ram:CreateLoginProfile", []string{"user/<UserName>"}},
 	"DeleteLoginProfile":   {"ram:DeleteLoginProfile", []string{"user/<UserName>"}},
+	"GetUserMFAInfo":       {"ram:GetUserMFAInfo", []string{"user/<UserName>"}},
 	"UnbindMFADevice":      {"ram:UnbindMFADevice", []string{"user/<UserName>"}},
 	"ListPoliciesForUser":  {"ram:ListPoliciesForUser", []string{"user/<UserName>"}},
 	"ListGroupsForUser":    {"ram:ListGroupsForUser", []string{"user/<UserName>"}},

@@ -16,9 +16,10 @@ const removalRounds = 4
 // Created is what was, or was about to be, created for one lease.
 type Created struct {
 	Entity      Entity
-	NeverMade   bool     // RAM refused to create the entity: there are policies at most
-	AccessKeyID string   // of a user; "" where it is not known
-	Login       bool     // it has a login profile, and perhaps an MFA device
+	NeverMade   bool   // RAM refused to create the entity: there are policies at most
+	AccessKeyID string // of a user; "" where it is not known
+	Login       bool   // it has a login profile, and perhaps an MFA device
+	MFADevices  MFADevices
 	Policies    []Policy // attached; others may hold them too
 	OwnPolicies []Policy // attached and created for this lease alone: they go with it
 	Groups      []string
@@ -79,7 +80,7 @@ func (c *Client) removeNamed(ctx context.Context, done Created) (certain bool, e
 	if done.NeverMade {
 		return false, w.Run()
 	}
-	known := holdings{login: done.Login, policies: slices.Concat(done.OwnPolicies, done.Policies)}
+	known := holdings{login: done.Login, devices: done.MFADevices, policies: slices.Concat(done.OwnPolicies, done.Policies)}
 	for _, group := range done.Groups {
 		known.groups = append(known.groups, Entity{Group, group})
 	}
@@ -95,7 +96,7 @@ func (c *Client) removeNamed(ctx context.Context, done Created) (certain bool, e
 		return false, errors.Join(denied, err)
 	}
 	there := true
-	entity := c.removalOf(done.Entity)
+	entity := c.removalOf(done.Entity, done.MFADevices)
 	w.Add(func() error {
 		del := entity.delete
 		entity.delete = func(ctx context.Context) error {
@@ -164,6 +165,7 @@ func (c *Client) deletePolicy(ctx context.Context, name string) error {
 type holdings struct {
 	keys     []AccessKey
 	login    bool // a login profile, and perhaps an MFA device
+	devices  MFADevices
 	policies []Policy
 	groups   []Entity
 }
@@ -184,7 +186,9 @@ func (c *Client) strip(ctx context.Context, account string, e Entity, h holdings
 	}
 	if h.login {
 		w.Add(func() error { return c.deleteLoginProfile(ctx, e) })
-		w.Add(func() error { return c.unbindMFADevice(ctx, e) }) // whoever signs in may have one
+	}
+	if h.login || len(h.devices.Known) > 0 { // whoever signs in may have one
+		w.Add(func() error { return c.removeMFADevices(ctx, e, h.devices) })
 	}
 	for n, p := range h.policies {
 		w.Add(func() error {
@@ -212,7 +216,7 @@ func (c *Client) keysOf(ctx context.Context, user Entity) ([]AccessKey, error) {
 }
 
 // empty lists what the entity has and removes it, whoever gave it.
-func (c *Client) empty(ctx context.Context, e Entity) error {
+func (c *Client) empty(ctx context.Context, e Entity, devices MFADevices) error {
 	var h holdings
 	var w Wave
 	w.Add(func() (err error) { h.policies, err = c.policiesOf(ctx, e); return })
@@ -221,9 +225,12 @@ func (c *Client) empty(ctx context.Context, e Entity) error {
 		w.Add(func() (err error) { h.groups, err = c.groupsOf(ctx, e); return })
 		// The mount may lack the right to remove these two, where no role of it makes
 		// users who sign in: DeleteUser then goes on to say which is in the way.
-		for _, remove := range []func(context.Context, Entity) error{c.deleteLoginProfile, c.unbindMFADevice} {
+		for _, remove := range []func() error{
+			func() error { return c.deleteLoginProfile(ctx, e) },
+			func() error { return c.removeMFADevices(ctx, e, devices) },
+		} {
 			w.Add(func() error {
-				if err := remove(ctx, e); !Denied(err) {
+				if err := remove(); !Denied(err) {
 					return err
 				}
 				return nil
@@ -261,11 +268,11 @@ type removal struct {
 	grants attachment
 }
 
-func (c *Client) removalOf(e Entity) removal {
+func (c *Client) removalOf(e Entity, devices MFADevices) removal {
 	return removal{
 		what: e.String(), absent: "EntityNotExist." + string(e.Kind),
 		delete: func(ctx context.Context) error { return c.Call(ctx, true, "Delete"+string(e.Kind), e.params(), nil) },
-		empty:  func(ctx context.Context) error { return c.empty(ctx, e) },
+		empty:  func(ctx context.Context) error { return c.empty(ctx, e, devices) },
 		grants: attachment{PrincipalType: principalTypes[e.Kind], PrincipalName: e.Name},
 	}
 }

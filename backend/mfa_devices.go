@@ -1,0 +1,39 @@
+package backend
+
+import (
+	"context"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/logical"
+
+	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/ram"
+)
+
+// mfaDevices are what removals of the user know of its MFA devices. They keep it in
+// the index, where a repeat, a rollback and another process find it.
+func (b *backend) mfaDevices(ctx context.Context, s logical.Storage, u issued) (ram.MFADevices, error) {
+	devices := ram.MFADevices{Note: func(ctx context.Context, serial string) error { return b.noteMFADevice(ctx, s, u, serial) }}
+	if u.UserName == "" {
+		return devices, nil
+	}
+	entry, err := load[indexEntry](ctx, s, issuedPrefix+u.name())
+	if entry != nil {
+		devices.Known = entry.MFADevices
+	}
+	return devices, err
+}
+
+// noteMFADevice writes it into the entry of the index. What has none, such as a lease
+// of Vault's built-in engine, gets one whose lease is over.
+func (b *backend) noteMFADevice(ctx context.Context, s logical.Storage, u issued, serial string) error {
+	entry, err := load[indexEntry](ctx, s, issuedPrefix+u.name())
+	if err != nil {
+		return err
+	}
+	if entry == nil {
+		now := time.Now()
+		entry = &indexEntry{issued: u, EndsBy: now, LeaseEnds: now}
+	}
+	entry.MFADevices = append(entry.MFADevices, serial)
+	return b.saveIssued(ctx, s, *entry)
+}
