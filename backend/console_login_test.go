@@ -358,6 +358,36 @@ func TestDeviceGoesWhenTheRevocationIsRepeated(t *testing.T) {
 	}
 }
 
+// A device that RAM refuses to delete, as it may a security key or a passkey, keeps no
+// user alive: what the user signed in with is unbound, and the log tells the device.
+func TestDeviceThatIsNotDeletedStays(t *testing.T) {
+	t.Parallel()
+	for code, status := range map[string]int{
+		"InvalidParameter.SerialNumber": 400, "NoPermission": 403, "DeleteConflict.VirtualMFADevice.User": 409,
+	} {
+		t.Run(code, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				m := newTimedMount(t, alisim.DefaultSettings(), alisim.DefaultSeed())
+				m.logged = &bytes.Buffer{}
+				m.start()
+				before := m.inventory()
+				m.must(logical.UpdateOperation, "role/people", withLogin(nil))
+				resp := m.must(logical.ReadOperation, "creds/people", nil)
+				m.bindDevice(resp.Data["username"].(string), "phone")
+				m.minutes(2)
+				m.fault(alisim.Fault{Action: "DeleteVirtualMFADevice", Kind: alisim.FaultRefuse, Code: code, Status: status})
+				m.revokedAt(resp.Secret)
+				before.MFA = []string{"acs:ram::" + alisim.DefaultAccountID + ":mfa/phone"}
+				m.unchanged(before)
+				if said := m.logged.String(); !strings.Contains(said, "an MFA device stays in the account") || !strings.Contains(said, before.MFA[0]) || !strings.Contains(said, code) {
+					t.Errorf("the log does not tell of it: %s", said)
+				}
+			})
+		})
+	}
+}
+
 // bindDevice does what somebody does who signs in for the first time where MFA is asked for.
 func (m *mount) bindDevice(user, device string) {
 	m.t.Helper()

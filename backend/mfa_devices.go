@@ -12,7 +12,12 @@ import (
 // mfaDevices are what removals of the user know of its MFA devices. They keep it in
 // the index, where a repeat, a rollback and another process find it.
 func (b *backend) mfaDevices(ctx context.Context, s logical.Storage, u issued) (ram.MFADevices, error) {
-	devices := ram.MFADevices{Note: func(ctx context.Context, serial string) error { return b.noteMFADevice(ctx, s, u, serial) }}
+	devices := ram.MFADevices{
+		Note: func(ctx context.Context, serial string) error { return b.noteMFADevice(ctx, s, u, serial) },
+		Left: func(serial string, refusal error) {
+			b.Logger().Warn("an MFA device stays in the account, bound to nobody: RAM does not delete it", "device", serial, "of", u.name(), "reason", oneLine(refusal))
+		},
+	}
 	if u.UserName == "" {
 		return devices, nil
 	}

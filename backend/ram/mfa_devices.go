@@ -2,7 +2,10 @@ package ram
 
 import (
 	"context"
+	"errors"
 	"slices"
+
+	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
 )
 
 // MFADevices are the virtual MFA devices that a user has bound. Once one is unbound,
@@ -10,6 +13,7 @@ import (
 type MFADevices struct {
 	Known []string                                       // serial numbers of what an earlier try has unbound, or was about to
 	Note  func(ctx context.Context, serial string) error // has the next try know a device that is about to be unbound; nil: there is none
+	Left  func(serial string, refusal error)             // is told of one that RAM will not delete, however often it is asked; nil: nobody is
 }
 
 // removeMFADevices takes the device away that the user signs in with. A virtual one is
@@ -39,7 +43,7 @@ func (c *Client) removeMFADevices(ctx context.Context, user Entity, devices MFAD
 	}
 	var w Wave
 	for _, serial := range serials {
-		w.Add(func() error { return c.deleteMFADevice(ctx, serial) })
+		w.Add(func() error { return c.deleteMFADevice(ctx, serial, devices.Left) })
 	}
 	return w.Run()
 }
@@ -52,10 +56,21 @@ func (c *Client) mfaDevice(ctx context.Context, action string, user Entity) (ser
 	return out.MFADevice.SerialNumber, err
 }
 
-func (c *Client) deleteMFADevice(ctx context.Context, serial string) error {
-	err := gone(c.Call(ctx, true, "DeleteVirtualMFADevice", map[string]string{"SerialNumber": serial}, nil))
-	if Denied(err) {
-		return nil
+// deleteMFADevice deletes a device that is unbound. Nobody signs in with it any longer:
+// a refusal for good, as of what is no virtual device, keeps no user alive.
+func (c *Client) deleteMFADevice(ctx context.Context, serial string, left func(string, error)) error {
+	err := c.remove(ctx, Origin{}, removal{
+		what: "MFA device " + serial, absent: "EntityNotExist.VirtualMFADevice",
+		delete: func(ctx context.Context) error {
+			return c.Call(ctx, true, "DeleteVirtualMFADevice", map[string]string{"SerialNumber": serial}, nil)
+		},
+	})
+	refused, answered := errors.AsType[*openapi.Error](err)
+	if !answered || refused.Temporary() || openapi.Ambiguous(err) || refused.KeyRefused() || refused.TokenRefused() {
+		return err
 	}
-	return err
+	if left != nil && !refused.NotExist() {
+		left(serial, err)
+	}
+	return nil
 }
