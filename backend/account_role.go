@@ -63,6 +63,14 @@ func (r accountRole) account() string {
 	return account
 }
 
+// place is the account for messages.
+func (r accountRole) place() string {
+	if r.none() {
+		return "the mount's own account"
+	}
+	return "account " + r.account()
+}
+
 // accountSession is where the credentials come from that the mount works with in an
 // account: a provider.
 type accountSession struct {

@@ -1,6 +1,7 @@
 package backend_test
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -435,6 +436,90 @@ func TestEndedLeasesOfAnotherRoleOfAnAccount(t *testing.T) {
 			t.Errorf("%d are left, %d of them of the role that is closed", len(left), each)
 		}
 	})
+}
+
+// Vault offers unfinished issues one after the other, for a minute and a half. Those of
+// accounts that do not answer leave the others their turn, and go once these answer.
+func TestRollbackInManyAccounts(t *testing.T) {
+	t.Parallel()
+	const own = 0 // the mount's own account
+	for name, tc := range map[string]struct {
+		fault      alisim.Fault
+		unfinished map[int]int // by spoke
+		silent     []int       // spokes
+	}{
+		"no answer from one":          {alisim.Fault{Kind: alisim.FaultDelay, Delay: time.Hour}, map[int]int{1: 12, 2: 3}, []int{1}},
+		"no answer from the mount's":  {alisim.Fault{Kind: alisim.FaultDelay, Delay: time.Hour}, map[int]int{own: 12, 2: 3}, []int{own}},
+		"one throttled":               {alisim.Fault{Kind: alisim.FaultThrottle}, map[int]int{1: 12, 2: 3}, []int{1}},
+		"no answer from most of them": {alisim.Fault{Kind: alisim.FaultDelay, Delay: time.Hour}, map[int]int{1: 1, 2: 3, 3: 1, 4: 1, 5: 1, 6: 1, 7: 1, 8: 1}, []int{1, 3, 4, 5, 6, 7, 8}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				m := newTimedMount(t, alisim.DefaultSettings(), withSpokes(8))
+				m.must(logical.UpdateOperation, "config", map[string]any{"max_retries": 3})
+				account := func(n int) string {
+					if n == own {
+						return alisim.DefaultAccountID
+					}
+					return spoke(n)
+				}
+				waiting := 0
+				for n, unfinished := range tc.unfinished {
+					fields := map[string]any{"remote_policies": system, "ttl": "24h", "max_ttl": "24h", "assume_role_arn": "", "assume_role_external_id": ""}
+					if n != own {
+						fields["assume_role_arn"], fields["assume_role_external_id"] = spokeARN(n), spokeExternalID
+					}
+					m.must(logical.UpdateOperation, "role/ci", fields)
+					m.must(logical.ReadOperation, "creds/ci", nil) // so that the session is there
+					m.comeBetween(func(s step, effect func() error) error {
+						if s.what == "AttachPolicyToUser" || s.what == "DeleteAccessKey" || s.what == "DeleteUser" {
+							return errDisk
+						}
+						return effect()
+					})
+					for range unfinished {
+						_, _ = m.request(logical.ReadOperation, "creds/ci", nil)
+					}
+					m.comeBetween(nil)
+					waiting += unfinished
+				}
+				if got := m.walEntries(); got != waiting {
+					t.Fatalf("%d issues are unfinished, want %d", got, waiting)
+				}
+				for _, n := range tc.silent {
+					fault := tc.fault
+					fault.Account = account(n)
+					m.fault(fault)
+				}
+				ticks := func(d time.Duration) {
+					for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(time.Minute) {
+						limited, cancel := context.WithTimeout(t.Context(), 90*time.Second) // as Vault has it
+						_, _ = m.HandleRequest(limited, &logical.Request{Operation: logical.RollbackOperation})
+						cancel()
+					}
+				}
+				time.Sleep(6 * time.Minute)
+				ticks(45 * time.Minute)
+				if left := m.madeIn(account(2)); len(left) != 1 {
+					t.Errorf("%d of 3 unfinished issues are left in an account that is well", len(left)-1)
+				}
+				if got := m.walEntries(); got != waiting-3 {
+					t.Errorf("%d are to be rolled back, want the %d of those that do not answer", got, waiting-3)
+				}
+				m.sim.ClearFaults()
+				ticks(70 * time.Minute)
+				if got := m.walEntries(); got != 0 {
+					t.Errorf("%d are to be rolled back an hour after all answer", got)
+				}
+				for n := range tc.unfinished {
+					if left := m.madeIn(account(n)); len(left) != 1 {
+						t.Errorf("%d users are left in %s", len(left)-1, account(n))
+					}
+				}
+			})
+		})
+	}
 }
 
 // A throttled account slows down its own rotations, and a slow one takes few places.

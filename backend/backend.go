@@ -45,6 +45,7 @@ type backend struct {
 	roleWrite   sync.Mutex // the same of roles
 	staticWrite sync.Mutex // and of static roles
 
+	stalls      stalls          // of rollbacks
 	endings     *endings        // of leases
 	queue       *rotation.Queue // of rotations
 	staticUsers staticUsers

@@ -38,9 +38,10 @@ func (b *backend) rollback(ctx context.Context, req *logical.Request, kind strin
 	if b.readOnlyNode() {
 		return logical.ErrReadOnly // not nil: that would delete the entry
 	}
+	next := time.Now().Add(vaultTick)
 	u, err := readWAL(kind, data)
 	if err == nil {
-		err = b.removeUnfinished(ctx, req.Storage, u)
+		next, err = b.stalls.attempt(ctx, u.accountRole, func(ctx context.Context) error { return b.removeUnfinished(ctx, req.Storage, u) })
 	}
 	if err != nil && u.name() != "" && time.Since(u.CreatedAt) > rollbackFor {
 		now := time.Now()
@@ -51,7 +52,7 @@ func (b *backend) rollback(ctx context.Context, req *logical.Request, kind strin
 		}
 	}
 	if err != nil {
-		b.failures.failed(failedRollback, u.name(), err, time.Now().Add(vaultTick))
+		b.failures.failed(failedRollback, u.name(), err, next)
 		return err
 	}
 	b.failures.succeeded(failedRollback, u.name())
