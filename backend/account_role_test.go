@@ -623,6 +623,46 @@ func TestRotationsAtATimeInOneAccount(t *testing.T) {
 	})
 }
 
+// A policy is removed when RAM says so, and not when the way to its account is gone.
+func TestTidyWhereTheAccountRoleGoesMeanwhile(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := newTimedMount(t, alisim.DefaultSettings(), withSpokes(1))
+		for n, document := range []string{allowOSS, allowECS} {
+			role := fmt.Sprint("ci", n)
+			m.must(logical.UpdateOperation, "role/"+role, inSpoke(1, map[string]any{"inline_policies": "[" + document + "]", "ttl": "30m", "max_ttl": "1h"}))
+			lease := m.must(logical.ReadOperation, "creds/"+role, nil)
+			m.forget(lease.Secret) // vault lease revoke -force
+			user := lease.Data["username"].(string)
+			for _, p := range m.madeIn(spoke(1)) {
+				_ = m.callAs(spokeKey(1), "DetachPolicyFromUser", map[string]string{"UserName": user, "PolicyName": p, "PolicyType": "Custom"}, nil)
+			}
+			if err := m.callAs(spokeKey(1), "DeleteAccessKey", map[string]string{"UserName": user, "UserAccessKeyId": lease.Data["access_key"].(string)}, nil); err != nil {
+				t.Fatal(err)
+			}
+			if err := m.callAs(spokeKey(1), "DeleteUser", map[string]string{"UserName": user}, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(3 * time.Hour) // with no tick: what the index has is not removed in the background
+		policies := m.madeIn(spoke(1))
+		if len(policies) != 2 {
+			t.Fatalf("left %v", policies)
+		}
+		m.comeBetween(func(s step, effect func() error) error {
+			if s.what == "DeletePolicy" {
+				_ = m.callAs(spokeKey(1), "DetachPolicyFromRole", map[string]string{"RoleName": "vault", "PolicyName": "AdministratorAccess", "PolicyType": "System"}, nil)
+				_ = m.callAs(spokeKey(1), "DeleteRole", map[string]string{"RoleName": "vault"}, nil)
+			}
+			return effect()
+		})
+		got := m.must(logical.UpdateOperation, "tidy", nil)
+		if failed, left := got.Data["failed"].([]any), m.madeIn(spoke(1)); len(failed) != len(left) || len(left) != 2 {
+			t.Errorf("%d policies are left, and failed is %v", len(left), failed)
+		}
+	})
+}
+
 // Tidy looks in each account that is known, and says which one it could not look at.
 func TestTidyInManyAccounts(t *testing.T) {
 	t.Parallel()

@@ -156,7 +156,8 @@ func (in *search) remove(ctx context.Context, s logical.Storage) {
 	_ = w.Run() // each failure is kept with its stray
 	for n, stray := range in.strays {
 		if stray.Kind == ram.CustomPolicy {
-			if err := in.c.DeleteUnused(ctx, stray.Name); !ram.NotExist(err) {
+			err := in.c.DeleteUnused(ctx, stray.Name) // what does not exist may be the RAM role of the account
+			if errors.As(err, new(*notInAccount)) || !ram.NotExist(err) {
 				failures[n] = err
 			}
 		}
