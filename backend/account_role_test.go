@@ -299,6 +299,30 @@ func TestStaticRolesInOtherAccounts(t *testing.T) {
 	})
 }
 
+// A static role that has lost its way to its account says which field it wants.
+func TestStaticRoleThatHasLostItsAccount(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		seed := withSpokes(1)
+		seed.Accounts[1].Users = append(seed.Accounts[1].Users, alisim.User{Name: "app"})
+		m := newTimedMount(t, alisim.DefaultSettings(), seed)
+		m.must(logical.UpdateOperation, "static-role/app", inSpoke(1, map[string]any{"username": "app", "rotation_period": "1h"}))
+		key := m.staticCred("app").Data["access_key"]
+		m.must(logical.UpdateOperation, "static-role/app", map[string]any{"assume_role_arn": "", "assume_role_external_id": ""})
+		m.minutes(61)
+		const fix = "assume_role_arn=acs:ram::2000000000000001:role/<name>"
+		if why := fmt.Sprint(m.must(logical.ReadOperation, "static-role/app", nil).Data["rotation_failure"]); !strings.Contains(why, fix) {
+			t.Errorf("rotation_failure %q names no field", why)
+		}
+		m.refused(logical.UpdateOperation, "rotate-role/app", nil, fix)
+		m.must(logical.UpdateOperation, "static-role/app", inSpoke(1, nil))
+		m.must(logical.UpdateOperation, "rotate-role/app", nil)
+		if m.staticCred("app").Data["access_key"] == key {
+			t.Error("not rotated with the field")
+		}
+	})
+}
+
 // What leases stood for that are over goes in each account apart. One that is closed
 // to the mount is asked for less and less often, and holds up no other.
 func TestEndedLeasesInManyAccounts(t *testing.T) {

@@ -77,7 +77,8 @@ func (b *backend) userKeys(ctx context.Context, s logical.Storage, user staticUs
 			"rotate a key in config with config/rotate-root, and give a static role a user of its own", user.name)
 	}
 	if user.account != "" && user.account != who.AccountID {
-		return nil, refuse("RAM user %s belongs to account %s, but this mount is now configured for account %s", user.name, user.account, who.AccountID)
+		return nil, refuse("RAM user %s belongs to account %s, but this mount is now configured for account %s: "+
+			"write assume_role_arn=acs:ram::%s:role/<name> to the static role, or credentials of that account to config", user.name, user.account, who.AccountID, user.account)
 	}
 	u := &userKeys{pace: cloud.pace, cloud: one, account: who.AccountID}
 	u.Keys = ram.Keys{User: user.name, Call: u.call}
