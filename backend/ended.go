@@ -82,9 +82,10 @@ func (e *endings) note(entry indexEntry) {
 func (e *endings) retry(name string, next time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	lease := e.of[name]
-	lease.at, lease.failed = next.Add(-endedGrace), true
-	e.of[name] = lease
+	if lease, known := e.of[name]; known { // else it was revoked meanwhile
+		lease.at, lease.failed = next.Add(-endedGrace), true
+		e.of[name] = lease
+	}
 }
 
 func (e *endings) forget(name string) {

@@ -144,6 +144,34 @@ func TestEndedLeasesGoBitByBit(t *testing.T) {
 	})
 }
 
+// A lease that Vault revokes while the engine fails to remove what it stood for is not
+// counted any longer.
+func TestLeaseThatIsRevokedMeanwhileIsNotCounted(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := newTimedMount(t, alisim.DefaultSettings(), alisim.DefaultSeed())
+		m.must(logical.UpdateOperation, "role/ci", map[string]any{"remote_policies": system, "ttl": "1m", "max_ttl": "1m"})
+		lease := m.must(logical.ReadOperation, "creds/ci", nil).Secret
+		var revoked bool
+		m.comeBetween(func(s step, effect func() error) error {
+			if s.what != "DeleteUser" || revoked {
+				return effect()
+			}
+			revoked = true
+			if resp, err := m.revokeLease(lease); err != nil || resp.IsError() {
+				t.Errorf("revocation: %v %v", resp, err)
+			}
+			return errDisk
+		})
+		for n := 0; n < 20 && !revoked; n++ {
+			m.minutes(1)
+		}
+		if leases := fmt.Sprint(m.must(logical.ReadOperation, "status", nil).Data["leases"]); !revoked || strings.ContainsAny(leases, "123456789") {
+			t.Errorf("status has leases %s; revoked meanwhile: %t", leases, revoked)
+		}
+	})
+}
+
 // F5.12: an issue that did not end is of an account that the mount does not work in any
 // longer. Vault tells of it every minute for a day and not forever; whether the
 // account comes back or not, there is an end.
