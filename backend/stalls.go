@@ -14,10 +14,11 @@ import (
 // same order, and gives all of them 90 seconds (DefaultMaxRequestDuration in its
 // rollback manager). An account that does not answer would take these from the others.
 const (
-	firstStall   = 5 * time.Minute // doubles up to longestStall
+	firstStall   = vaultTick // doubles up to longestStall
 	longestStall = time.Hour
-	stallShare   = 30          // the try after a pause takes at most that part of it, so that many accounts may stall at once
-	slowFailure  = time.Second // what fails faster is in nobody's way
+	shortestTry  = 10 * time.Second // after a pause
+	stallShare   = 30               // the try after a long pause takes at most that part of it, so that many accounts may stall at once
+	slowFailure  = time.Second      // what fails faster is in nobody's way
 )
 
 // stalls are the accounts, by the role that is assumed, in which rollbacks wait because
@@ -46,7 +47,7 @@ func (s *stalls) attempt(ctx context.Context, as accountRole, rollBack func(cont
 	try := ctx
 	if last.pause > 0 {
 		var cancel context.CancelFunc
-		try, cancel = context.WithTimeout(ctx, last.pause/stallShare)
+		try, cancel = context.WithTimeout(ctx, max(shortestTry, last.pause/stallShare))
 		defer cancel()
 	}
 	err = rollBack(try)
