@@ -516,6 +516,51 @@ func (m *mount) sentPasswords() func() []string {
 	}
 }
 
+// The check of a role finds what a login needs, and says each thing once.
+func TestCheckOfConsoleLogins(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		role    map[string]any
+		refused string // call of RAM
+		want    finding
+	}{
+		"a policy that Vault does not have": {
+			role: map[string]any{"password_policy": "none-such"},
+			want: finding{"password_policy", "none-such", "issue", "no", `password_policy: Vault made no password by its policy "none-such"`},
+		},
+		"a policy that it has":      {role: map[string]any{"password_policy": "people"}, want: finding{"password_policy", "people", "issue", "yes", ""}},
+		"keys that are not listed":  {refused: "ListAccessKeys", want: finding{"ram:ListAccessKeys", "user vault-*", "revoke", "no", "Grant ram:ListAccessKeys"}},
+		"the same of users of keys": {role: map[string]any{"access_key": true}, refused: "ListAccessKeys", want: finding{"ram:ListAccessKeys", "user vault-*", "rollback", "no", "Grant ram:ListAccessKeys"}},
+		"devices not looked up":     {refused: "GetUserMFAInfo", want: finding{"ram:GetUserMFAInfo", "user vault-*", "extras", "no", "Grant ram:GetUserMFAInfo"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := newMount(t)
+			m.start(withPasswords(func() (string, error) { return "of-Vaults-policy-0815", nil }))
+			m.must(logical.UpdateOperation, "role/r", withLogin(tc.role))
+			if tc.refused != "" {
+				m.fault(alisim.Fault{Action: tc.refused, Kind: alisim.FaultRefuse, Code: "NoPermission", Status: http.StatusForbidden})
+			}
+			result, findings := m.check()
+			var got []finding
+			for _, f := range findings {
+				if f.Action == tc.want.Action {
+					got = append(got, f)
+				}
+			}
+			if len(got) != 1 || !strings.HasPrefix(got[0].Fix, tc.want.Fix) {
+				t.Fatalf("got %+v, want %+v", got, tc.want)
+			}
+			if got[0].Fix = tc.want.Fix; got[0] != tc.want {
+				t.Errorf("got %+v, want %+v", got[0], tc.want)
+			}
+			if works := tc.want.Result == "yes" || tc.want.NeededFor == "extras"; works != (result == "yes") {
+				t.Errorf("the role is said to be %s", result)
+			}
+		})
+	}
+}
+
 // A password is in no URL, where proxies would log it.
 func TestPasswordIsInNoURL(t *testing.T) {
 	t.Parallel()

@@ -99,7 +99,7 @@ func (b *backend) checkRole(ctx context.Context, req *logical.Request, data *fra
 	}
 	ctx, cancel := context.WithTimeout(ctx, issueTimeout)
 	defer cancel()
-	c := roleCheck{ctx: ctx, cloud: cloud, role: r, name: name, needs: needs{}, patterns: strings.NewReplacer(), howToAsk: "vault write " + path + " assume=true"}
+	c := roleCheck{ctx: ctx, cloud: cloud, system: b.System(), role: r, name: name, needs: needs{}, patterns: strings.NewReplacer(), howToAsk: "vault write " + path + " assume=true"}
 	found := findings{{Action: "sts:GetCallerIdentity", NeededFor: "everything", Result: checkYes}}
 	if c.who, err = cloud.CallerIdentity(ctx); err != nil {
 		resp, err := answer("asking who this mount is", err)

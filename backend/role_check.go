@@ -21,6 +21,7 @@ import (
 type roleCheck struct {
 	ctx    context.Context // of the one request that it serves
 	cloud  *cloud
+	system logical.SystemView
 	role   *role
 	name   string
 	who    ram.Identity
@@ -357,10 +358,26 @@ func (c *roleCheck) user() {
 
 // consoleLogin probes what a login to the console needs.
 func (c *roleCheck) consoleLogin() {
+	c.passwordPolicy()
 	c.probe("issue", "GetAccountAlias", "the account", nil)
 	c.probe("issue", "CreateLoginProfile", "user "+c.entity, map[string]string{"UserName": c.entity, "Password": strongPassword()})
 	c.probe(forExtras, "GetUserMFAInfo", "user "+c.entity, map[string]string{"UserName": c.entity})
 	c.probe(forExtras, "DeleteVirtualMFADevice", "virtual MFA devices", map[string]string{"SerialNumber": "acs:ram::" + c.who.AccountID + ":mfa/" + c.entity})
+}
+
+// passwordPolicy finds out whether Vault makes passwords by that of the role. They are
+// thrown away.
+func (c *roleCheck) passwordPolicy() {
+	if c.role.PasswordPolicy == "" {
+		return
+	}
+	c.add(func() []finding {
+		f := finding{Action: "password_policy", On: c.role.PasswordPolicy, NeededFor: "issue", Result: checkYes}
+		if _, err := c.role.newPassword(c.ctx, c.system); err != nil {
+			f.Result, f.Fix = checkNo, explained(err)
+		}
+		return []finding{f}
+	})
 }
 
 // ramRole probes what RAM roles need.
