@@ -531,7 +531,11 @@ func TestCheckOfConsoleLogins(t *testing.T) {
 		"a policy that it has":      {role: map[string]any{"password_policy": "people"}, want: finding{"password_policy", "people", "issue", "yes", ""}},
 		"keys that are not listed":  {refused: "ListAccessKeys", want: finding{"ram:ListAccessKeys", "user vault-*", "revoke", "no", "Grant ram:ListAccessKeys"}},
 		"the same of users of keys": {role: map[string]any{"access_key": true}, refused: "ListAccessKeys", want: finding{"ram:ListAccessKeys", "user vault-*", "rollback", "no", "Grant ram:ListAccessKeys"}},
-		"devices not looked up":     {refused: "GetUserMFAInfo", want: finding{"ram:GetUserMFAInfo", "user vault-*", "extras", "no", "Grant ram:GetUserMFAInfo"}},
+		"the alias, in resource groups": {
+			role:    map[string]any{"resource_group": "rg-123456789012345"},
+			refused: "GetAccountAlias", want: finding{"ram:GetAccountAlias", "the account", "issue", "no", "Grant ram:GetAccountAlias"},
+		},
+		"devices not looked up": {refused: "GetUserMFAInfo", want: finding{"ram:GetUserMFAInfo", "user vault-*", "extras", "no", "Grant ram:GetUserMFAInfo"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -278,7 +278,7 @@ func (c *roleCheck) resourceGroups() {
 	}
 	slices.Sort(groups)
 	groups = slices.DeleteFunc(slices.Compact(groups), func(id string) bool { return id == "" })
-	if len(groups) > 0 {
+	if len(groups) > 0 && !c.role.ConsoleLogin { // a login needs the alias in any case
 		c.alias()
 	}
 	for _, group := range groups {
