@@ -109,7 +109,7 @@ func roleFields() fields[role] {
 				`with access_key=true. The login ends with the lease.`),
 			"console_login is for ram_user: leave it out when credential_type is %s"),
 		boolean("mfa_bind_required", func(r *role) *bool { return &r.MFABindRequired },
-			"ram_user with console_login: the user must bind an MFA device at the first sign-in, also where the account does not demand one of all its users."),
+			"ram_user with console_login: the user must bind an MFA device at the first sign-in, where the account leaves that to its users (MFAOperationForLogin independent)."),
 		text("password_policy", func(r *role) *string { return &r.PasswordPolicy },
 			"ram_user with console_login: name of the password policy of Vault (sys/policies/password) that passwords are made by. Default: 32 characters of all kinds, which every account takes."),
 		text("console_site", func(r *role) *string { return &r.ConsoleSite },

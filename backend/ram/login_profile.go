@@ -11,7 +11,7 @@ import (
 // LoginProfile lets a user sign in to the console. It does not print its password.
 type LoginProfile struct {
 	Password        string // "": the user gets no login profile
-	MFABindRequired bool   // also where the account does not demand MFA of all its users
+	MFABindRequired bool   // counts where the account leaves MFA to its users
 }
 
 // Format leaves the password out.
