@@ -250,6 +250,50 @@ func TestConsoleLoginIsReadBack(t *testing.T) {
 	}
 }
 
+// access_key is an AccessKey ID in some types and true or false in ram_user: what is
+// stored of the one is nothing to the other.
+func TestAccessKeyWhenTheTypeChanges(t *testing.T) {
+	t.Parallel()
+	key := map[string]any{"credential_type": "access_key", "access_key": "LTAI5tSomebodys", "secret_key": "abc"}
+	sts := map[string]any{"credential_type": "sts", "access_key": "STS.Somebodys", "secret_key": "abc", "security_token": "t"}
+	for name, tc := range map[string]struct {
+		first, then map[string]any
+		says        string // "" for what a role may become
+		reads       any    // of access_key
+	}{
+		"a key, then users with one":      {first: key, then: withLogin(map[string]any{"credential_type": "ram_user", "access_key": true}), reads: "true"},
+		"a key, then users without":       {first: key, then: withLogin(map[string]any{"credential_type": "ram_user"}), reads: "false"},
+		"a key, then users with no login": {first: key, then: withLogin(map[string]any{"credential_type": "ram_user", "console_login": false})},
+		"temporary keys, then users":      {first: sts, then: withLogin(map[string]any{"credential_type": "ram_user", "access_key": false}), reads: "false"},
+		"users, then a key": {
+			first: withLogin(map[string]any{"access_key": true}), then: map[string]any{"credential_type": "access_key", "access_key": "LTAI5tSomebodys", "secret_key": "abc", "inline_policies": "[]"},
+			reads: "LTAI5tSomebodys",
+		},
+		"users, then a secret alone": {
+			first: withLogin(map[string]any{"access_key": true}), then: map[string]any{"credential_type": "access_key", "secret_key": "abc", "inline_policies": "[]"},
+			says: "access_key is required when credential_type is access_key",
+		},
+		"users, then the same": {first: withLogin(map[string]any{"access_key": true}), then: map[string]any{"ttl": "1h"}, reads: "true"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := newMount(t)
+			m.must(logical.UpdateOperation, "role/people", tc.first)
+			if tc.says != "" {
+				m.refused(logical.UpdateOperation, "role/people", tc.then, tc.says)
+				return
+			}
+			m.must(logical.UpdateOperation, "role/people", tc.then)
+			if got := m.must(logical.ReadOperation, "role/people", nil).Data["access_key"]; got != tc.reads {
+				t.Errorf("access_key reads %v, want %v", got, tc.reads)
+			}
+			if resp := m.must(logical.ReadOperation, "creds/people", nil); tc.reads != "LTAI5tSomebodys" && (resp.Data["access_key"] != nil) != (tc.reads != "false") {
+				t.Errorf("the answer has %v", slices.Sorted(maps.Keys(resp.Data)))
+			}
+		})
+	}
+}
+
 // People who sign in bind an MFA device, make themselves keys, and change their
 // password; all of that goes with the lease, and the device too.
 func TestConsoleLoginEndsWithAllThatPeopleDid(t *testing.T) {

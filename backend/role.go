@@ -6,6 +6,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -196,6 +197,9 @@ var ofAllRoles = []string{"credential_type", "role_arn", "remote_policies", "inl
 // until the role changes its type.
 func (r *role) read() map[string]interface{} {
 	data, unset := roleFields().read(r), roleFields().read(&role{})
+	if r.roleType.name == typeRAMUser && (r.ConsoleLogin || r.AccessKey != "") {
+		data["access_key"] = strconv.FormatBool(r.AccessKey == "true")
+	}
 	maps.DeleteFunc(data, func(name string, value interface{}) bool {
 		return !slices.Contains(ofAllRoles, name) && !r.uses(name) && reflect.DeepEqual(value, unset[name])
 	})
@@ -211,11 +215,14 @@ func (r *role) uses(field string) bool {
 // update takes the fields of a write, and refuses what cannot be. Those that are not
 // given keep their value.
 func (r *role) update(data *framework.FieldData) error {
-	before := r.source
+	before, users := r.source, r.roleType.name == typeRAMUser
 	if err := roleFields().update(r, data); err != nil {
 		return err
 	}
-	r.resolve()
+	if r.resolve(); users != (r.roleType.name == typeRAMUser) {
+		r.source.forgetKey(data)
+		before = source{}
+	}
 	if err := r.source.matchKeys(before, data); err != nil {
 		return err
 	}

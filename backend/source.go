@@ -133,6 +133,16 @@ func (s *source) matchKeys(before source, data *framework.FieldData) error {
 	return nil
 }
 
+// forgetKey keeps of a key what a write gives: in a role of users access_key has another
+// meaning than in the other types.
+func (s *source) forgetKey(data *framework.FieldData) {
+	for _, f := range sourceFields() {
+		if _, given := data.GetOk(f.name); !given && slices.Contains([]string{"access_key", "secret_key", "security_token"}, f.name) {
+			*f.text(s) = ""
+		}
+	}
+}
+
 // validate checks the fields that the type needs.
 func (s *source) validate(t string) error {
 	kind, known := sourceTypeNamed(t)
