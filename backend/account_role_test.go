@@ -395,20 +395,25 @@ func TestAccountRoleWithoutUse(t *testing.T) {
 	})
 }
 
-// A lease that was over for long is given up where the account refuses the mount, and
-// not for an outage or for what is wrong with the mount.
-func TestEndedLeaseIsNotGivenUpForAnOutage(t *testing.T) {
+// A lease that was over for long is given up where the account has refused the mount for
+// a day, and not for an outage or for what is wrong with the mount.
+func TestEndedLeaseIsGivenUpForARefusalThatLasts(t *testing.T) {
 	t.Parallel()
+	const aDay = 26 * 60 // minutes, so that the next try is within
+	closed := alisim.Fault{Kind: alisim.FaultRefuse, Code: "NoPermission", Status: 403}
 	for name, tc := range map[string]struct {
-		fault alisim.Fault
-		left  int
+		fault   alisim.Fault
+		minutes int
+		left    int
 	}{
-		"no answer":       {alisim.Fault{Kind: alisim.FaultDrop}, 0},
-		"throttled":       {alisim.Fault{Kind: alisim.FaultThrottle}, 0},
-		"out of order":    {alisim.Fault{Kind: alisim.FaultError500}, 0},
-		"own key refused": {alisim.Fault{Kind: alisim.FaultRefuse, Code: "InvalidAccessKeyId.Inactive", Status: 403}, 0},
-		"own clock wrong": {alisim.Fault{Kind: alisim.FaultRefuse, Code: "InvalidTimeStamp.Expired", Status: 400}, 0},
-		"closed":          {alisim.Fault{Kind: alisim.FaultRefuse, Code: "NoPermission", Status: 403}, 1},
+		"no answer":           {alisim.Fault{Kind: alisim.FaultDrop}, aDay, 0},
+		"throttled":           {alisim.Fault{Kind: alisim.FaultThrottle}, aDay, 0},
+		"out of order":        {alisim.Fault{Kind: alisim.FaultError500}, aDay, 0},
+		"own key refused":     {alisim.Fault{Kind: alisim.FaultRefuse, Code: "InvalidAccessKeyId.Inactive", Status: 403}, aDay, 0},
+		"own clock wrong":     {alisim.Fault{Kind: alisim.FaultRefuse, Code: "InvalidTimeStamp.Expired", Status: 400}, aDay, 0},
+		"closed for a moment": {closed, 2, 0},
+		"closed for hours":    {closed, 20 * 60, 0},
+		"closed":              {closed, aDay, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -420,11 +425,35 @@ func TestEndedLeaseIsNotGivenUpForAnOutage(t *testing.T) {
 				m.restart()
 				tc.fault.Action = "AssumeRole"
 				m.fault(tc.fault)
-				m.minutes(2)
+				m.minutes(tc.minutes)
 				m.sim.ClearFaults()
-				m.minutes(10)
+				m.minutes(65) // the longest pause
 				if left := m.madeIn(spoke(1)); len(left) != tc.left {
 					t.Errorf("left %v", left)
+				}
+			})
+		})
+	}
+}
+
+// The same where the credentials of config are of another account meanwhile.
+func TestEndedLeaseIsGivenUpForAnotherAccountThatLasts(t *testing.T) {
+	t.Parallel()
+	for minutes, left := range map[int]int{2: 0, 20 * 60: 0, 25 * 60: 1} {
+		t.Run(fmt.Sprint(minutes, " minutes"), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				m := newTimedMount(t, alisim.DefaultSettings(), twoAccounts())
+				m.must(logical.UpdateOperation, "role/ci", map[string]any{"ram_groups": "readers", "ttl": "10m", "max_ttl": "10m"})
+				m.must(logical.ReadOperation, "creds/ci", nil)
+				time.Sleep(8 * 24 * time.Hour) // and nothing runs
+				m.restart()
+				m.must(logical.UpdateOperation, "config", map[string]any{"access_key": otherKey, "secret_key": otherSecret})
+				m.minutes(minutes)
+				m.must(logical.UpdateOperation, "config", map[string]any{"access_key": alisim.DefaultAccessKeyID, "secret_key": alisim.DefaultAccessKeySecret})
+				m.minutes(10)
+				if made := m.madeIn(alisim.DefaultAccountID); len(made) != left {
+					t.Errorf("left %v", made)
 				}
 			})
 		})

@@ -26,8 +26,10 @@ const (
 	longestEndedPause = time.Hour
 
 	// What is of another account than the mount's, or of one that is closed to it, is
-	// tried for so long: nobody may ever let the mount in again.
-	otherAccountFor = 7 * 24 * time.Hour
+	// tried for so long: nobody may ever let the mount in again. Vault may have been down
+	// all that time, so the refusals must last as well.
+	otherAccountFor = 7 * 24 * time.Hour // after the end of the lease
+	refusalsLast    = 24 * time.Hour     // in the life of this process
 )
 
 // endings says when the leases of the index end. It is an image of it, read once
@@ -44,6 +46,7 @@ type endings struct {
 	of      map[string]ending          // by name of the user or role
 	working map[accountRole]int        // how many are being removed, by the role that is assumed for it
 	pauses  map[accountRole]endedPause // of those that cannot be assumed
+	refused map[place]time.Time        // since when the mount is not let in there
 }
 
 type endedPause struct {
@@ -68,7 +71,7 @@ func (e indexEntry) ending() ending {
 
 func newEndings() *endings {
 	life, end := context.WithCancel(context.Background())
-	return &endings{life: life, end: end, of: map[string]ending{}, working: map[accountRole]int{}, pauses: map[accountRole]endedPause{}}
+	return &endings{life: life, end: end, of: map[string]ending{}, working: map[accountRole]int{}, pauses: map[accountRole]endedPause{}, refused: map[place]time.Time{}}
 }
 
 // note says when the lease of an entry ends.
@@ -140,6 +143,21 @@ func (e *endings) leave(as accountRole, closed bool) {
 	}
 	length := min(max(2*e.pauses[as].length, endedRetry), longestEndedPause)
 	e.pauses[as] = endedPause{length, time.Now().Add(length)}
+}
+
+// refusedFor is told whether the mount was let in there, and tells for how long it has not
+// been, as far as this process has seen.
+func (e *endings) refusedFor(in place, refused bool) time.Duration {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !refused {
+		delete(e.refused, in)
+		return 0
+	}
+	if _, known := e.refused[in]; !known {
+		e.refused[in] = time.Now()
+	}
+	return time.Since(e.refused[in])
 }
 
 // leasesOut counts the leases of RAM users and RAM roles.
@@ -286,7 +304,9 @@ func (b *backend) removeEndedOne(ctx context.Context, s logical.Storage, name st
 		return errors.New(b.notConfigured())
 	}
 	err = b.remove(ctx, s, c, entry.issued)
-	if (errors.As(err, new(*ram.OtherAccount)) || closedAccount(err)) && time.Since(entry.end()) > otherAccountFor {
+	refused := errors.As(err, new(*ram.OtherAccount)) || closedAccount(err)
+	refusedFor := b.endings.refusedFor(place{entry.AccountID, entry.accountRole}, refused)
+	if refused && refusedFor >= refusalsLast && time.Since(entry.end()) > otherAccountFor {
 		if err := b.forget(ctx, s, entry.issued); err != nil {
 			return err
 		}
