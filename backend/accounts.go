@@ -77,7 +77,7 @@ func (a *accounts) close() {
 
 // newAccount makes the cloud of an account. It shares the connections of c. Its calls
 // queue apart, because Alibaba Cloud counts the calls of each account: one that is
-// throttled or slow holds up no other.
+// throttled or slow holds up no other. Two roles of one account queue apart as well.
 func (c *cloud) newAccount(r accountRole) *cloud {
 	o := c.options
 	o.API = o.API.Apart()
