@@ -16,15 +16,26 @@ import (
 	"github.com/alicreds/vault-plugin-secrets-alicloud/backend/ram"
 )
 
-// consoleSites are the sites of Alibaba Cloud by the names that the aliyun CLI has
-// for them (oauth_site_type), with the host of their sign-in pages. No call tells of
+// consoleSites are the two sites of Alibaba Cloud by the names that the aliyun CLI has
+// for them (oauth_site_type), with the domain of their consoles. No call tells of
 // which site an account is.
 var consoleSites = []site{
-	{"CN", "signin.aliyun.com"}, // the default
-	{"INTL", "signin.alibabacloud.com"},
+	{"CN", "aliyun.com"}, // the default
+	{"INTL", "alibabacloud.com"},
 }
 
-type site struct{ name, host string }
+type site struct{ name, domain string }
+
+func consoleSiteNames() []string {
+	var names []string
+	for _, s := range consoleSites {
+		names = append(names, s.name)
+	}
+	return names
+}
+
+// signInHost is that of the page where users of the site sign in.
+func (s site) signInHost() string { return "signin." + s.domain }
 
 // ofConsoleLogin are the fields that a role of type ram_user uses with console_login.
 var ofConsoleLogin = []string{"access_key", "mfa_bind_required", "password_policy", "console_site"}
@@ -75,17 +86,18 @@ func (r *role) issuesKey() bool { return !r.ConsoleLogin || r.AccessKey == "true
 func (r *role) signInHost() string {
 	for _, site := range consoleSites {
 		if site.name == r.ConsoleSite {
-			return site.host
+			return site.signInHost()
 		}
 	}
-	return consoleSites[0].host
+	return consoleSites[0].signInHost()
 }
 
 func (r *role) checkConsoleSite() error {
-	if r.ConsoleSite != "" && !slices.ContainsFunc(consoleSites, func(s site) bool { return s.name == r.ConsoleSite }) {
-		return errors.New("console_site must be CN, whose console is at aliyun.com, or INTL, whose console is at alibabacloud.com")
+	if r.ConsoleSite == "" || slices.Contains(consoleSiteNames(), r.ConsoleSite) {
+		return nil
 	}
-	return nil
+	cn, intl := consoleSites[0], consoleSites[1]
+	return fmt.Errorf("console_site must be %s, whose console is at %s, or %s, whose console is at %s", cn.name, cn.domain, intl.name, intl.domain)
 }
 
 // validateConsoleLogin refuses what a login cannot go with.

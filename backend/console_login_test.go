@@ -190,16 +190,17 @@ func TestConsoleLoginOfRoles(t *testing.T) {
 		"a wait and no key":          {map[string]any{"wait_until_usable": "5s"}, "wait_until_usable waits for an AccessKey, and with console_login this role issues none"},
 		"a key that is neither":      {map[string]any{"access_key": "LTAI5tSomebodys"}, "access_key must be true or false with console_login"},
 		"a secret":                   {map[string]any{"access_key": true, "secret_key": "x"}, "secret_key has no effect when credential_type is ram_user"},
-		"an unknown site":            {map[string]any{"console_site": "cn"}, "console_site must be CN"},
+		"an unknown site":            {map[string]any{"console_site": "cn"}, "console_site must be CN, whose console is at aliyun.com, or INTL, whose console is at alibabacloud.com"},
 		"no lease":                   {map[string]any{"lease": false}, "lease=false would leave a RAM user behind"},
 		"a key without a login":      {map[string]any{"console_login": false, "access_key": true}, "access_key is true or false with console_login only"},
 		"no key without a login":     {map[string]any{"console_login": false, "access_key": false}, "access_key is true or false with console_login only"},
-		"MFA without a login":        {map[string]any{"console_login": false, "mfa_bind_required": true}, "mfa_bind_required is for ram_user with console_login=true"},
+		"MFA without a login":        {map[string]any{"console_login": false, "mfa_bind_required": true}, "mfa_bind_required is for ram_user with console_login=true: give that too, or leave it out"},
 		"a policy without a login":   {map[string]any{"console_login": false, "password_policy": "p"}, "password_policy is for ram_user with console_login=true"},
 		"a site without a login":     {map[string]any{"console_login": false, "console_site": "CN"}, "console_site is for ram_user with console_login=true"},
 		"a login of a RAM role":      {map[string]any{"credential_type": "ram_role"}, "console_login is for ram_user: leave it out when credential_type is ram_role"},
 		"a login of a session":       {map[string]any{"inline_policies": "[]", "role_arn": roleARN}, "console_login is for ram_user: leave it out when credential_type is ram_role_arn"},
-		"MFA of a session":           {map[string]any{"inline_policies": "[]", "console_login": false, "role_arn": roleARN, "mfa_bind_required": true}, "mfa_bind_required is for ram_user with console_login=true"},
+		"MFA of a session":           {map[string]any{"inline_policies": "[]", "console_login": false, "role_arn": roleARN, "mfa_bind_required": true}, "mfa_bind_required is for ram_user with console_login=true: leave it out when credential_type is ram_role_arn"},
+		"a site of a RAM role":       {map[string]any{"credential_type": "ram_role", "console_login": false, "console_site": "CN"}, "console_site is for ram_user with console_login=true: leave it out when credential_type is ram_role"},
 		"a login without any rights": {map[string]any{"inline_policies": "[]"}, "must include an arn"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -247,6 +248,12 @@ func TestConsoleLoginIsReadBack(t *testing.T) {
 	m.must(logical.UpdateOperation, "role/people", map[string]any{"console_login": false})
 	if resp := m.must(logical.ReadOperation, "creds/people", nil); resp.Data["password"] != nil || resp.Data["access_key"] == nil {
 		t.Errorf("without console_login the answer has %v", slices.Sorted(maps.Keys(resp.Data)))
+	}
+	m.must(logical.UpdateOperation, "role/people", map[string]any{"console_login": true})
+	for f, v := range want {
+		if got := read()[f]; got != v {
+			t.Errorf("%s is %v once there is a login again, want %v", f, got, v)
+		}
 	}
 }
 

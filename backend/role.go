@@ -115,7 +115,7 @@ func roleFields() fields[role] {
 			"ram_user with console_login: name of the password policy of Vault (sys/policies/password) that passwords are made by. Default: 32 characters of all kinds, which every account takes."),
 		text("console_site", func(r *role) *string { return &r.ConsoleSite },
 			"ram_user with console_login: the site of the account, for login_url: CN (aliyun.com), the default, or INTL (alibabacloud.com).").
-			from("CN", "INTL").checked((*role).checkConsoleSite),
+			from(consoleSiteNames()...).checked((*role).checkConsoleSite),
 		refusedIfUnused(boolean("expire_with_lease", func(r *role) *bool { return &r.ExpireWithLease },
 			`ram_role_arn, oidc_role_arn: add a condition on acs:CurrentTime to every Allow of the session policy, so that `+
 				`the session can do nothing after its lease's end, also below 900 seconds. Services that ignore conditions are not stopped.`),

@@ -30,7 +30,10 @@ func (r *role) refuseUnused(data *framework.FieldData) error {
 		}
 		// access_key is a field of sources too, and says so below.
 		if f.name != "access_key" && slices.Contains(ofConsoleLogin, f.name) && f.given(data) && !r.uses(f.name) {
-			return fmt.Errorf("%s is for ram_user with console_login=true: give that too, or leave it out", f.name)
+			if r.uses("console_login") {
+				return fmt.Errorf("%s is for ram_user with console_login=true: give that too, or leave it out", f.name)
+			}
+			return fmt.Errorf("%s is for ram_user with console_login=true: leave it out when credential_type is %s", f.name, r.roleType.name)
 		}
 		if f.set != nil && f.given(data) && !r.uses(f.name) && !slices.Contains(ofAllRoles, f.name) {
 			return fmt.Errorf("%s has no effect when credential_type is %s: leave it out", f.name, r.roleType.name)
