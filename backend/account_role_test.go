@@ -784,6 +784,7 @@ func TestCheckOfARoleInAnotherAccount(t *testing.T) {
 				seed.Accounts[1].Roles[0] = alisim.Role{Name: "vault", TrustPolicy: alisim.TrustAccount(spoke(1))}
 				m := newTimedMount(t, alisim.DefaultSettings(), seed)
 				m.must(logical.UpdateOperation, "config", map[string]any{"access_key": least.ID, "secret_key": least.Secret})
+				m.asksForQuotas()
 				m.must(logical.UpdateOperation, "role/ci", inSpoke(1, fields))
 				found := m.must(logical.ReadOperation, "role/ci/check", nil).Data
 				if report := fmt.Sprint(found["report"]); found["result"] != "no" || found["principal"] != leastARN || !strings.Contains(report, "no: sts:AssumeRole on "+spokeARN(1)+" (everything)") {

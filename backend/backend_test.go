@@ -125,14 +125,25 @@ func (m *mount) simConfig() map[string]any {
 		"sts_endpoint": m.sim.URL,
 		"ram_endpoint": m.sim.URL,
 
-		"resource_manager_endpoint": m.sim.URL,
-		"ims_endpoint":              m.sim.URL,
+		"resource_manager_endpoint": m.sim.URL, // and no ims_endpoint: see asksForQuotas
 
 		"ca_certificate": string(m.sim.CACertPEM()),
 
 		// The simulator answers at once, but a busy machine may not get to it.
 		"connect_timeout": "60s", "timeout": "60s",
 	}
+}
+
+// asksForQuotas has the mount ask for quotas, which a test that counts calls does not
+// want: they are asked for beside an issue. With ram_endpoint alone it is not known where
+// to ask.
+func (m *mount) asksForQuotas() {
+	m.t.Helper()
+	ims := "ims.aliyuncs.com"
+	if !m.timed {
+		ims = m.sim.URL
+	}
+	m.must(logical.UpdateOperation, "config", map[string]any{"ims_endpoint": ims})
 }
 
 // request sends one request. The answer has been through JSON, as on the wire,

@@ -176,6 +176,7 @@ func (c *console) run(example string) {
 				data[field] = value
 			}
 		}
+		data["ims_endpoint"] = c.sim.URL
 	}
 	resp, err := c.request(op, path, data)
 	got := c.print(op, path, resp, err)

@@ -1,6 +1,7 @@
 package backend_test
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -50,8 +51,9 @@ func TestHostsOfTheNetwork(t *testing.T) {
 				toThePresent()
 				m := newTimedMount(t, alisim.DefaultSettings(), alisim.DefaultSeed())
 				m.sim.ClearJournal()
-				tc.config["access_key"], tc.config["secret_key"] = alisim.DefaultAccessKeyID, alisim.DefaultAccessKeySecret
-				resp := m.must(logical.UpdateOperation, "config", tc.config)
+				config := map[string]any{"access_key": alisim.DefaultAccessKeyID, "secret_key": alisim.DefaultAccessKeySecret, "ram_endpoint": ""}
+				maps.Copy(config, tc.config)
+				resp := m.must(logical.UpdateOperation, "config", config)
 				switch {
 				case tc.warned == "" && resp != nil:
 					t.Errorf("the write warns: %q", resp.Warnings)

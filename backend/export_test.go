@@ -23,12 +23,8 @@ var (
 // Paths are those that an engine serves.
 func Paths(b logical.Backend) []*framework.Path { return b.(*backend).Paths }
 
-// Rest waits for the rounds that a tick has begun, and for what is asked beside a
-// request.
+// Rest waits for the rounds that a tick has begun.
 func Rest(b logical.Backend) {
 	b.(*backend).queue.Wait()
 	b.(*backend).endings.rounds.Wait()
-	if c, _ := b.(*backend).kept(); c != nil {
-		c.quotas.asks.Wait()
-	}
 }

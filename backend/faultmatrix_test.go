@@ -237,13 +237,9 @@ func newWorld(t *testing.T, s scenario, retries bool, settings alisim.Settings) 
 	}
 	t.Cleanup(sim.Close)
 	w := &world{mount: newMovingMountIn(t, sim), scenario: s}
-	// The quotas are asked for beside the answer of an issue: who dies of that has answered. With ram_endpoint alone
-	// it is not known where to ask.
-	config := map[string]any{"ram_endpoint": "ram.aliyuncs.com", "ims_endpoint": ""}
 	if retries {
-		config["max_retries"] = 3
+		w.must(logical.UpdateOperation, "config", map[string]any{"max_retries": 3})
 	}
-	w.must(logical.UpdateOperation, "config", config)
 	w.must(logical.UpdateOperation, "role/tested", s.role)
 	w.must(logical.UpdateOperation, "role/live", map[string]any{"inline_policies": twoDocuments, "ttl": "24h", "max_ttl": "24h"})
 	for action, params := range map[string]map[string]string{ // of others

@@ -913,6 +913,7 @@ func revokingUsedPolicy(m *leastMount) error {
 
 // readingQuotas reads them in status.
 func readingQuotas(m *leastMount) error {
+	m.asksForQuotas()
 	if told := fmt.Sprint(m.status()["quotas"]); !strings.HasPrefix(told, "users ") {
 		return errors.New(told)
 	}

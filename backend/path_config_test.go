@@ -322,7 +322,6 @@ func TestConfigOfAnotherAccountIsWarnedOf(t *testing.T) {
 			case "user":
 				m.must(logical.UpdateOperation, "role/r", leastUser)
 				m.must(logical.ReadOperation, "creds/r", nil)
-				m.rest()
 			case "static":
 				m.admin("CreateUser", map[string]string{"UserName": "app"})
 				m.must(logical.UpdateOperation, "static-role/app", map[string]any{"username": "app", "rotation_period": "720h"})

@@ -150,7 +150,6 @@ func TestRevokeDoesNotBelieveThatANewUserIsGone(t *testing.T) {
 		m := newTimedMount(t, alisim.DefaultSettings(), alisim.DefaultSeed())
 		m.must(logical.UpdateOperation, "role/ci", map[string]any{"ram_groups": "readers"})
 		secret := m.must(logical.ReadOperation, "creds/ci", nil).Secret
-		synctest.Wait() // for the question of the quotas, beside the issue
 		m.fault(alisim.Fault{Kind: alisim.FaultRefuse, Code: "EntityNotExist.User", Status: 404, Count: 3})
 		if _, err := m.revokeLease(secret); err == nil {
 			t.Fatal("the lease is taken for revoked, and the user lives on")

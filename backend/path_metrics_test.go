@@ -48,6 +48,7 @@ func TestMetrics(t *testing.T) {
 			Name: "hub", TrustPolicy: alisim.TrustAccount(alisim.DefaultAccountID), Policies: []string{"AdministratorAccess"},
 		})
 		m := newTimedMount(t, alisim.DefaultSettings(), seed)
+		m.asksForQuotas()
 		want := func(samples map[string]string) {
 			t.Helper()
 			got := m.samples()

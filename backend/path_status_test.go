@@ -51,6 +51,7 @@ func TestStatus(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		toThePresent()
 		m := newTimedMount(t, alisim.DefaultSettings(), alisim.DefaultSeed())
+		m.asksForQuotas()
 		began := time.Now().UTC().Format(time.RFC3339)
 		says(t, m.status(), map[string]string{
 			"version": backend.Version(), "counting_since": began, "account_id": alisim.DefaultAccountID, "credentials": "access_key",
@@ -211,6 +212,7 @@ func TestStatusOfManyRolesFits(t *testing.T) {
 func TestStatusOfAMountThatMayAskNothing(t *testing.T) {
 	t.Parallel()
 	m := newMount(t)
+	m.asksForQuotas()
 	m.fault(alisim.Fault{Action: "GetAccountSummary", Kind: alisim.FaultRefuse, Code: "NoPermission", Status: 403})
 	m.fault(alisim.Fault{Action: "GetCallerIdentity", Kind: alisim.FaultRefuse, Code: "InvalidAccessKeyId.NotFound", Status: 404})
 	says(t, m.status(), map[string]string{
@@ -235,6 +237,7 @@ func TestQuotas(t *testing.T) {
 		m := newTimedMount(t, settings, alisim.DefaultSeed())
 		m.must(logical.UpdateOperation, "role/ci", map[string]any{"ram_groups": "readers", "ttl": "24h", "max_ttl": "24h"})
 		m.must(logical.UpdateOperation, "role/deploy", map[string]any{"role_arn": roleARN})
+		m.asksForQuotas()
 		asked := func() (n int) {
 			for _, call := range m.sim.Journal() {
 				if call.Action == "GetAccountSummary" {

@@ -44,7 +44,6 @@ func TestRefusedIssueLeavesNothing(t *testing.T) {
 				m.must(logical.ReadOperation, "config/caller-identity", nil)
 				if tc.live {
 					m.must(logical.ReadOperation, "creds/tested", nil)
-					synctest.Wait() // for the question of the quotas, beside the issue
 				}
 				before := m.inventory()
 				for _, f := range tc.faults {

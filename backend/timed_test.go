@@ -39,6 +39,7 @@ func configured(m *mount) *mount {
 	m.start()
 	m.must(logical.UpdateOperation, "config", map[string]any{
 		"access_key": alisim.DefaultAccessKeyID, "secret_key": alisim.DefaultAccessKeySecret, "max_retries": 0,
+		"ram_endpoint": "ram.aliyuncs.com", // see asksForQuotas
 	})
 	return m
 }
