@@ -54,7 +54,7 @@ soak: build ## 16 clients, a failing cloud, a plugin killed every 30 s, 20 minut
 	scripts/peer >/dev/null
 	SOAK=20m go -C e2e test -count=1 -v -tags soak -timeout 60m -run '^(TestSoak|TestIrrevocableLease)$$' .
 
-bench: ## Side by side with what we replace, on this machine; some twelve minutes
+bench: ## Side by side with what we replace, on this machine; some eight minutes
 	cd bench && go run .
 
 release: ## Build dist/: six platforms, SHA256SUMS, SBOMs, an OCI image; the same bytes each time
