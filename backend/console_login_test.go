@@ -410,6 +410,31 @@ func TestDeviceGoesWhenTheRevocationIsRepeated(t *testing.T) {
 	}
 }
 
+// An issue that did not end is handed to the index after a day. What its rollbacks have
+// noted there stays: the device is bound to nobody by then, and no list has it.
+func TestDeviceOfAnUnfinishedIssueGoes(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := newTimedMount(t, alisim.DefaultSettings(), alisim.DefaultSeed())
+		before := m.inventory()
+		m.must(logical.UpdateOperation, "role/people", withLogin(nil))
+		m.unfinished("people")
+		m.bindDevice(m.inventory().Users[len(before.Users)].Name, "phone")
+		m.fault(alisim.Fault{Action: "DeleteVirtualMFADevice", Kind: alisim.FaultError500})
+		for range 25 * 6 {
+			time.Sleep(10 * time.Minute)
+			_, _ = m.rollBack()
+			m.rest()
+		}
+		if n := m.walEntries(); n != 0 {
+			t.Errorf("%d WAL entries after a day", n)
+		}
+		m.sim.ClearFaults()
+		m.minutes(120)
+		m.unchanged(before)
+	})
+}
+
 // A device that RAM refuses to delete, as it may a security key or a passkey, keeps no
 // user alive: what the user signed in with is unbound, and the log tells the device.
 func TestDeviceThatIsNotDeletedStays(t *testing.T) {

@@ -93,6 +93,17 @@ func (e indexEntry) end() time.Time {
 	return e.LeaseEnds
 }
 
+// indexed is the entry of u. What has none, such as a lease of Vault's built-in
+// engine, is answered one that is not stored yet and whose lease is over.
+func (b *backend) indexed(ctx context.Context, s logical.Storage, u issued) (indexEntry, error) {
+	entry, err := load[indexEntry](ctx, s, issuedPrefix+u.name())
+	if entry == nil {
+		now := time.Now()
+		entry = &indexEntry{issued: u, EndsBy: now, LeaseEnds: now}
+	}
+	return *entry, err
+}
+
 func (b *backend) saveIssued(ctx context.Context, s logical.Storage, entry indexEntry) error {
 	entry.EndsBy, entry.LeaseEnds = entry.EndsBy.UTC().Truncate(time.Second), entry.LeaseEnds.UTC().Truncate(time.Second)
 	if err := save(ctx, s, issuedPrefix+entry.name(), &entry); err != nil {

@@ -2,7 +2,6 @@ package backend
 
 import (
 	"context"
-	"time"
 
 	"github.com/hashicorp/vault/sdk/logical"
 
@@ -21,24 +20,17 @@ func (b *backend) mfaDevices(ctx context.Context, s logical.Storage, u issued) (
 	if u.UserName == "" {
 		return devices, nil
 	}
-	entry, err := load[indexEntry](ctx, s, issuedPrefix+u.name())
-	if entry != nil {
-		devices.Known = entry.MFADevices
-	}
+	entry, err := b.indexed(ctx, s, u)
+	devices.Known = entry.MFADevices
 	return devices, err
 }
 
-// noteMFADevice writes it into the entry of the index. What has none, such as a lease
-// of Vault's built-in engine, gets one whose lease is over.
+// noteMFADevice writes it into the entry of the index.
 func (b *backend) noteMFADevice(ctx context.Context, s logical.Storage, u issued, serial string) error {
-	entry, err := load[indexEntry](ctx, s, issuedPrefix+u.name())
+	entry, err := b.indexed(ctx, s, u)
 	if err != nil {
 		return err
 	}
-	if entry == nil {
-		now := time.Now()
-		entry = &indexEntry{issued: u, EndsBy: now, LeaseEnds: now}
-	}
 	entry.MFADevices = append(entry.MFADevices, serial)
-	return b.saveIssued(ctx, s, *entry)
+	return b.saveIssued(ctx, s, entry)
 }

@@ -44,8 +44,7 @@ func (b *backend) rollback(ctx context.Context, req *logical.Request, kind strin
 		next, err = b.stalls.attempt(ctx, u.accountRole, func(ctx context.Context) error { return b.removeUnfinished(ctx, req.Storage, u) })
 	}
 	if err != nil && u.name() != "" && time.Since(u.CreatedAt) > rollbackFor {
-		now := time.Now()
-		if kept := b.saveIssued(ctx, req.Storage, indexEntry{issued: u, EndsBy: now, LeaseEnds: now}); kept == nil {
+		if kept := b.leaveToIndex(ctx, req.Storage, u); kept == nil {
 			b.failures.succeeded(failedRollback, u.name())
 			b.Logger().Warn("an unfinished issue could not be rolled back for a day: it is removed with the leases that are over", "name", u.name(), "error", oneLine(err))
 			return nil
@@ -58,6 +57,17 @@ func (b *backend) rollback(ctx context.Context, req *logical.Request, kind strin
 	b.failures.succeeded(failedRollback, u.name())
 	b.Logger().Info("rolled back an unfinished issue", "name", u.name())
 	return nil
+}
+
+// leaveToIndex ends the lease that u was made for. An entry that is there knows more
+// than the WAL: RAM's id of the user, and devices that are bound to nobody.
+func (b *backend) leaveToIndex(ctx context.Context, s logical.Storage, u issued) error {
+	entry, err := b.indexed(ctx, s, u)
+	if err != nil {
+		return err
+	}
+	entry.EndsBy, entry.LeaseEnds = time.Now(), time.Now()
+	return b.saveIssued(ctx, s, entry)
 }
 
 func readWAL(kind string, data interface{}) (u issued, err error) {
