@@ -345,7 +345,7 @@ func newEntry(c Credentials) *entry {
 	if c.Expiration.IsZero() {
 		return &entry{credentials: c, staleAt: now.Add(earlier(unexpiringRefresh)), trustUntil: now.Add(unexpiringTrust)}
 	}
-	window := min(earliestRefresh, c.Expiration.Sub(now)/refreshShare)
+	window := max(0, min(earliestRefresh, c.Expiration.Sub(now)/refreshShare)) // they may have ended since they were looked at
 	return &entry{credentials: c, staleAt: c.Expiration.Add(-earlier(window))}
 }
 
