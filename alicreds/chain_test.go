@@ -139,10 +139,7 @@ func TestChainRace(t *testing.T) {
 // place is where a default chain runs: an environment and a metadata service.
 func place(t *testing.T, i *instance, env ...string) *alicreds.Chain {
 	t.Helper()
-	metadata, err := alicreds.NewMetadata(alicreds.MetadataOptions{Endpoint: i.URL})
-	if err != nil {
-		t.Fatal(err)
-	}
+	metadata := patientMetadata(t, i.URL, false)
 	sts := newDesk(t, answers(200, sessionJSON()))
 	env = append(env, "HOME", t.TempDir(), "USERPROFILE", t.TempDir())
 	chain, err := alicreds.Default(alicreds.DefaultOptions{Getenv: environment(env...), STSOptions: sts.sts(t), Metadata: metadata})

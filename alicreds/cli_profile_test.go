@@ -92,10 +92,7 @@ func modes(t *testing.T) (cloud, string) {
 
 func (c cloud) cli(t *testing.T, path, profile string) alicreds.CLIProfileOptions {
 	t.Helper()
-	metadata, err := alicreds.NewMetadata(alicreds.MetadataOptions{Endpoint: c.IMDSURL})
-	if err != nil {
-		t.Fatal(err)
-	}
+	metadata := patientMetadata(t, c.IMDSURL, false)
 	return alicreds.CLIProfileOptions{
 		Path: path, Profile: profile, STSOptions: c.sts, Metadata: metadata, HTTP: c.Client(),
 		OnWriteError: func(err error) { t.Errorf("writing: %v", err) },

@@ -383,10 +383,7 @@ func TestCloudECSRAMRole(t *testing.T) {
 			if err := c.SetInstance(instance); err != nil {
 				t.Fatal(err)
 			}
-			metadata, err := alicreds.NewMetadata(alicreds.MetadataOptions{Endpoint: c.IMDSURL, DisableIMDSv1: tc.onlyV2})
-			if err != nil {
-				t.Fatal(err)
-			}
+			metadata := patientMetadata(t, c.IMDSURL, tc.onlyV2)
 			p, err := alicreds.NewECSRAMRole(alicreds.ECSRAMRoleOptions{Metadata: metadata})
 			if err != nil {
 				t.Fatal(err)
@@ -417,10 +414,7 @@ func TestCloudCredentialsURI(t *testing.T) {
 func TestCloudDefault(t *testing.T) {
 	t.Parallel()
 	c := newCloud(t)
-	metadata, err := alicreds.NewMetadata(alicreds.MetadataOptions{Endpoint: c.IMDSURL})
-	if err != nil {
-		t.Fatal(err)
-	}
+	metadata := patientMetadata(t, c.IMDSURL, false)
 	chain, err := alicreds.Default(alicreds.DefaultOptions{
 		Getenv: environment("HOME", t.TempDir(), "USERPROFILE", t.TempDir()), STSOptions: c.sts, Metadata: metadata,
 	})

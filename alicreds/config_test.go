@@ -234,10 +234,7 @@ func TestConfigDefaultIMDSv2(t *testing.T) {
 	t.Parallel()
 	for _, only := range []bool{false, true} {
 		i := newInstance(t)
-		metadata, err := alicreds.NewMetadata(alicreds.MetadataOptions{Endpoint: i.URL})
-		if err != nil {
-			t.Fatal(err)
-		}
+		metadata := patientMetadata(t, i.URL, false)
 		i.noTokens = 404 // it knows version 1 only
 		p := mustBuild(t, alicreds.Config{Type: "default", DisableIMDSv1: only, Metadata: metadata})
 		if _, err := p.Retrieve(t.Context()); (err != nil) != only {

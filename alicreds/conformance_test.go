@@ -437,10 +437,7 @@ func TestConformance(t *testing.T) {
 			for given, want := range map[string]string{"": "rolename", "argument": "argument"} {
 				i := newInstance(t)
 				i.role = want
-				metadata, err := alicreds.NewMetadata(alicreds.MetadataOptions{Endpoint: i.URL})
-				if err != nil {
-					t.Fatal(err)
-				}
+				metadata := patientMetadata(t, i.URL, false)
 				get(t, mustBuild(t, alicreds.Config{Type: "ecs_ram_role", RoleName: given, Metadata: metadata}, envMetadata, "rolename"))
 				if j := i.journal(); j != "PUT api/token, GET "+want+" v2" {
 					t.Errorf("asked %s", j)
@@ -451,11 +448,8 @@ func TestConformance(t *testing.T) {
 			for value, fails := range map[string]bool{"True": true, "1": false} {
 				i := newInstance(t)
 				i.noTokens = 404
-				metadata, err := alicreds.NewMetadata(alicreds.MetadataOptions{Endpoint: i.URL, DisableIMDSv1: fails})
-				if err != nil {
-					t.Fatal(err)
-				}
-				_, err = mustBuild(t, alicreds.Config{Type: "ecs_ram_role", Metadata: metadata}, envNoIMDSv1, value).Retrieve(t.Context())
+				metadata := patientMetadata(t, i.URL, fails)
+				_, err := mustBuild(t, alicreds.Config{Type: "ecs_ram_role", Metadata: metadata}, envNoIMDSv1, value).Retrieve(t.Context())
 				if (err != nil) != fails {
 					t.Errorf("%s: %v", value, err)
 				}
@@ -496,11 +490,8 @@ func TestConformance(t *testing.T) {
 		}},
 		{"064", "the role request is refused", "the error has the status and not the URL", func(t *testing.T) {
 			d := newDesk(t, answers(400, ""))
-			metadata, err := alicreds.NewMetadata(alicreds.MetadataOptions{Endpoint: d.URL})
-			if err != nil {
-				t.Fatal(err)
-			}
-			_, err = mustBuild(t, alicreds.Config{Type: "ecs_ram_role", Metadata: metadata}).Retrieve(t.Context())
+			metadata := patientMetadata(t, d.URL, false)
+			_, err := mustBuild(t, alicreds.Config{Type: "ecs_ram_role", Metadata: metadata}).Retrieve(t.Context())
 			wantError(t, err, "400", "instance metadata")
 		}},
 		{"065", "the role's name leads to its keys", "", func(t *testing.T) {

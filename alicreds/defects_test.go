@@ -109,10 +109,7 @@ func TestDefectD05(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	metadata, err := alicreds.NewMetadata(alicreds.MetadataOptions{Endpoint: c.IMDSURL})
-	if err != nil {
-		t.Fatal(err)
-	}
+	metadata := patientMetadata(t, c.IMDSURL, false)
 	chain, err := alicreds.Default(alicreds.DefaultOptions{
 		Getenv:     environment(envFile, file(t, token), envProvider, alisim.DefaultOIDCProviderARN, envRole, alisim.DefaultPodRoleARN),
 		STSOptions: c.sts, Metadata: metadata,
@@ -146,10 +143,7 @@ func TestDefectD09(t *testing.T) {
 // this machine and, unlike 127.0.0.1, goes through proxies.
 func TestDefectD10(t *testing.T) {
 	if os.Getenv("TEST_DEFECT_D10") != "" {
-		metadata, err := alicreds.NewMetadata(alicreds.MetadataOptions{Endpoint: os.Getenv("TEST_DEFECT_D10")})
-		if err != nil {
-			t.Fatal(err)
-		}
+		metadata := patientMetadata(t, os.Getenv("TEST_DEFECT_D10"), false)
 		p, err := alicreds.NewECSRAMRole(alicreds.ECSRAMRoleOptions{Metadata: metadata})
 		if err != nil {
 			t.Fatal(err)

@@ -92,12 +92,22 @@ func (i *instance) journal() string {
 	return strings.ReplaceAll(all, "meta-data/ram/security-credentials/", "")
 }
 
-func (i *instance) provider(t *testing.T, role string, onlyV2 bool) alicreds.ECSRAMRole {
+// patientMetadata waits for a machine that is too busy to answer within a second, and so
+// asks once. When it asks again is tested by the clock of a bubble.
+func patientMetadata(t *testing.T, endpoint string, onlyV2 bool) *alicreds.Metadata {
 	t.Helper()
-	metadata, err := alicreds.NewMetadata(alicreds.MetadataOptions{Endpoint: i.URL, DisableIMDSv1: onlyV2})
+	m, err := alicreds.NewMetadata(alicreds.MetadataOptions{
+		Endpoint: endpoint, DisableIMDSv1: onlyV2, ConnectTimeout: time.Minute, Timeout: time.Minute,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
+	return m
+}
+
+func (i *instance) provider(t *testing.T, role string, onlyV2 bool) alicreds.ECSRAMRole {
+	t.Helper()
+	metadata := patientMetadata(t, i.URL, onlyV2)
 	p, err := alicreds.NewECSRAMRole(alicreds.ECSRAMRoleOptions{RoleName: role, Metadata: metadata, DisableIMDSv1: onlyV2})
 	if err != nil {
 		t.Fatal(err)
@@ -256,10 +266,7 @@ func TestECSRAMRoleWithoutRole(t *testing.T) {
 func TestECSRAMRoleFailsHard(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t, answers(500, "hidden"))
-	metadata, err := alicreds.NewMetadata(alicreds.MetadataOptions{Endpoint: d.URL})
-	if err != nil {
-		t.Fatal(err)
-	}
+	metadata := patientMetadata(t, d.URL, false)
 	p, err := alicreds.NewECSRAMRole(alicreds.ECSRAMRoleOptions{Metadata: metadata})
 	if err != nil {
 		t.Fatal(err)
@@ -328,10 +335,7 @@ func TestECSRAMRoleFollowsNoRedirect(t *testing.T) {
 	t.Parallel()
 	elsewhere := newDesk(t, func(http.ResponseWriter, *http.Request) { t.Error("followed") })
 	d := newDesk(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, elsewhere.URL, http.StatusFound) })
-	metadata, err := alicreds.NewMetadata(alicreds.MetadataOptions{Endpoint: d.URL})
-	if err != nil {
-		t.Fatal(err)
-	}
+	metadata := patientMetadata(t, d.URL, false)
 	p, err := alicreds.NewECSRAMRole(alicreds.ECSRAMRoleOptions{Metadata: metadata})
 	if err != nil {
 		t.Fatal(err)

@@ -114,10 +114,7 @@ func TestOwnIdentityExpiredToken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	metadata, err := alicreds.NewMetadata(alicreds.MetadataOptions{Endpoint: c.IMDSURL})
-	if err != nil {
-		t.Fatal(err)
-	}
+	metadata := patientMetadata(t, c.IMDSURL, false)
 	env := []string{"ALIBABA_CLOUD_ROLE_ARN", alisim.DefaultPodRoleARN, "ALIBABA_CLOUD_OIDC_PROVIDER_ARN", alisim.DefaultOIDCProviderARN, envFile, file(t, token)}
 	chain, err := alicreds.Default(alicreds.DefaultOptions{Getenv: environment(env...), STSOptions: c.sts, Metadata: metadata})
 	if err != nil {
@@ -193,10 +190,7 @@ func TestOwnIdentityUnreadable(t *testing.T) {
 // is an error, too.
 func TestDefaultProfileOption(t *testing.T) {
 	t.Parallel()
-	metadata, err := alicreds.NewMetadata(alicreds.MetadataOptions{Endpoint: newInstance(t).URL})
-	if err != nil {
-		t.Fatal(err)
-	}
+	metadata := patientMetadata(t, newInstance(t).URL, false)
 	env := environment(append(home(t, configWith("a", "a", "b"), iniKeys), envProfile, "a")...)
 	for name, tc := range map[string]struct{ both, cli, want string }{
 		"none":                  {"", "", "of a"},

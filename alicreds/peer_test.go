@@ -83,10 +83,7 @@ func networkProviders(t *testing.T, address string) (all map[string]alicreds.Pro
 	if err != nil {
 		t.Fatal(err)
 	}
-	metadata, err := alicreds.NewMetadata(alicreds.MetadataOptions{Endpoint: "http://" + address})
-	if err != nil {
-		t.Fatal(err)
-	}
+	metadata := patientMetadata(t, "http://"+address, false)
 	node, err := alicreds.NewECSRAMRole(alicreds.ECSRAMRoleOptions{RoleName: "node", Metadata: metadata})
 	if err != nil {
 		t.Fatal(err)

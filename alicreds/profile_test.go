@@ -39,10 +39,7 @@ func types(t *testing.T) (sts *desk, o alicreds.ProfileOptions) {
 			answers(200, sessionJSON())(w, r)
 		}
 	})
-	metadata, err := alicreds.NewMetadata(alicreds.MetadataOptions{Endpoint: newInstance(t).URL})
-	if err != nil {
-		t.Fatal(err)
-	}
+	metadata := patientMetadata(t, newInstance(t).URL, false)
 	text := strings.NewReplacer("$TOKEN_FILE", file(t, jwt("{}")), "$KEY_FILE", file(t, pkcs8(rsaKey())), "$URI", sts.URL+"/credentials").
 		Replace(fixture(t, "ini_types.ini"))
 	return sts, alicreds.ProfileOptions{Path: file(t, text), STSOptions: sts.sts(t), Metadata: metadata}
