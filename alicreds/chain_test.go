@@ -152,7 +152,7 @@ func place(t *testing.T, i *instance, env ...string) *alicreds.Chain {
 func offECS(t *testing.T) *instance {
 	t.Helper()
 	i := newInstance(t)
-	i.Close()
+	i.URL = "http://" + whereNobodyListens(t)
 	return i
 }
 
@@ -183,7 +183,7 @@ func TestDefault(t *testing.T) {
 			t.Parallel()
 			i := newInstance(t)
 			if tc.off {
-				i.Close()
+				i = offECS(t)
 			}
 			got, err := place(t, i, tc.env...).Retrieve(t.Context())
 			if got.Source != tc.want || (err == nil) != (tc.want != "") {

@@ -347,9 +347,8 @@ func TestZeroProviders(t *testing.T) {
 
 func TestRAMRoleARNUnreachable(t *testing.T) {
 	t.Parallel()
-	d := newDesk(t, answers(200, sessionJSON()))
-	o := d.sts(t)
-	d.Close()
+	o := newDesk(t, answers(200, sessionJSON())).sts(t)
+	o.Endpoint = "http://" + whereNobodyListens(t)
 	_, err := role(t, accessKey(t), alicreds.RAMRoleARNOptions{STSOptions: o}).Retrieve(t.Context())
 	var network *openapi.NetworkError
 	var typed *alicreds.Error
