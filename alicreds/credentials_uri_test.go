@@ -111,13 +111,17 @@ func TestCredentialsURIRefused(t *testing.T) {
 	if !errors.As(err, &typed) || !typed.Temporary() {
 		t.Errorf("closed: %v is not temporary", err)
 	}
-	var asked atomic.Bool
+	var asked atomic.Value // the path of the last request
 	hanging := newDesk(t, func(w http.ResponseWriter, r *http.Request) {
-		asked.Store(true)
+		asked.Store(r.URL.Path)
 		<-r.Context().Done()
 	})
-	for limit := time.Second; !asked.Load(); limit *= 2 { // a busy machine may not get there in time
-		_, err = credentialsURI(t, hanging.URL, alicreds.CredentialsURIOptions{Timeout: limit}).Retrieve(t.Context())
+	for limit := time.Second; ; limit *= 2 { // a busy machine may not get there in time
+		path := "/" + limit.String()
+		_, err = credentialsURI(t, hanging.URL+path, alicreds.CredentialsURIOptions{Timeout: limit}).Retrieve(t.Context())
+		if asked.Load() == path {
+			break
+		}
 	}
 	if !errors.As(err, &network) || !network.Sent {
 		t.Errorf("hanging: %v", err)

@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -28,6 +29,10 @@ func temporaryConfig(t *testing.T) configFile {
 func TestLockWait(t *testing.T) {
 	t.Parallel()
 	file := temporaryConfig(t)
+	// A process that another test is just starting has our files open until it executes, and the
+	// lock with them. The 30 s of the bubble are over sooner.
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	synctest.Test(t, func(t *testing.T) {
 		held, err := file.lock(context.Background())
 		if err != nil {
