@@ -433,38 +433,46 @@ func TestOAuthConcurrent(t *testing.T) {
 // writes its successor. Nobody has to log in again for that.
 func TestOAuthOvertaken(t *testing.T) {
 	t.Parallel()
-	c := newCloud(t)
-	profile := func(token string) string {
-		return `{"profiles":[{"name":"default","mode":"OAuth","oauth_site_type":"CN","oauth_refresh_token":"` + token + `"}]}`
-	}
-	path := file(t, profile(alisim.DefaultRefreshToken))
-	o := c.cli(t, path, "")
-	other := *c.Client()
-	transport := other.Transport
-	var once sync.Once
-	o.HTTP = &http.Client{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
-		if strings.HasSuffix(r.URL.Path, "/v1/token") {
-			once.Do(func() { // before ours arrives, another's has
-				next := file(t, profile(alisim.DefaultRefreshToken))
-				get(t, cliProfile(t, c.cli(t, next, "")))
-				text, err := os.ReadFile(next)
-				if err != nil {
-					t.Error(err)
-				}
-				for _, key := range []string{"access_key_id", "access_key_secret", "sts_token"} {
-					text = []byte(strings.ReplaceAll(string(text), `"`+key+`"`, `"x_`+key+`"`)) // only the tokens
-				}
-				go func() {
-					time.Sleep(150 * time.Millisecond)
-					if err := os.WriteFile(path, text, 0o600); err != nil {
-						t.Error(err)
-					}
-				}()
+	synctest.Test(t, func(t *testing.T) {
+		sim, err := alisim.Start(alisim.Options{Seed: alisim.SourcesSeed(), NoListen: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer sim.Close()
+		profile := func(token string) string {
+			return `{"profiles":[{"name":"default","mode":"OAuth","oauth_site_type":"CN","oauth_refresh_token":"` + token + `"}]}`
+		}
+		over := func(path string, transport http.RoundTripper) alicreds.CLIProfile {
+			return cliProfile(t, alicreds.CLIProfileOptions{
+				Path: path, HTTP: &http.Client{Transport: transport},
+				OnWriteError: func(err error) { t.Errorf("writing: %v", err) },
 			})
 		}
-		return transport.RoundTrip(r)
-	})}
-	if got := get(t, cliProfile(t, o)); got.Source != "cli_profile/oauth" {
-		t.Errorf("got %s", got)
-	}
+		path := file(t, profile(alisim.DefaultRefreshToken))
+		var once sync.Once
+		overtaken := roundTripper(func(r *http.Request) (*http.Response, error) {
+			if strings.HasSuffix(r.URL.Path, "/v1/token") {
+				once.Do(func() { // before ours arrives, another's has
+					next := file(t, profile(alisim.DefaultRefreshToken))
+					get(t, over(next, sim.Transport()))
+					text, err := os.ReadFile(next)
+					if err != nil {
+						t.Error(err)
+					}
+					for _, key := range []string{"access_key_id", "access_key_secret", "sts_token"} {
+						text = []byte(strings.ReplaceAll(string(text), `"`+key+`"`, `"x_`+key+`"`)) // only the tokens
+					}
+					time.AfterFunc(150*time.Millisecond, func() {
+						if err := os.WriteFile(path, text, 0o600); err != nil {
+							t.Error(err)
+						}
+					})
+				})
+			}
+			return sim.Transport().RoundTrip(r)
+		})
+		if got := get(t, over(path, overtaken)); got.Source != "cli_profile/oauth" {
+			t.Errorf("got %s", got)
+		}
+	})
 }
