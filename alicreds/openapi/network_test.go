@@ -138,12 +138,13 @@ func TestErrorsNameWhatKeepsAConnection(t *testing.T) {
 		endpoint string
 		says     string
 	}{
-		"unknown authority":  {openapi.Options{}, strange.URL, "certificate signed by unknown authority"},
-		"another host":       {openapi.Options{CACertificate: pemOf(strange)}, "https://localhost:" + strangePort, "the certificate is for another host"},
-		"plain HTTP":         {openapi.Options{}, strings.Replace(plain.URL, "http", "https", 1), "the answer is HTTP, and not HTTPS"},
-		"no TLS":             {openapi.Options{}, "https://" + saying(t, told), "the connection was closed"},
-		"closed port":        {openapi.Options{}, "http://" + closed, "connection refused"},
-		"no such host":       {openapi.Options{Proxy: "http://proxy.invalid:3128"}, "https://sts.example", "the proxy"},
+		"unknown authority": {openapi.Options{}, strange.URL, "certificate signed by unknown authority"},
+		"another host":      {openapi.Options{CACertificate: pemOf(strange)}, "https://localhost:" + strangePort, "the certificate is for another host"},
+		"plain HTTP":        {openapi.Options{}, strings.Replace(plain.URL, "http", "https", 1), "the answer is HTTP, and not HTTPS"},
+		"no TLS":            {openapi.Options{}, "https://" + saying(t, told), "the connection was closed"},
+		"closed port":       {openapi.Options{}, "http://" + closed, "connection refused"},
+		// A name of no form, for which no name server is asked.
+		"no such host":       {openapi.Options{Proxy: "http://proxy..invalid:3128"}, "https://sts.example", "the proxy: no such host"},
 		"closed proxy":       {openapi.Options{Proxy: "http://" + closed}, "https://sts.example", "the proxy " + closed + ": connection refused"},
 		"refusing proxy":     {openapi.Options{Proxy: "http://" + saying(t, "HTTP/1.1 403 "+told+"\r\n\r\n")}, "https://sts.example", "the proxy refuses to connect (HTTP 403)"},
 		"proxy with keys":    {openapi.Options{Proxy: "http://" + saying(t, "HTTP/1.1 407 "+told+"\r\n\r\n")}, "https://sts.example", "the proxy wants a user name and password (HTTP 407)"},
