@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -168,25 +169,27 @@ func TestDeleteResourceGroup(t *testing.T) {
 // The list of attachments lags behind, as others do.
 func TestListPolicyAttachmentsLate(t *testing.T) {
 	t.Parallel()
-	settings := DefaultSettings()
-	settings.Propagation.Attachment = time.Minute
-	c := start(t, Options{NoListen: true, Seed: granted(), Settings: &settings})
-	inRG2 := func() int {
-		return len(c.must(admin(), "ListPolicyAttachments", params{"ResourceGroupId": "rg-2"}).list("PolicyAttachments.PolicyAttachment"))
-	}
-	c.must(admin(), "AttachPolicy", ofAll("rg-2", "IMSUser", scopedUser))
-	if n := inRG2(); n != 0 {
-		t.Errorf("just attached: %d are listed", n)
-	}
-	c.Advance(time.Minute)
-	c.must(admin(), "DetachPolicy", ofAll("rg-2", "IMSUser", scopedUser))
-	if n := inRG2(); n != 1 {
-		t.Errorf("just detached: %d are listed", n)
-	}
-	c.Advance(time.Minute)
-	if n := inRG2(); n != 0 {
-		t.Errorf("long detached: %d are listed", n)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		settings := DefaultSettings()
+		settings.Propagation.Attachment = time.Minute
+		c := start(t, Options{NoListen: true, Seed: granted(), Settings: &settings})
+		inRG2 := func() int {
+			return len(c.must(admin(), "ListPolicyAttachments", params{"ResourceGroupId": "rg-2"}).list("PolicyAttachments.PolicyAttachment"))
+		}
+		c.must(admin(), "AttachPolicy", ofAll("rg-2", "IMSUser", scopedUser))
+		if n := inRG2(); n != 0 {
+			t.Errorf("just attached: %d are listed", n)
+		}
+		c.Advance(time.Minute)
+		c.must(admin(), "DetachPolicy", ofAll("rg-2", "IMSUser", scopedUser))
+		if n := inRG2(); n != 1 {
+			t.Errorf("just detached: %d are listed", n)
+		}
+		c.Advance(time.Minute)
+		if n := inRG2(); n != 0 {
+			t.Errorf("long detached: %d are listed", n)
+		}
+	})
 }
 
 // Where an account has an alias, its id may not do in names of principals.
