@@ -36,9 +36,9 @@ type OIDCProvider struct {
 }
 
 const (
-	keysLife     = 5 * time.Minute // of fetched keys, by the simulator's clock
-	fetchTimeout = 5 * time.Second
-	iatLeeway    = 5 * time.Minute // of iat and nbf in the future
+	keysLife     = 5 * time.Minute  // of fetched keys, by the simulator's clock
+	fetchTimeout = 30 * time.Second // of both documents; an issuer in a test may share a busy machine
+	iatLeeway    = 5 * time.Minute  // of iat and nbf in the future
 )
 
 var (
