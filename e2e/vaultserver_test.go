@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -273,15 +274,24 @@ func (v *vaultServer) registerFile(t *testing.T, name, file, program, version st
 	v.run(t, append(args, "secret", name)...)
 }
 
-// freeAddr is a loopback address that nobody listened on a moment ago.
+// portsTried is how many ports freeAddr has tried.
+var portsTried atomic.Int32
+
+// freeAddr is a loopback address for a server that starts later, and may stop and start again. Its port is below
+// those that the system gives to connections and to listeners that name none, and no other server of this run is given
+// it. scripts/demo and the bench have ranges of their own.
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 1000 {
+		port := 24000 + (64*os.Getpid()+int(portsTried.Add(1)))%8000 // two runs at a time begin at different ones
+		listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err == nil {
+			defer listener.Close()
+			return listener.Addr().String()
+		}
 	}
-	defer listener.Close()
-	return listener.Addr().String()
+	t.Fatal("no free port")
+	return ""
 }
 
 func alive(pid int) bool { return syscall.Kill(pid, 0) == nil }
