@@ -139,7 +139,7 @@ func (c *vaultCluster) stop(t *testing.T) {
 			<-node.exited
 		}
 		for _, pid := range node.pluginPIDs("") {
-			if alive(pid) {
+			if node.isPlugin(pid) {
 				_ = syscall.Kill(pid, syscall.SIGKILL)
 			}
 		}
@@ -156,7 +156,7 @@ func (n *clusterNode) kill() {
 	pids := n.pluginPIDs("")
 	_ = n.process.Kill()
 	for _, pid := range pids {
-		if alive(pid) {
+		if n.isPlugin(pid) {
 			_ = syscall.Kill(pid, syscall.SIGKILL)
 		}
 	}

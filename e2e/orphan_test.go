@@ -28,6 +28,9 @@ func TestPluginEndsWithItsHost(t *testing.T) {
 	if _, parent := processState(pid); parent != v.process.Pid {
 		t.Fatalf("the plugin's parent is %d, and not the server %d", parent, v.process.Pid)
 	}
+	if !v.isPlugin(pid) {
+		t.Error("the plugin is not told from a stranger")
+	}
 	running := func() bool {
 		state, _ := processState(pid)
 		return state != "" && state != "Z" // whoever inherits it may not wait for it

@@ -340,7 +340,9 @@ func (s *soak) goroutines(t *testing.T) int {
 	if err := syscall.Kill(pid, syscall.SIGQUIT); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, time.Minute, "the plugin ends on SIGQUIT", func() bool { return !alive(pid) })
+	eventually(t, time.Minute, "the plugin ends on SIGQUIT, and Vault has read all that it printed", func() bool {
+		return strings.Contains(s.v.output.String()[from:], "plugin process exited")
+	})
 	eventually(t, 3*time.Minute, "the plugin is started again", func() bool {
 		_, err := s.v.api.Logical().ReadWithContext(t.Context(), mount+"/config")
 		return err == nil

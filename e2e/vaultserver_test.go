@@ -144,7 +144,7 @@ func (v *vaultServer) stop(t *testing.T) {
 		<-v.exited
 	}
 	for _, pid := range v.pluginPIDs("") {
-		for start := time.Now(); alive(pid); {
+		for start := time.Now(); v.isPlugin(pid); {
 			if time.Since(start) > stopTimeout {
 				t.Errorf("plugin process %d outlived vault", pid)
 				_ = syscall.Kill(pid, syscall.SIGKILL)
@@ -158,7 +158,7 @@ func (v *vaultServer) stop(t *testing.T) {
 	}
 }
 
-var pluginStarted = regexp.MustCompile(`plugin started: .*path=(\S+) pid=(\d+)`)
+var pluginStarted = regexp.MustCompile(`plugin started: .*path=(\S+) pid=(\d+)\s`) // the whole number: output may end in the middle of a line
 
 // pluginPIDs are the processes that Vault has ever started of a plugin ("" for
 // any), newest last.
@@ -294,7 +294,12 @@ func freeAddr(t *testing.T) string {
 	return ""
 }
 
-func alive(pid int) bool { return syscall.Kill(pid, 0) == nil }
+// isPlugin tells whether a process is one of the server's plugins and lives. The number of one that has ended may be
+// that of a stranger by now, and one that nobody has waited for yet has no command line.
+func (v *vaultServer) isPlugin(pid int) bool {
+	command, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	return bytes.HasPrefix(command, []byte(v.pluginDir+"/"))
+}
 
 func tail(s string, n int) string {
 	if len(s) > n {
