@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"testing"
 )
 
@@ -120,7 +121,16 @@ func copyProgram(t *testing.T, from, to string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(to, content, 0o700); err != nil {
+	writeProgram(t, to, content)
+}
+
+// writeProgram writes a file that is executed soon. No process of other tests is started meanwhile: it would have the
+// file open for writing until it executes something else, and so long the kernel refuses to execute the file.
+func writeProgram(t *testing.T, name string, content []byte) {
+	t.Helper()
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	if err := os.WriteFile(name, content, 0o700); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -35,9 +35,7 @@ func TestWhichVault(t *testing.T) {
 			bin := t.TempDir()
 			program := func(name, script string) {
 				t.Helper()
-				if err := os.WriteFile(filepath.Join(bin, name), []byte("#!/bin/sh\n"+script+"\n"), 0o700); err != nil {
-					t.Fatal(err)
-				}
+				writeProgram(t, filepath.Join(bin, name), []byte("#!/bin/sh\n"+script+"\n"))
 			}
 			// No more than the script needs: this machine may have a vault of its own.
 			for _, tool := range []string{"bash", "sh", "sed", "sort", "head", "dirname"} {
