@@ -66,6 +66,10 @@ type ours struct{ Users, Roles, Policies []string }
 
 func (o ours) empty() bool { return len(o.Users)+len(o.Roles)+len(o.Policies) == 0 }
 
+func (o *ours) add(more ours) {
+	o.Users, o.Roles, o.Policies = append(o.Users, more.Users...), append(o.Roles, more.Roles...), append(o.Policies, more.Policies...)
+}
+
 func (o ours) String() string {
 	text, _ := json.Marshal(o)
 	return string(text)

@@ -3,7 +3,6 @@ package e2e
 import (
 	"context"
 	"fmt"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -31,29 +30,30 @@ func TestKillDuringIssue(t *testing.T) {
 		v.write(t, path+"/role/batch", map[string]any{"credential_type": "ram_role", "inline_policies": "[" + policyJSON + "]"})
 	}
 	enable("count")
+	roles := []string{"ci", "batch"}
+	calls := countCalls(t, v, cloud, "count", roles...)
 	cases := 0
 	var again []string
-	for _, role := range []string{"ci", "batch"} {
-		calls := countCalls(t, v, cloud, "count/creds/"+role)
-		if calls < 4 {
-			t.Fatalf("an issue of %s took %d calls", role, calls)
+	var interrupted ours
+	for _, role := range roles {
+		if calls[role] < 4 {
+			t.Fatalf("an issue of %s took %d calls", role, calls[role])
 		}
-		for k := range calls {
+		for k := range calls[role] {
 			for _, hold := range []string{"before", "after"} {
 				path := fmt.Sprintf("kill-%s-%d-%s", role, k+1, hold)
 				enable(path)
-				killDuring(t, v, cloud, path, role, alisim.Fault{Kind: alisim.FaultHold, Hold: hold, Skip: k, Count: 1})
+				interrupted.add(killDuring(t, v, cloud, path, role, alisim.Fault{Kind: alisim.FaultHold, Hold: hold, Skip: k, Count: 1}))
 				cases++
 			}
 			again = append(again, fmt.Sprintf("kill-%s-%d-after/creds/%s", role, k+1, role))
 		}
 	}
-	interrupted := leftovers(seed, cloud.Inventory())
 	if len(interrupted.Users) < 4 || len(interrupted.Roles) < 4 {
 		t.Errorf("%d kills left only %v: were they kills during an issue?", cases, interrupted)
 	}
 
-	left := interrupted
+	left := leftovers(seed, cloud.Inventory())
 	for start := time.Now(); !left.empty() && time.Since(start) < 6*rollbackTick; {
 		<-time.After(200 * time.Millisecond)
 		left = leftovers(seed, cloud.Inventory())
@@ -80,25 +80,29 @@ func (v *vaultServer) onlyIssues(t *testing.T, path string) {
 	v.write(t, path+"/config", map[string]any{"ims_endpoint": ""})
 }
 
-// countCalls is how many calls an issue makes.
-func countCalls(t *testing.T, v *vaultServer, cloud *alisim.Server, path string) int {
+// countCalls is how many calls an issue of each role makes. Nothing may have been killed before: the calls of its
+// rollback would be counted.
+func countCalls(t *testing.T, v *vaultServer, cloud *alisim.Server, path string, roles ...string) map[string]int {
 	t.Helper()
-	of, _, _ := strings.Cut(path, "/")
-	v.onlyIssues(t, of)
-	cloud.ClearJournal()
-	secret := v.read(t, path)
-	calls := len(cloud.Journal())
-	v.run(t, "lease", "revoke", "-sync", secret.LeaseID)
+	v.onlyIssues(t, path)
+	calls := map[string]int{}
+	for _, role := range roles {
+		cloud.ClearJournal()
+		secret := v.read(t, path+"/creds/"+role)
+		calls[role] = len(cloud.Journal())
+		v.run(t, "lease", "revoke", "-sync", secret.LeaseID)
+	}
 	return calls
 }
 
 // killDuring reads a credential, kills the plugin when the fault holds a call
-// of it, and leaves a plugin that runs again.
-func killDuring(t *testing.T, v *vaultServer, cloud *alisim.Server, path, role string, fault alisim.Fault) {
+// of it, and leaves a plugin that runs again. It returns what the issue had created.
+func killDuring(t *testing.T, v *vaultServer, cloud *alisim.Server, path, role string, fault alisim.Fault) ours {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	v.onlyIssues(t, path)
+	before := cloud.Inventory()
 	cloud.ClearJournal()
 	if err := cloud.AddFault(fault); err != nil {
 		t.Fatal(err)
@@ -112,6 +116,7 @@ func killDuring(t *testing.T, v *vaultServer, cloud *alisim.Server, path, role s
 	if err != nil {
 		t.Fatalf("%s: no call was held: %v", path, err)
 	}
+	created := leftovers(before, cloud.Inventory())
 	v.killPlugin(t)
 	// It was the caller: its connection has gone, and the call ends without an answer.
 	_, err = cloud.WaitFor(ctx, func(c alisim.Call) bool { return c.Seq == held.Seq && !c.Held && c.Status == 0 })
@@ -126,6 +131,7 @@ func killDuring(t *testing.T, v *vaultServer, cloud *alisim.Server, path, role s
 		_, err := v.api.Logical().ReadWithContext(ctx, path+"/config")
 		return err == nil
 	})
+	return created
 }
 
 // killPlugin kills the newest process of the engine.

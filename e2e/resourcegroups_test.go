@@ -87,12 +87,15 @@ func TestResourceGroups(t *testing.T) {
 
 	// The process dies.
 	kills := 0
-	for _, role := range []string{"two", "session"} {
-		for k := range countCalls(t, v, cloud, "count/creds/"+role) {
+	var interrupted ours
+	killed := []string{"two", "session"}
+	callsOf := countCalls(t, v, cloud, "count", killed...)
+	for _, role := range killed {
+		for k := range callsOf[role] {
 			for _, hold := range []string{"before", "after"} {
 				path := fmt.Sprintf("kill-%s-%d-%s", role, k+1, hold)
 				enable(path)
-				killDuring(t, v, cloud, path, role, alisim.Fault{Kind: alisim.FaultHold, Hold: hold, Skip: k, Count: 1})
+				interrupted.add(killDuring(t, v, cloud, path, role, alisim.Fault{Kind: alisim.FaultHold, Hold: hold, Skip: k, Count: 1}))
 				kills++
 			}
 		}
@@ -113,11 +116,10 @@ func TestResourceGroups(t *testing.T) {
 	<-revoked // with an error, or repeated in the next process
 	kills++
 	eventually(t, 5*time.Minute, "the revocation ends in the next process", func() bool { return revoke() == nil })
-	interrupted := leftovers(seed, cloud.Inventory())
-	if interrupted.empty() {
-		t.Error("no kill left anything: were they kills during an issue?")
+	if len(interrupted.Users) == 0 || len(interrupted.Roles) == 0 {
+		t.Errorf("the kills left only %v: were they kills during an issue?", interrupted)
 	}
-	left := interrupted
+	left := leftovers(seed, cloud.Inventory())
 	for begun := time.Now(); !left.empty() && time.Since(begun) < 6*time.Minute; {
 		<-time.After(200 * time.Millisecond)
 		left = leftovers(seed, cloud.Inventory())

@@ -78,6 +78,6 @@ func TestWaitUntilUsable(t *testing.T) {
 	if lease := <-issued; lease != nil { // Vault repeated the read in a new process
 		eventually(t, time.Minute, "the lease ends", func() bool { return v.try(t, "lease", "revoke", "-sync", lease.LeaseID).code == 0 })
 	}
-	eventually(t, 3*time.Minute, "with the rollback all is gone", func() bool { return leftovers(seed, cloud.Inventory()).empty() })
+	eventually(t, 6*time.Minute, "with the rollback all is gone", func() bool { return leftovers(seed, cloud.Inventory()).empty() })
 	fmt.Printf("TestWaitUntilUsable: killed while it waits, orphans %d\n", len(leftovers(seed, cloud.Inventory()).Users))
 }
