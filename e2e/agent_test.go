@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -23,8 +24,7 @@ import (
 )
 
 const (
-	// The first keys are tried by every tool while their lease lasts, and each tool takes its time to start.
-	agentLease   = time.Minute
+	agentLease   = time.Minute     // of keys that the agent is to replace
 	agentTimeout = 3 * time.Minute // for what takes less than a lease
 )
 
@@ -42,11 +42,10 @@ func TestVaultAgent(t *testing.T) {
 	const session = "acs:ram::1234567890123456:assumed-role/deploy/"
 
 	t.Run("files", func(t *testing.T) {
-		nextLease("deploy", agentLease)
-		cloud.ClearJournal()
-		dir := startAgent(t, v, "agent.hcl")
+		nextLease("deploy", time.Hour) // each tool takes its time to start
+		dir := agentDir(t, v)
+		stop := runAgent(t, v, dir, "agent.hcl")
 		first := waitForKeys(t, dir, "")
-		nextLease("deploy", time.Hour) // so that there is no third
 		for _, name := range agentFiles {
 			info, err := os.Stat(filepath.Join(dir, "rendered", name))
 			if err != nil {
@@ -59,10 +58,16 @@ func TestVaultAgent(t *testing.T) {
 		tools.try(t, dir, first, session)
 		staying := cachesOf(t, dir)
 		staying.have(t, first)
+		stop()
 
+		nextLease("deploy", agentLease)
+		cloud.ClearJournal()
+		runAgent(t, v, dir, "agent.hcl")
 		second := waitForKeys(t, dir, first)
+		nextLease("deploy", time.Hour) // so that the third are the last
+		third := waitForKeys(t, dir, second)
 		time.Sleep(1100 * time.Millisecond) // a Cache looks at its file once a second
-		staying.have(t, second)
+		staying.have(t, third)
 		calls := journal(cloud, "AssumeRole")
 		if len(calls) != 2 {
 			t.Errorf("%d sessions for two renderings of four files, want one for each", len(calls))
@@ -72,7 +77,7 @@ func TestVaultAgent(t *testing.T) {
 			t.Errorf("new keys after %v, and a lease lasts %v", after, agentLease)
 		}
 		t.Logf("new keys after %.1f s of a lease of %v", after.Seconds(), agentLease)
-		tools.try(t, dir, second, session)
+		tools.try(t, dir, third, session)
 	})
 
 	t.Run("process", func(t *testing.T) {
@@ -82,9 +87,7 @@ func TestVaultAgent(t *testing.T) {
 		app := "#!/bin/sh\n" +
 			`echo "$ALIBABA_CLOUD_ACCESS_KEY_ID $ALIBABA_CLOUD_ACCESS_KEY_SECRET $ALIBABA_CLOUD_SECURITY_TOKEN" >>seen` + "\n" +
 			"exec sleep 600\n"
-		if err := os.WriteFile(filepath.Join(dir, "app"), []byte(app), 0o700); err != nil {
-			t.Fatal(err)
-		}
+		writeProgram(t, filepath.Join(dir, "app"), []byte(app))
 		runAgent(t, v, dir, "exec.hcl")
 		var seen []string
 		eventually(t, agentTimeout, "the process has been started twice", func() bool {
@@ -103,33 +106,42 @@ func TestVaultAgent(t *testing.T) {
 			tools.accepted(t, "process", openapi.Keys{AccessKeyID: words[0], AccessKeySecret: words[1], SecurityToken: words[2]}, session)
 		}
 	})
+}
 
-	// The same templates for keys without a token, which the INI files of all tools know.
-	t.Run("RAM user", func(t *testing.T) {
-		const longest = agentLease
-		v.write(t, mount+"/role/ci", map[string]any{"ttl": "40s", "max_ttl": longest.String()})
-		seed := cloud.Inventory()
-		cloud.ClearJournal()
-		dir := agentDir(t, v)
-		for _, name := range []string{"env.ctmpl", "config.json.ctmpl", "credentials.ini.ctmpl", "external.json.ctmpl", "uri.json.ctmpl", "policy.hcl"} {
-			rewrite(t, filepath.Join(dir, name), mount+"/creds/deploy", mount+"/creds/ci")
-		}
-		v.run(t, "policy", "write", "agent", filepath.Join(dir, "policy.hcl"))
-		runAgent(t, v, dir, "agent.hcl")
-		first := waitForKeys(t, dir, "")
-		tools.try(t, dir, first, "acs:ram::1234567890123456:user/")
+// TestVaultAgentRAMUser runs the same templates for keys without a token, which the INI files of all tools know. The
+// agent renews their lease until it cannot be, and then another user follows, before the one before is deleted.
+func TestVaultAgentRAMUser(t *testing.T) {
+	t.Parallel()
+	v, cloud := startEngine(t)
+	tools := agentTools(t, cloud)
+	v.write(t, mount+"/role/ci", map[string]any{"ttl": "1h", "max_ttl": "2h"}) // each tool takes its time to start
+	seed := cloud.Inventory()
+	dir := agentDir(t, v)
+	for _, name := range []string{"env.ctmpl", "config.json.ctmpl", "credentials.ini.ctmpl", "external.json.ctmpl", "uri.json.ctmpl", "policy.hcl"} {
+		rewrite(t, filepath.Join(dir, name), mount+"/creds/deploy", mount+"/creds/ci")
+	}
+	v.run(t, "policy", "write", "agent", filepath.Join(dir, "policy.hcl"))
+	stop := runAgent(t, v, dir, "agent.hcl")
+	first := waitForKeys(t, dir, "")
+	tools.try(t, dir, first, "acs:ram::1234567890123456:user/")
+	stop()
 
-		// Its lease is renewed until it cannot be, and another user follows.
-		waitForKeys(t, dir, first)
-		v.write(t, mount+"/role/ci", map[string]any{"max_ttl": "2h"}) // so that there is no third
-		calls := journal(cloud, "CreateAccessKey")
-		after := calls[1].Time.Sub(calls[0].Time)
-		if len(calls) != 2 || after >= longest {
-			t.Errorf("%d users, the second after %v, and the first lives %v", len(calls), after, longest)
-		}
-		t.Logf("the next user after %.1f s of %v", after.Seconds(), longest)
-		eventually(t, agentTimeout, "the first user is deleted", func() bool { return len(leftovers(seed, cloud.Inventory()).Users) == 1 })
-	})
+	const ttl, longest = 80 * time.Second, 2 * time.Minute
+	v.write(t, mount+"/role/ci", map[string]any{"ttl": ttl.String(), "max_ttl": longest.String()})
+	cloud.ClearJournal()
+	runAgent(t, v, dir, "agent.hcl")
+	second := waitForKeys(t, dir, first)
+	waitForKeys(t, dir, second)
+	v.write(t, mount+"/role/ci", map[string]any{"ttl": "1h", "max_ttl": "2h"}) // so that the third is the last
+	eventually(t, 5*time.Minute, "the second user is deleted", func() bool { return len(leftovers(seed, cloud.Inventory()).Users) == 2 })
+	made, deleted := journal(cloud, "CreateAccessKey"), journal(cloud, "DeleteUser")
+	if len(made) != 2 || len(deleted) != 1 || made[1].Seq > deleted[0].Seq {
+		t.Fatalf("the keys %v were made, and the users %v deleted, want one before whose end another key was made", made, deleted)
+	}
+	if after := made[1].Time.Sub(made[0].Time); after < ttl {
+		t.Errorf("the next user after %v: nobody has renewed the lease of %v", after, ttl)
+	}
+	t.Logf("the next user after %.1f s of %v", made[1].Time.Sub(made[0].Time).Seconds(), longest)
 }
 
 // TestVaultAgentStaticRole: the real agent reads a static role's key again when it
@@ -232,15 +244,8 @@ func agentDir(t *testing.T, v *vaultServer) string {
 	return dir
 }
 
-func startAgent(t *testing.T, v *vaultServer, config string) string {
-	t.Helper()
-	dir := agentDir(t, v)
-	runAgent(t, v, dir, config)
-	return dir
-}
-
-// runAgent runs vault agent in a directory until the test ends.
-func runAgent(t *testing.T, v *vaultServer, dir, config string) {
+// runAgent runs vault agent in a directory, until it is stopped or the test ends.
+func runAgent(t *testing.T, v *vaultServer, dir, config string) (stop func()) {
 	t.Helper()
 	var said output
 	cmd := exec.Command(v.binary, "agent", "-config="+config)
@@ -253,7 +258,7 @@ func runAgent(t *testing.T, v *vaultServer, dir, config string) {
 	}
 	exited := make(chan error, 1)
 	go func() { exited <- cmd.Wait() }()
-	t.Cleanup(func() {
+	stop = sync.OnceFunc(func() {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		select {
 		case <-exited:
@@ -262,10 +267,14 @@ func runAgent(t *testing.T, v *vaultServer, dir, config string) {
 			_ = cmd.Process.Kill()
 			<-exited
 		}
+	})
+	t.Cleanup(func() {
+		stop()
 		if t.Failed() {
 			t.Logf("vault agent printed:\n%s", tail(said.String(), 8<<10))
 		}
 	})
+	return stop
 }
 
 // waitForKeys waits until all files hold the same keys, and others than
