@@ -386,14 +386,14 @@ func near(a, b any) bool {
 	}
 	i, _ := x.Int64()
 	j, _ := y.Int64()
-	return max(i-j, j-i) <= 5
+	return max(i-j, j-i) <= 30
 }
 
-// minutes prints seconds that passed a moment ago.
+// minutes prints seconds as minutes, of which up to half of one has passed already.
 func minutes(v any) string {
 	number, _ := v.(json.Number)
 	seconds, _ := number.Int64()
-	return fmt.Sprintf("%d minutes", (seconds+5)/60)
+	return fmt.Sprintf("%d minutes", (seconds+30)/60)
 }
 
 var wrapped = regexp.MustCompile(`^\d+ errors? occurred:\n\t\* `)
