@@ -3,11 +3,12 @@ package main
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
+	cryptorand "crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -23,8 +24,8 @@ import (
 
 const (
 	startTries   = 5
-	startTimeout = 30 * time.Second
-	stopTimeout  = 20 * time.Second
+	startTimeout = 2 * time.Minute
+	stopTimeout  = time.Minute
 )
 
 // vaultServer is a Vault server with its plugins.
@@ -58,7 +59,7 @@ func newVaultServer(binary string) (*vaultServer, error) {
 	if home, err = filepath.EvalSymlinks(home); err != nil { // Vault wants the true path of its plugins
 		return nil, err
 	}
-	v := &vaultServer{binary: binary, token: "root-" + rand.Text(), home: home, pluginDir: filepath.Join(home, "plugins"), output: &tail{}}
+	v := &vaultServer{binary: binary, token: "root-" + cryptorand.Text(), home: home, pluginDir: filepath.Join(home, "plugins"), output: &tail{}}
 	if err := os.Mkdir(v.pluginDir, 0o700); err != nil {
 		return nil, errors.Join(err, v.close())
 	}
@@ -94,13 +95,16 @@ func (v *vaultServer) startDev(ctx context.Context) error {
 	return v.launch(ctx, ready, "-dev", "-dev-no-store-token", "-dev-root-token-id="+v.token, "-dev-listen-address="+at, "-dev-plugin-dir="+v.pluginDir)
 }
 
-// freeAddress is a loopback address with a port that nobody uses at the moment.
-func freeAddress() (string, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
+// freeAddress is a loopback address with a port that nobody uses at the moment, and
+// that is below those that the system gives to connections.
+func freeAddress() (address string, err error) {
+	for range 100 {
+		var listener net.Listener
+		if listener, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 16000+rand.IntN(4000))); err == nil {
+			return listener.Addr().String(), listener.Close()
+		}
 	}
-	return listener.Addr().String(), listener.Close()
+	return "", err
 }
 
 // launch starts the process at v.address, and returns when it is ready.
@@ -127,7 +131,7 @@ func (v *vaultServer) launch(ctx context.Context, ready func(context.Context) er
 	v.api.SetToken(v.token)
 	v.api.ClearNamespace()
 	isReady := func() bool {
-		limited, cancel := context.WithTimeout(ctx, time.Second)
+		limited, cancel := context.WithTimeout(ctx, 10*time.Second)
 		defer cancel()
 		return ready(limited) == nil
 	}
