@@ -183,7 +183,9 @@ func TestStaticRolesOnOtherNodes(t *testing.T) {
 func TestStandbyForwards(t *testing.T) {
 	t.Parallel()
 	cloud, leader, beside, remote := startReplicated(t)
-	leader.must(t, logical.UpdateOperation, "config", engineConfig(cloud))
+	config := engineConfig(cloud)
+	delete(config, "ims_endpoint") // quotas, which an issue has asked for beside its answer, would be counted
+	leader.must(t, logical.UpdateOperation, "config", config)
 	leader.must(t, logical.UpdateOperation, "role/deploy", map[string]any{"role_arn": roleARN})
 	leader.must(t, logical.UpdateOperation, "role/ci", map[string]any{"inline_policies": "[" + policyJSON + "]"})
 	leader.must(t, logical.UpdateOperation, "role/batch", map[string]any{"credential_type": "ram_role", "inline_policies": "[" + policyJSON + "]"})
