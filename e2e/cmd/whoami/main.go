@@ -18,6 +18,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"time"
 
 	openapi "github.com/alibabacloud-go/darabonba-openapi/v2/client"
 	openapiutil "github.com/alibabacloud-go/darabonba-openapi/v2/utils"
@@ -32,6 +33,8 @@ const (
 	stsHost     = "sts." + region + ".aliyuncs.com"
 	ramHost     = "ram.aliyuncs.com"
 	sessionName = "whoami"
+
+	patience = time.Minute // with one call; of a busy machine
 )
 
 func main() {
@@ -126,11 +129,18 @@ type sdk interface {
 // v1SDK is alibaba-cloud-sdk-go, which signs V1.
 type v1SDK struct{}
 
-func (v1SDK) client(k keys) (*sts.Client, error) {
+func (v1SDK) client(k keys) (client *sts.Client, err error) {
 	if k.token != "" {
-		return sts.NewClientWithStsToken(region, k.id, k.secret, k.token)
+		client, err = sts.NewClientWithStsToken(region, k.id, k.secret, k.token)
+	} else {
+		client, err = sts.NewClientWithAccessKey(region, k.id, k.secret)
 	}
-	return sts.NewClientWithAccessKey(region, k.id, k.secret)
+	if err != nil {
+		return nil, err
+	}
+	client.SetConnectTimeout(patience)
+	client.SetReadTimeout(patience)
+	return client, nil
 }
 
 func (s v1SDK) assumeRole(k keys, roleARN string) (keys, error) {
@@ -171,8 +181,8 @@ func (s v3SDK) config(host string) *openapiutil.Config {
 	c := &openapiutil.Config{
 		Endpoint:       dara.String(host),
 		RegionId:       dara.String(region),
-		ConnectTimeout: dara.Int(5000),
-		ReadTimeout:    dara.Int(10000),
+		ConnectTimeout: dara.Int(int(patience.Milliseconds())),
+		ReadTimeout:    dara.Int(int(patience.Milliseconds())),
 	}
 	if s.proxy != "" {
 		c.HttpsProxy = dara.String(s.proxy)
