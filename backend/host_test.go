@@ -36,8 +36,12 @@ func TestHostIsAskedOnceASecond(t *testing.T) { // not parallel: it counts alloc
 		if vault.asked != 2 {
 			t.Errorf("asked %d times", vault.asked)
 		}
-		if n := testing.AllocsPerRun(100, func() { look() }); n != 0 {
-			t.Errorf("%v allocations", n)
+		least := testing.AllocsPerRun(100, func() { look() })
+		for range 2 { // what ends of a test before allocates too
+			least = min(least, testing.AllocsPerRun(100, func() { look() }))
+		}
+		if least != 0 {
+			t.Errorf("%v allocations", least)
 		}
 		vault.MaxLeaseTTLVal, vault.ReplicationStateVal = time.Minute, consts.ReplicationPerformanceStandby
 		time.Sleep(hostMemory) // of the bubble's clock
