@@ -43,6 +43,7 @@ func TestUndecodableValuesAreNotQuoted(t *testing.T) {
 			}
 			tc.request.Storage = m.storage
 			resp, err := m.HandleRequest(t.Context(), tc.request)
+			m.rest() // a rollback is a tick, and begins rounds that may log
 			said := fmt.Sprint(err, m.logged)
 			if resp.IsError() {
 				said += resp.Error().Error()
