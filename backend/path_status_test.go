@@ -211,19 +211,21 @@ func TestStatusOfManyRolesFits(t *testing.T) {
 // What cannot be asked says why, and nothing else fails with it.
 func TestStatusOfAMountThatMayAskNothing(t *testing.T) {
 	t.Parallel()
-	m := newMount(t)
-	m.asksForQuotas()
-	m.fault(alisim.Fault{Action: "GetAccountSummary", Kind: alisim.FaultRefuse, Code: "NoPermission", Status: 403})
-	m.fault(alisim.Fault{Action: "GetCallerIdentity", Kind: alisim.FaultRefuse, Code: "InvalidAccessKeyId.NotFound", Status: 404})
-	says(t, m.status(), map[string]string{
-		"account_id": "not known: GetCallerIdentity: InvalidAccessKeyId.NotFound", "quotas": "not known: needs ram:GetAccountSummary",
+	synctest.Test(t, func(t *testing.T) { // status waits for five seconds
+		m := newTimedMount(t, alisim.DefaultSettings(), alisim.DefaultSeed())
+		m.asksForQuotas()
+		m.fault(alisim.Fault{Action: "GetAccountSummary", Kind: alisim.FaultRefuse, Code: "NoPermission", Status: 403})
+		m.fault(alisim.Fault{Action: "GetCallerIdentity", Kind: alisim.FaultRefuse, Code: "InvalidAccessKeyId.NotFound", Status: 404})
+		says(t, m.status(), map[string]string{
+			"account_id": "not known: GetCallerIdentity: InvalidAccessKeyId.NotFound", "quotas": "not known: needs ram:GetAccountSummary",
+		})
+		m.sim.ClearFaults()
+		if got := m.fails("calls_failure"); got != "" {
+			t.Errorf("calls_failure is %q", got)
+		}
+		m.must(logical.UpdateOperation, "config", map[string]any{"ims_endpoint": ""})
+		says(t, m.status(), map[string]string{"quotas": "not asked for: config has no ims_endpoint"})
 	})
-	m.sim.ClearFaults()
-	if got := m.fails("calls_failure"); got != "" {
-		t.Errorf("calls_failure is %q", got)
-	}
-	m.must(logical.UpdateOperation, "config", map[string]any{"ims_endpoint": ""})
-	says(t, m.status(), map[string]string{"quotas": "not asked for: config has no ims_endpoint"})
 }
 
 // The quotas are asked for by who reads status, and beside scrapes and issues, which
