@@ -4,9 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -43,114 +41,102 @@ func twoAccounts() alisim.Seed {
 	return seed
 }
 
-// switchedMount works with sessions that a URI hands out, of one account until
-// switched and then of the other.
-func switchedMount(t *testing.T) (m *mount, switched *atomic.Bool) {
+// newSwitchedMount is a mount for a synctest bubble that is handed sessions.
+func newSwitchedMount(t *testing.T) *mount {
 	t.Helper()
-	m, switched = newSeededMount(t, twoAccounts()), &atomic.Bool{}
-	session := func(keys openapi.Keys, account string) alicreds.Credentials {
-		api, err := openapi.New(openapi.Options{HTTP: m.sim.Client()})
+	sim, err := alisim.Start(alisim.Options{NoListen: true, Seed: twoAccounts()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(sim.Close)
+	session := func(id, secret, account string) alicreds.Credentials {
+		api, err := openapi.New(openapi.Options{HTTP: sim.Client()})
 		if err != nil {
 			t.Fatal(err)
 		}
-		c, err := alicreds.AssumeRole(t.Context(), keys, alicreds.RAMRoleARNOptions{
-			RoleARN: "acs:ram::" + account + ":role/mount", STSOptions: alicreds.STSOptions{Endpoint: m.sim.URL, Client: api},
+		c, err := alicreds.AssumeRole(t.Context(), openapi.Keys{AccessKeyID: id, AccessKeySecret: secret}, alicreds.RAMRoleARNOptions{
+			RoleARN: "acs:ram::" + account + ":role/mount", STSOptions: alicreds.STSOptions{Client: api},
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
 		return c
 	}
-	before := session(openapi.Keys{AccessKeyID: alisim.DefaultAccessKeyID, AccessKeySecret: alisim.DefaultAccessKeySecret}, alisim.DefaultAccountID)
-	after := session(openapi.Keys{AccessKeyID: otherKey, AccessKeySecret: otherSecret}, otherAccount)
-	source := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		c := before
-		if switched.Load() {
-			c = after
-		}
-		_ = json.NewEncoder(w).Encode(map[string]string{
-			"Code": "Success", "AccessKeyId": c.AccessKeyID, "AccessKeySecret": c.AccessKeySecret, "SecurityToken": c.SecurityToken,
-			"Expiration": time.Now().Add(10 * time.Second).UTC().Format(time.RFC3339),
-		})
-	}))
-	t.Cleanup(source.Close)
-	config := m.simConfig()
-	delete(config, "access_key")
-	delete(config, "secret_key")
-	config["credential_type"], config["credentials_uri"] = "credentials_uri", source.URL
-	m.must(logical.UpdateOperation, "config", config)
-	return m, switched
+	return newHandedMountIn(t, sim, &handed{
+		own:   session(alisim.DefaultAccessKeyID, alisim.DefaultAccessKeySecret, alisim.DefaultAccountID),
+		other: session(otherKey, otherSecret, otherAccount),
+	})
 }
 
-// worksIn waits until the mount works in the account.
+// worksIn hands the mount the keys of that account, as soon as those that it has end.
 func (m *mount) worksIn(account string) {
 	m.t.Helper()
-	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
-		if m.must(logical.ReadOperation, "config/caller-identity", nil).Data["account_id"] == account {
-			return
-		}
+	m.keys.moved.Store(account == otherAccount)
+	time.Sleep(2 * handedFor)
+	if got := m.must(logical.ReadOperation, "config/caller-identity", nil).Data["account_id"]; got != account {
+		m.t.Fatalf("the mount works in account %v, want %s", got, account)
 	}
-	m.t.Fatalf("the mount does not work in account %s", account)
 }
 
 // F4.1: the keys that the mount is handed are of another account than before, in
 // which nothing of a lease exists. That is no reason to believe it gone.
 func attackSourceChangesAccount(t *testing.T) {
-	m, switched := switchedMount(t)
-	m.must(logical.UpdateOperation, "role/ci", map[string]any{"inline_policies": "[" + allowOSS + "]", "ttl": "15m"})
-	before := m.inventory()
-	lease := m.must(logical.ReadOperation, "creds/ci", nil)
-	key := lease.Data["access_key"].(string)
-	m.age(lease.Secret.InternalData)
-	switched.Store(true)
-	m.worksIn(otherAccount)
+	synctest.Test(t, func(t *testing.T) {
+		m := newSwitchedMount(t)
+		m.must(logical.UpdateOperation, "role/ci", map[string]any{"inline_policies": "[" + allowOSS + "]", "ttl": "15m"})
+		before := m.inventory()
+		lease := m.must(logical.ReadOperation, "creds/ci", nil)
+		key := lease.Data["access_key"].(string)
+		m.age(lease.Secret.InternalData)
+		m.worksIn(otherAccount)
 
-	_, err := m.revokeLease(lease.Secret)
-	if err == nil || !strings.Contains(err.Error(), "belongs to account "+alisim.DefaultAccountID) {
-		t.Errorf("the revocation in the other account: %v", err)
-	}
-	if _, err := m.renewLease(lease.Secret); err != nil {
-		t.Errorf("the renewal in the other account: %v", err)
-	}
-	other := m.must(logical.ReadOperation, "creds/ci", nil)
-	if got := other.Secret.InternalData["account_id"]; got != otherAccount {
-		t.Errorf("a lease of the other account has account %v", got)
-	}
-	if _, err := m.revokeLease(other.Secret); err != nil {
-		t.Error(err)
-	}
+		_, err := m.revokeLease(lease.Secret)
+		if err == nil || !strings.Contains(err.Error(), "belongs to account "+alisim.DefaultAccountID) {
+			t.Errorf("the revocation in the other account: %v", err)
+		}
+		if _, err := m.renewLease(lease.Secret); err != nil {
+			t.Errorf("the renewal in the other account: %v", err)
+		}
+		other := m.must(logical.ReadOperation, "creds/ci", nil)
+		if got := other.Secret.InternalData["account_id"]; got != otherAccount {
+			t.Errorf("a lease of the other account has account %v", got)
+		}
+		if _, err := m.revokeLease(other.Secret); err != nil {
+			t.Error(err)
+		}
 
-	switched.Store(false)
-	m.worksIn(alisim.DefaultAccountID)
-	if got := m.sim.Authorize(key, "oss:GetObject", "acs:oss:*:*:x"); got != "Allow" {
-		t.Errorf("the lease that lives on may not do what it says: %s", got)
-	}
-	if _, err := m.revokeLease(lease.Secret); err != nil {
-		t.Error(err)
-	}
-	m.unchanged(before)
+		m.worksIn(alisim.DefaultAccountID)
+		if got := m.sim.Authorize(key, "oss:GetObject", "acs:oss:*:*:x"); got != "Allow" {
+			t.Errorf("the lease that lives on may not do what it says: %s", got)
+		}
+		if _, err := m.revokeLease(lease.Secret); err != nil {
+			t.Error(err)
+		}
+		m.unchanged(before)
+	})
 }
 
 // F4.1: tidy in another account forgets no lease for not being there.
 func attackTidyInAnotherAccount(t *testing.T) {
-	m, switched := switchedMount(t)
-	m.must(logical.UpdateOperation, "role/ci", map[string]any{"remote_policies": "name:AliyunOSSReadOnlyAccess,type:System", "ttl": "15m"})
-	lease := m.must(logical.ReadOperation, "creds/ci", nil)
-	name := lease.Data["username"].(string)
-	var entry map[string]any
-	m.stored(issuedPrefix+name, &entry)
-	m.age(entry)
-	aged, err := json.Marshal(entry)
-	if err != nil {
-		t.Fatal(err)
-	}
-	m.put(issuedPrefix+name, string(aged))
-	switched.Store(true)
-	m.worksIn(otherAccount)
-	m.must(logical.UpdateOperation, "tidy", nil)
-	if e, err := m.storage.Get(t.Context(), issuedPrefix+name); err != nil || e == nil {
-		t.Errorf("tidy forgot a user of another account: %v", err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		m := newSwitchedMount(t)
+		m.must(logical.UpdateOperation, "role/ci", map[string]any{"remote_policies": "name:AliyunOSSReadOnlyAccess,type:System", "ttl": "15m"})
+		lease := m.must(logical.ReadOperation, "creds/ci", nil)
+		name := lease.Data["username"].(string)
+		var entry map[string]any
+		m.stored(issuedPrefix+name, &entry)
+		m.age(entry)
+		aged, err := json.Marshal(entry)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.put(issuedPrefix+name, string(aged))
+		m.worksIn(otherAccount)
+		m.must(logical.UpdateOperation, "tidy", nil)
+		if e, err := m.storage.Get(t.Context(), issuedPrefix+name); err != nil || e == nil {
+			t.Errorf("tidy forgot a user of another account: %v", err)
+		}
+	})
 }
 
 // F4.1: a lease of the built-in engine does not tell its account. It is that which the

@@ -49,21 +49,31 @@ const handedFor = time.Second
 
 // handed are keys that are handed out for a moment: those of the mount's own account
 // until moved, and then those of the other one.
-type handed struct{ moved atomic.Bool }
+type handed struct {
+	own, other alicreds.Credentials
+	moved      atomic.Bool
+}
 
 func (h *handed) Retrieve(context.Context) (alicreds.Credentials, error) {
-	c := alicreds.Credentials{AccessKeyID: alisim.DefaultAccessKeyID, AccessKeySecret: alisim.DefaultAccessKeySecret}
+	c := h.own
 	if h.moved.Load() {
-		c = alicreds.Credentials{AccessKeyID: otherKey, AccessKeySecret: otherSecret}
+		c = h.other
 	}
 	c.Expiration = time.Now().Add(handedFor)
 	return c, nil
 }
 
-// newMovingMountIn is a mount that is handed its keys, in a cloud of twoAccounts.
+// newMovingMountIn is a mount that is handed the keys of users, in a cloud of twoAccounts.
 func newMovingMountIn(t *testing.T, sim *alisim.Server) *mount {
 	t.Helper()
-	keys := &handed{}
+	return newHandedMountIn(t, sim, &handed{
+		own:   alicreds.Credentials{AccessKeyID: alisim.DefaultAccessKeyID, AccessKeySecret: alisim.DefaultAccessKeySecret},
+		other: alicreds.Credentials{AccessKeyID: otherKey, AccessKeySecret: otherSecret},
+	})
+}
+
+func newHandedMountIn(t *testing.T, sim *alisim.Server, keys *handed) *mount {
+	t.Helper()
 	m := &mount{t: t, process: newProcess(sim, &logical.InmemStorage{}), timed: true, options: backend.Options{Keys: keys}}
 	m.process.keys = keys
 	return configured(m)
@@ -118,7 +128,7 @@ func (m *mount) works(resp *logical.Response, user string) bool {
 
 // keyWorks asks STS whether it takes the key, for that user's of the account.
 func (m *mount) keyWorks(k ram.AccessKey, account, user string) error {
-	api, err := openapi.New(openapi.Options{HTTP: m.sim.Client()})
+	api, err := openapi.New(openapi.Options{HTTP: m.sim.Client(), Timeout: time.Minute})
 	if err != nil {
 		return err
 	}
