@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds/openapi"
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alisim"
@@ -81,6 +82,7 @@ func TestFieldAnswersInOtherForms(t *testing.T) {
 	cloud.inert = true
 	api, err := openapi.New(openapi.Options{
 		CACertificate: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cloud.tls.Certificate().Raw}), MaxRetries: -1,
+		ConnectTimeout: time.Minute, Timeout: time.Minute, // see simConfig
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -501,7 +501,7 @@ func (r *replay) sent() error {
 		_, err := r.provided("")
 		return err
 	}
-	api, err := openapi.New(openapi.Options{CACertificate: []byte(r.ca()), MaxRetries: 1})
+	api, err := openapi.New(openapi.Options{CACertificate: []byte(r.ca()), MaxRetries: 1, ConnectTimeout: time.Minute, Timeout: time.Minute})
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -542,10 +542,11 @@ func (r *replay) provided(refreshToken string) (alicreds.Credentials, error) {
 	case "oauth":
 		p, err = alicreds.NewOAuth(
 			alicreds.OAuthTokens{AccessToken: "an-access-token", RefreshToken: refreshToken, Expiration: time.Now().Add(time.Hour)},
-			alicreds.OAuthOptions{URL: r.cloud.plain.URL, ClientID: "client"})
+			alicreds.OAuthOptions{URL: r.cloud.plain.URL, ClientID: "client", HTTP: r.cloud.plain.Client()})
 	default:
 		p, err = alicreds.NewCloudSSO("an-access-token", alicreds.CloudSSOOptions{
 			SignInURL: r.cloud.plain.URL, AccountID: alisim.DefaultAccountID, AccessConfig: "ac-1", AccessTokenExpiration: time.Now().Add(time.Hour),
+			HTTP: r.cloud.plain.Client(),
 		})
 	}
 	if err != nil {

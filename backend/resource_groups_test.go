@@ -42,7 +42,7 @@ func (m *mount) callAs(key [2]string, action string, params map[string]string, o
 	case slices.Contains([]string{"AttachPolicy", "DetachPolicy", "ListPolicyAttachments", "GetResourceGroup", "DeleteResourceGroup"}, action):
 		r.Endpoint, r.Version = "resourcemanager.aliyuncs.com", "2020-03-31"
 	}
-	api, err := openapi.New(openapi.Options{HTTP: m.sim.Client()})
+	api, err := openapi.New(openapi.Options{HTTP: m.sim.Client(), Timeout: time.Minute})
 	if err != nil {
 		m.t.Fatal(err)
 	}
