@@ -30,6 +30,7 @@ type replay struct {
 	cloud  *fieldCloud
 	result handled
 	class  class
+	armed  time.Time // when the cloud last began to give the answer
 	wrong  []string
 }
 
@@ -71,7 +72,10 @@ func (r *replay) complain(format string, args ...any) {
 }
 
 // arm makes the cloud give the answer from now on.
-func (r *replay) arm() { r.cloud.arm(r.result.handling.action, r.result.first) }
+func (r *replay) arm() {
+	r.armed = time.Now()
+	r.cloud.arm(r.result.handling.action, r.result.first)
+}
 
 // told is what somebody who sent a request got to know.
 type told struct {
@@ -201,7 +205,7 @@ func (r *replay) sameSession(got told) told {
 	if have := (keys{textOf(got.data["access_key"]), textOf(got.data["secret_key"]), textOf(got.data["security_token"]), textOf(got.data["expiration"])}); have != want {
 		r.complain("issued %+v, answered %+v", have, want)
 	}
-	if ends, err := time.Parse(time.RFC3339, want.Expiration); err != nil || got.secret == nil || got.secret.TTL <= 0 || got.secret.TTL > time.Until(ends)+time.Second {
+	if ends, err := time.Parse(time.RFC3339, want.Expiration); err != nil || got.secret == nil || got.secret.TTL <= 0 || got.secret.TTL > ends.Sub(r.armed) {
 		r.complain("the lease of what ends at %s is %+v", want.Expiration, got.secret)
 	}
 	return got
