@@ -226,6 +226,7 @@ func (c *fieldCloud) hear(h heardCall) (a fieldAnswer, seen, first bool) {
 	if c.armed == "" {
 		return c.answer, false, false
 	}
+	h.at = time.Now() // in the order of heard
 	first = !slices.ContainsFunc(c.heard, func(before heardCall) bool { return before.seen })
 	h.seen = h.action == c.armed && (first || !c.once)
 	c.heard = append(c.heard, h)
@@ -248,7 +249,7 @@ func (c *fieldCloud) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	action := actionOf(r, params)
-	a, seen, first := c.hear(heardCall{action: action, params: params, at: time.Now()})
+	a, seen, first := c.hear(heardCall{action: action, params: params})
 	switch {
 	case seen:
 		if !c.inert && a.tookEffect() && a.isRPC() {
