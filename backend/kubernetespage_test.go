@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/vault/sdk/logical"
 
@@ -21,6 +22,7 @@ func TestKubernetesPage(t *testing.T) {
 		tokenPath = "/var/run/secrets/ack.alibabacloud.com/rrsa-tokens/token"
 		good      = "system:serviceaccount:vault:vault"
 	)
+	began := time.Now()
 	seed := alisim.DefaultSeed()
 	account := &seed.Accounts[0]
 	simulated, err := alisim.Start(alisim.Options{NoListen: true})
@@ -56,7 +58,7 @@ func TestKubernetesPage(t *testing.T) {
 		return token
 	}
 	pod.write("first", sign(good))
-	c := &console{mount: m, local: map[string]string{tokenPath: filepath.Join(pod.dir, "token")}}
+	c := &console{mount: m, began: began, local: map[string]string{tokenPath: filepath.Join(pod.dir, "token")}}
 	examples := 0
 	for n, block := range strings.Split(readPage(t, "../docs/kubernetes.md"), "```console\n") {
 		block, _, _ = strings.Cut(block, "```\n")
