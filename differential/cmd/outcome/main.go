@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/alicreds/vault-plugin-secrets-alicloud/adapters/credentialsgo"
 	"github.com/alicreds/vault-plugin-secrets-alicloud/alicreds"
@@ -85,7 +86,9 @@ func ours(q differential.Question) (credentials.Credential, error) {
 		return nil, err
 	}
 	metadata, err := alicreds.NewMetadata(alicreds.MetadataOptions{
-		Endpoint:      q.MetadataURL,
+		Endpoint: q.MetadataURL,
+		// The machine may be busy.
+		ConnectTimeout: time.Minute, Timeout: time.Minute,
 		DisableIMDSv1: c.DisableIMDSv1 || strings.EqualFold(os.Getenv("ALIBABA_CLOUD_IMDSV1_DISABLED"), "true"),
 	})
 	if err != nil {
