@@ -111,7 +111,7 @@ func TestUrgentCallsQueueApart(t *testing.T) {
 		readers.Go(func() { ordinary = took(t.Context()) })
 		readers.Go(func() { urgent = took(openapi.Urgent(t.Context())) })
 		readers.Wait()
-		if urgent > time.Second || ordinary < 5*time.Second {
+		if urgent > 3*time.Second || ordinary < 10*time.Second { // as a rule 0.1 s and 17 s, by chance
 			t.Errorf("an urgent call took %s, another %s", urgent, ordinary)
 		}
 	})
