@@ -34,7 +34,7 @@ func TestGoGet(t *testing.T) {
 		"GIT_CONFIG_KEY_0=url."+publish(t, version)+".insteadOf", "GIT_CONFIG_VALUE_0=https://"+module,
 	)}
 	registry := command{stranger.dir, append(slices.Clone(stranger.env), "GOPROXY="+machine[1])}
-	if said, err := registry.try(t, "", "go", "list", "-m", "golang.org/x/mod@latest"); err != nil {
+	if said, err := registry.fetch(t, "list", "-m", "golang.org/x/mod@latest"); err != nil {
 		skipOutsideCI(t, "no registry of modules: %v\n%s", err, said)
 	}
 	for _, tt := range []struct{ name, get, program string }{
@@ -85,7 +85,9 @@ func main() {
 				t.Fatal(err)
 			}
 			c.run(t, "", "go", "mod", "init", "example.com/"+tt.name)
-			c.run(t, "", "go", "get", module+tt.get+"@"+version)
+			if said, err := c.fetch(t, "get", module+tt.get+"@"+version); err != nil {
+				t.Fatalf("go get: %v\n%s", err, said)
+			}
 			if said := c.run(t, "", "go", "run", "."); said != "LTAI5texample <nil>\n" {
 				t.Errorf("the program says %q", said)
 			}
@@ -95,7 +97,10 @@ func main() {
 	t.Run("plugin", func(t *testing.T) {
 		t.Parallel()
 		bin := t.TempDir()
-		command{stranger.dir, append(slices.Clone(stranger.env), "GOBIN="+bin)}.run(t, "", "go", "install", module+"@"+version)
+		c := command{stranger.dir, append(slices.Clone(stranger.env), "GOBIN="+bin)}
+		if said, err := c.fetch(t, "install", module+"@"+version); err != nil {
+			t.Fatalf("go install: %v\n%s", err, said)
+		}
 		if said := (command{bin, stranger.env}).run(t, "", filepath.Join(bin, "vault-plugin-secrets-alicloud"), "-version"); said != version+"\n" {
 			t.Errorf("the plugin says it is %q, want %s", said, version)
 		}
@@ -104,7 +109,10 @@ func main() {
 	t.Run("simulator", func(t *testing.T) {
 		t.Parallel()
 		bin := t.TempDir()
-		command{stranger.dir, append(slices.Clone(stranger.env), "GOBIN="+bin)}.run(t, "", "go", "install", module+"/cmd/alisim@"+version)
+		c := command{stranger.dir, append(slices.Clone(stranger.env), "GOBIN="+bin)}
+		if said, err := c.fetch(t, "install", module+"/cmd/alisim@"+version); err != nil {
+			t.Fatalf("go install: %v\n%s", err, said)
+		}
 		if said := (command{bin, stranger.env}).run(t, "", filepath.Join(bin, "alisim"), "-help"); !strings.Contains(said, "-ca-file") {
 			t.Errorf("alisim -help says %q", said)
 		}
@@ -174,6 +182,18 @@ func (c command) run(t *testing.T, input, name string, args ...string) string {
 		t.Fatalf("%s %s: %v\n%s", filepath.Base(name), strings.Join(args, " "), err, said)
 	}
 	return said
+}
+
+// fetch runs the go command for what asks a registry of modules and a database of sums,
+// either of which may fail for a moment: it is tried three times.
+func (c command) fetch(t *testing.T, args ...string) (said string, err error) {
+	for n := range 3 {
+		time.Sleep(time.Duration(n) * 5 * time.Second)
+		if said, err = c.try(t, "", "go", args...); err == nil {
+			break
+		}
+	}
+	return said, err
 }
 
 func (c command) try(t *testing.T, input, name string, args ...string) (string, error) {
