@@ -37,6 +37,7 @@ const apiPage = "../docs/api.md"
 // docs/credential-types.md, in order, and compares the answers with those on the
 // page. The second has a diagram and an example for each credential type.
 func TestAPIExamples(t *testing.T) { // not parallel: it sets the environment
+	bareEnvironment(t)
 	t.Setenv("ALIBABA_CLOUD_ACCESS_KEY_ID", alisim.DefaultAccessKeyID)
 	t.Setenv("ALIBABA_CLOUD_ACCESS_KEY_SECRET", alisim.DefaultAccessKeySecret)
 	for page, least := range map[string]int{apiPage: 60, typesPage: 25} {

@@ -3,7 +3,6 @@ package backend_test
 import (
 	"bytes"
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 
@@ -16,14 +15,7 @@ import (
 // address is fixed; here the instance's role is a source of the mount, of the
 // default chain and of a role, while the cloud works and while it does not.
 func TestNoSecretOfTheMetadataServiceInOutput(t *testing.T) {
-	for _, variable := range []string{"HOME", "USERPROFILE"} { // no profile of this machine
-		t.Setenv(variable, t.TempDir())
-	}
-	for _, line := range os.Environ() {
-		if name, _, _ := strings.Cut(line, "="); strings.HasPrefix(name, "ALIBABA_CLOUD_") || strings.HasPrefix(name, "ALICLOUD_") {
-			t.Setenv(name, "")
-		}
-	}
+	bareEnvironment(t)
 	m := newSeededMount(t, alisim.SourcesSeed())
 	m.logged = &bytes.Buffer{}
 	m.start()

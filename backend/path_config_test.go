@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 
@@ -180,6 +181,22 @@ func TestConfigChangeIsFollowed(t *testing.T) {
 	m.refused(logical.ReadOperation, "config/caller-identity", nil, "no credentials are configured")
 }
 
+// bareEnvironment hides what whoever runs the tests has in variables and at home, and
+// returns a home in its place.
+func bareEnvironment(t *testing.T) (home string) {
+	t.Helper()
+	for _, line := range os.Environ() {
+		if name, _, _ := strings.Cut(line, "="); strings.HasPrefix(name, "ALIBABA_CLOUD_") || strings.HasPrefix(name, "ALICLOUD_") {
+			t.Setenv(name, "")
+		}
+	}
+	home = t.TempDir()
+	for _, name := range []string{"HOME", "USERPROFILE"} {
+		t.Setenv(name, home)
+	}
+	return home
+}
+
 // No keys given: the surroundings decide, by the usual names and by those of the
 // built-in engine. Given keys win over both.
 func TestConfigAmbient(t *testing.T) {
@@ -189,6 +206,7 @@ func TestConfigAmbient(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := newEmptyMount(t)
+			bareEnvironment(t)
 			t.Setenv(variables[0], alisim.DefaultAccessKeyID)
 			t.Setenv(variables[1], alisim.DefaultAccessKeySecret)
 			ambient := m.simConfig()

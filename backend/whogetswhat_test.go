@@ -191,14 +191,7 @@ func TestDefaultChainDoesNotWriteToACLIProfile(t *testing.T) { // not parallel: 
 	if err != nil {
 		t.Fatalf("NOT TESTED: the profile's command is cat: %v", err)
 	}
-	for _, line := range os.Environ() {
-		if name, _, _ := strings.Cut(line, "="); strings.HasPrefix(name, "ALIBABA_CLOUD_") || strings.HasPrefix(name, "ALICLOUD_") {
-			t.Setenv(name, "")
-		}
-	}
-	home := t.TempDir()
-	t.Setenv("HOME", home)
-	t.Setenv("USERPROFILE", home)
+	home := bareEnvironment(t)
 	keys := filepath.Join(home, "keys")
 	command, _ := json.Marshal(cat + " " + keys)
 	profile := filepath.Join(home, ".aliyun", "config.json")
