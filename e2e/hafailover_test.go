@@ -67,9 +67,10 @@ func TestHAFailover(t *testing.T) {
 	// Written on the leader, which has used what was there before.
 	leader.write(t, mount+"/role/late", map[string]any{"remote_policies": []string{"name:AliyunOSSReadOnlyAccess,type:System"}})
 	leader.write(t, mount+"/config", map[string]any{"username_template": "late-{{.RoleName}}"})
+	from := time.Now()
 	leader.kill()
 	killed := time.Now()
-	h.kills = append(h.kills, killed)
+	h.kills = append(h.kills, span{from, killed})
 	next := h.cluster.awaitLeader(t)
 	elected := time.Since(killed)
 	rollback := killed.Add(elected) // Vault rolls back every minute from here
@@ -141,7 +142,7 @@ func (h *haLoad) client(ctx context.Context, n int) {
 			leases = leases[1:]
 			h.release(lease)
 			_, err = at.Logical().WriteWithContext(limited, "sys/leases/revoke", map[string]any{"lease_id": lease, "sync": true})
-			h.tell("revoke", "revoked", err)
+			h.tell(limited, "revoke", "revoked", err)
 		} else {
 			role := []string{"session", "user", "user", "role"}[dice.IntN(4)]
 			var secret *api.Secret
@@ -149,7 +150,7 @@ func (h *haLoad) client(ctx context.Context, n int) {
 			if err == nil && secret == nil { // a standby of OpenBao that does not know the mount yet answers 404
 				err = errors.New("nothing there")
 			}
-			if h.tell("issue", "issued", err); err == nil {
+			if h.tell(limited, "issue", "issued", err); err == nil {
 				h.hold(secret)
 				leases = append(leases, secret.LeaseID)
 			}
@@ -162,9 +163,10 @@ func (h *haLoad) client(ctx context.Context, n int) {
 	}
 }
 
-func (h *haLoad) tell(doing, done string, err error) {
+func (h *haLoad) tell(ctx context.Context, doing, done string, err error) {
 	if err != nil {
-		done = failure(doing, err)
+		h.failed(ctx, doing, err)
+		return
 	}
 	h.count(done)
 }
@@ -185,10 +187,10 @@ func (h *haLoad) await(t *testing.T, when string) {
 // change rolls the mount to another version, as docs/release.md says.
 func (h *haLoad) change(t *testing.T, version string) {
 	t.Helper()
+	from := time.Now()
 	h.v.run(t, "secrets", "tune", "-plugin-version="+version, mount+"/")
-	h.kills = append(h.kills, time.Now())
 	h.v.run(t, "write", "sys/plugins/reload/backend", "mounts="+mount+"/", "scope=global")
-	h.kills = append(h.kills, time.Now())
+	h.kills = append(h.kills, span{from, time.Now()})
 	h.wantVersion(t, version)
 }
 

@@ -132,15 +132,19 @@ func TestSoak(t *testing.T) {
 type soak struct {
 	v     *vaultServer
 	cloud *alisim.Server
-	kills []time.Time
+	kills []span
 
 	rss, files gauge
 
-	mu    sync.Mutex
-	said  map[string]int
-	held  map[string]string    // lease to user or role; "" for sessions
-	given map[string]time.Time // when a client was given a user or role
+	mu     sync.Mutex
+	said   map[string]int
+	gaveUp []span               // when a client did
+	held   map[string]string    // lease to user or role; "" for sessions
+	given  map[string]time.Time // when a client was given a user or role
 }
+
+// A span is when something happened: not before from, and not after to.
+type span struct{ from, to time.Time }
 
 // gauge compares the processes of the plugin: the largest value of the first
 // that lived for some seconds, and of the last.
@@ -170,17 +174,21 @@ func (s *soak) told() string {
 	return strings.Join(all, ", ")
 }
 
-// failure names what a client was told, so that it can be counted.
-func failure(doing string, err error) string {
+// failed counts what a client was told who waited until the deadline of ctx at most.
+func (s *soak) failed(ctx context.Context, doing string, err error) {
 	var refusal *api.ResponseError
 	var network net.Error
 	switch {
 	case errors.As(err, &refusal):
-		return fmt.Sprintf("%s: %d", doing, refusal.StatusCode)
+		s.count(fmt.Sprintf("%s: %d", doing, refusal.StatusCode))
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &network) && network.Timeout():
-		return doing + ": no answer"
+		s.count(doing + ": no answer")
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		deadline, _ := ctx.Deadline()
+		s.gaveUp = append(s.gaveUp, span{deadline, time.Now()})
 	default:
-		return doing + ": connection lost"
+		s.count(doing + ": connection lost")
 	}
 }
 
@@ -200,13 +208,13 @@ func (s *soak) client(ctx context.Context, t *testing.T, seed uint64) {
 			leases = leases[1:]
 			s.release(lease)
 			if err := s.revoke(limited, lease); err != nil {
-				s.count(failure("revoke", err))
+				s.failed(limited, "revoke", err)
 			} else {
 				s.count("revoked")
 			}
 		case len(leases) > 0 && n < 5:
 			if _, err := s.v.api.Sys().RenewWithContext(limited, leases[0], 0); err != nil {
-				s.count(failure("renew", err)) // of a session: 400
+				s.failed(limited, "renew", err) // of a session: 400
 			} else {
 				s.count("renewed")
 			}
@@ -219,7 +227,7 @@ func (s *soak) client(ctx context.Context, t *testing.T, seed uint64) {
 			secret, err := s.v.api.Logical().ReadWithContext(limited, mount+"/creds/"+soakRoles[k].name)
 			switch {
 			case err != nil:
-				s.count(failure("issue", err))
+				s.failed(limited, "issue", err)
 			case secret == nil:
 				t.Errorf("creds/%s: nothing there", soakRoles[k].name)
 			default:
@@ -294,11 +302,12 @@ func (s *soak) killAndMeasure(ctx context.Context, t *testing.T, every time.Dura
 			continue // on a busy machine Vault takes its time to start the next
 		}
 		died()
+		from := time.Now()
 		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 			t.Errorf("kill %d: %v", pid, err)
 		}
 		killed = pid
-		s.kills = append(s.kills, time.Now())
+		s.kills = append(s.kills, span{from, time.Now()})
 		born = time.Now()
 	}
 }
@@ -443,7 +452,7 @@ func (s *soak) waitForRollback(seed alisim.Inventory) ours {
 	return left
 }
 
-// judge tells what a kill cut off between the deletion of the WAL entry and the
+// judge tells what a kill, or a client that gave up, cut off between the deletion of the WAL entry and the
 // moment when Vault had the answer, which only tidy removes, from orphans. How long
 // that takes is 2 s, or what it took this machine.
 func (s *soak) judge(left ours) (byTidy int, orphans []string) {
@@ -465,10 +474,11 @@ func (s *soak) judge(left ours) (byTidy int, orphans []string) {
 			longest = max(longest, at.Sub(last))
 		}
 	}
+	cuts := slices.Concat(s.kills, s.gaveUp)
 	s.mu.Unlock()
 	for _, name := range slices.Concat(left.Users, left.Roles) {
-		if slices.ContainsFunc(s.kills, func(kill time.Time) bool {
-			return touched[name].Before(kill) && kill.Sub(touched[name]) < longest
+		if slices.ContainsFunc(cuts, func(cut span) bool {
+			return touched[name].Before(cut.to) && cut.from.Sub(touched[name]) < longest
 		}) {
 			byTidy++
 		} else {
