@@ -343,9 +343,27 @@ func startMonitoringAgent(t *testing.T, v *vaultServer, dir string, policies []s
 		text, err := os.ReadFile(token)
 		return err == nil && len(text) > 0
 	})
-	if info, err := os.Stat(token); err != nil || info.Mode().Perm() != 0o640 {
+	if info, err := os.Stat(token); err != nil || info.Mode().Perm() != 0o640&^umask(t) {
 		t.Errorf("the token's file has mode %v", info.Mode().Perm())
 	}
+}
+
+// umask is what new files of this process, and of those that it starts, are not allowed.
+func umask(t *testing.T) os.FileMode {
+	t.Helper()
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := regexp.MustCompile(`(?m)^Umask:\s+(\d+)$`).FindSubmatch(status)
+	if found == nil {
+		t.Fatal("the kernel tells no umask")
+	}
+	mask, err := strconv.ParseUint(string(found[1]), 8, 32)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return os.FileMode(mask)
 }
 
 // prometheusServer is a real one.
