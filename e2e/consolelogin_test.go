@@ -78,23 +78,23 @@ func TestConsoleLogin(t *testing.T) {
 		t.Errorf("a password policy that Vault does not have: %s", refused.stderr)
 	}
 
-	v.write(t, mount+"/role/people", peopleRole())
-	calls := countCalls(t, v, cloud, mount, "people")["people"]
-	var interrupted ours
+	kills := &issueKills{v: v, seed: alisim.DefaultSeed(), enable: func(path string, cloud *alisim.Server) {
+		v.enable(t, path, cloud)
+		v.write(t, path+"/role/people", peopleRole())
+	}}
+	calls := kills.calls(t, "people")
 	for k := range calls {
 		for _, hold := range []string{"before", "after"} {
-			path := fmt.Sprintf("kill-%d-%s", k+1, hold)
-			v.enable(t, path, cloud)
-			v.write(t, path+"/role/people", peopleRole())
-			interrupted.add(killDuring(t, v, cloud, path, "people", alisim.Fault{Kind: alisim.FaultHold, Hold: hold, Skip: k, Count: 1}))
+			kills.kill(t, "people", k, hold)
 		}
 	}
-	if len(interrupted.Users) < 2 {
-		t.Errorf("the kills left only %v: were they kills during an issue?", interrupted)
+	if len(kills.created.Users) < 4 {
+		t.Errorf("the kills left only %v: were they kills during an issue?", kills.created)
 	}
 	var left ours
 	eventually(t, 6*time.Minute, "with the rollbacks all is gone", func() bool {
 		left = leftovers(seed, cloud.Inventory())
+		left.add(kills.left())
 		return left.empty()
 	})
 	fmt.Printf("TestConsoleLogin: logins %d kills %d orphans %d\n", logins, 2*calls, len(left.Users)+len(left.Roles)+len(left.Policies))

@@ -20,43 +20,34 @@ import (
 func TestKillDuringIssue(t *testing.T) {
 	t.Parallel()
 	const rollbackTick = time.Minute
-	cloud := startCloud(t)
 	v := startVault(t)
 	v.register(t, mount, need(t, programs.plugin), pluginVersion)
-	seed := cloud.Inventory()
-
-	enable := func(path string) {
+	kills := &issueKills{v: v, seed: alisim.DefaultSeed(), enable: func(path string, cloud *alisim.Server) {
 		v.enable(t, path, cloud)
 		v.write(t, path+"/role/batch", map[string]any{"credential_type": "ram_role", "inline_policies": "[" + policyJSON + "]"})
-	}
-	enable("count")
-	roles := []string{"ci", "batch"}
-	calls := countCalls(t, v, cloud, "count", roles...)
+	}}
 	cases := 0
 	var again []string
-	var interrupted ours
-	for _, role := range roles {
-		if calls[role] < 4 {
-			t.Fatalf("an issue of %s took %d calls", role, calls[role])
+	for _, role := range []string{"ci", "batch"} {
+		calls := kills.calls(t, role)
+		if calls < 4 {
+			t.Fatalf("an issue of %s took %d calls", role, calls)
 		}
-		for k := range calls[role] {
+		for k := range calls {
 			for _, hold := range []string{"before", "after"} {
-				path := fmt.Sprintf("kill-%s-%d-%s", role, k+1, hold)
-				enable(path)
-				interrupted.add(killDuring(t, v, cloud, path, role, alisim.Fault{Kind: alisim.FaultHold, Hold: hold, Skip: k, Count: 1}))
 				cases++
+				again = append(again, kills.kill(t, role, k, hold)+"/creds/"+role)
 			}
-			again = append(again, fmt.Sprintf("kill-%s-%d-after/creds/%s", role, k+1, role))
 		}
 	}
-	if len(interrupted.Users) < 4 || len(interrupted.Roles) < 4 {
-		t.Errorf("%d kills left only %v: were they kills during an issue?", cases, interrupted)
+	if len(kills.created.Users) < 4 || len(kills.created.Roles) < 4 {
+		t.Errorf("%d kills left only %v: were they kills during an issue?", cases, kills.created)
 	}
 
-	left := leftovers(seed, cloud.Inventory())
+	left := kills.left()
 	for start := time.Now(); !left.empty() && time.Since(start) < 6*rollbackTick; {
 		<-time.After(200 * time.Millisecond)
-		left = leftovers(seed, cloud.Inventory())
+		left = kills.left()
 	}
 	fmt.Printf("TestKillDuringIssue: cases %d orphans %d\n", cases, len(left.Users)+len(left.Roles)+len(left.Policies))
 	if !left.empty() {
@@ -70,54 +61,70 @@ func TestKillDuringIssue(t *testing.T) {
 	}
 	// A rollback that found nothing within a minute of the kill is repeated, and its
 	// issue holds the policy until then.
-	eventually(t, 6*rollbackTick, "with the leases all is gone", func() bool { return leftovers(seed, cloud.Inventory()).empty() })
+	eventually(t, 6*rollbackTick, "with the leases all is gone", func() bool { return kills.left().empty() })
 }
 
-// onlyIssues has a mount ask for no quotas beside its issues: such a call would be
-// counted or held in the place of one that an issue waits for.
-func (v *vaultServer) onlyIssues(t *testing.T, path string) {
-	t.Helper()
-	v.write(t, path+"/config", map[string]any{"ims_endpoint": ""})
+// issueKills are kills of the plugin during issues. Each has a mount of its own, and a cloud: calls of the rollback of
+// another would be counted or held in the place of those of the issue.
+type issueKills struct {
+	v      *vaultServer
+	seed   alisim.Seed // of each cloud
+	enable func(path string, cloud *alisim.Server)
+
+	clouds  []*alisim.Server
+	seeded  alisim.Inventory // of each cloud, at first
+	created ours             // what the issues had created when they were killed
 }
 
-// countCalls is how many calls an issue of each role makes. Nothing may have been killed before: the calls of its
-// rollback would be counted.
-func countCalls(t *testing.T, v *vaultServer, cloud *alisim.Server, path string, roles ...string) map[string]int {
+// start mounts the engine at a path, before a cloud of its own.
+func (k *issueKills) start(t *testing.T, path string) *alisim.Server {
 	t.Helper()
-	v.onlyIssues(t, path)
-	calls := map[string]int{}
-	for _, role := range roles {
-		cloud.ClearJournal()
-		secret := v.read(t, path+"/creds/"+role)
-		calls[role] = len(cloud.Journal())
-		v.run(t, "lease", "revoke", "-sync", secret.LeaseID)
+	cloud, err := alisim.Start(alisim.Options{Seed: k.seed})
+	if err != nil {
+		t.Fatal(err)
 	}
+	t.Cleanup(cloud.Close)
+	k.clouds, k.seeded = append(k.clouds, cloud), cloud.Inventory()
+	k.enable(path, cloud)
+	// A call for quotas, beside the issue, would be one of its calls.
+	k.v.write(t, path+"/config", map[string]any{"ims_endpoint": ""})
+	cloud.ClearJournal()
+	return cloud
+}
+
+// calls is how many calls the first issue of a mount makes.
+func (k *issueKills) calls(t *testing.T, role string) int {
+	t.Helper()
+	path := "count-" + role
+	cloud := k.start(t, path)
+	secret := k.v.read(t, path+"/creds/"+role)
+	calls := len(cloud.Journal())
+	k.v.run(t, "lease", "revoke", "-sync", secret.LeaseID)
 	return calls
 }
 
-// killDuring reads a credential, kills the plugin when the fault holds a call
-// of it, and leaves a plugin that runs again. It returns what the issue had created.
-func killDuring(t *testing.T, v *vaultServer, cloud *alisim.Server, path, role string, fault alisim.Fault) ours {
+// kill reads a credential of a role, kills the plugin when so many calls have been made and the next is held, and
+// leaves a plugin that runs again. It returns the path of the mount.
+func (k *issueKills) kill(t *testing.T, role string, calls int, hold string) (path string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
-	v.onlyIssues(t, path)
-	before := cloud.Inventory()
-	cloud.ClearJournal()
-	if err := cloud.AddFault(fault); err != nil {
+	path = fmt.Sprintf("kill-%s-%d-%s", role, calls+1, hold)
+	cloud := k.start(t, path)
+	if err := cloud.AddFault(alisim.Fault{Kind: alisim.FaultHold, Hold: hold, Skip: calls, Count: 1}); err != nil {
 		t.Fatal(err)
 	}
 	issued := make(chan *api.Secret, 1)
 	go func() {
-		secret, _ := v.api.Logical().ReadWithContext(ctx, path+"/creds/"+role)
+		secret, _ := k.v.api.Logical().ReadWithContext(ctx, path+"/creds/"+role)
 		issued <- secret
 	}()
 	held, err := cloud.WaitFor(ctx, func(c alisim.Call) bool { return c.Held })
 	if err != nil {
 		t.Fatalf("%s: no call was held: %v", path, err)
 	}
-	created := leftovers(before, cloud.Inventory())
-	v.killPlugin(t)
+	k.created.add(leftovers(k.seeded, cloud.Inventory()))
+	k.v.killPlugin(t)
 	// It was the caller: its connection has gone, and the call ends without an answer.
 	_, err = cloud.WaitFor(ctx, func(c alisim.Call) bool { return c.Seq == held.Seq && !c.Held && c.Status == 0 })
 	if err != nil {
@@ -125,13 +132,21 @@ func killDuring(t *testing.T, v *vaultServer, cloud *alisim.Server, path, role s
 	}
 	// Vault may have repeated the read in a new process: that issue is a whole one.
 	if secret := <-issued; secret != nil {
-		v.run(t, "lease", "revoke", "-sync", secret.LeaseID)
+		k.v.run(t, "lease", "revoke", "-sync", secret.LeaseID)
 	}
 	eventually(t, 3*time.Minute, "the plugin is started again", func() bool {
-		_, err := v.api.Logical().ReadWithContext(ctx, path+"/config")
+		_, err := k.v.api.Logical().ReadWithContext(ctx, path+"/config")
 		return err == nil
 	})
-	return created
+	return path
+}
+
+// left is what is in all clouds that the seed had not.
+func (k *issueKills) left() (left ours) {
+	for _, cloud := range k.clouds {
+		left.add(leftovers(k.seeded, cloud.Inventory()))
+	}
+	return left
 }
 
 // killPlugin kills the newest process of the engine.

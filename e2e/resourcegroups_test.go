@@ -44,14 +44,14 @@ func TestResourceGroups(t *testing.T) {
 			"credential_type": "ram_role", "inline_policies": "[" + start + "]", "resource_group": "rg-2", "remote_policies": remote,
 		},
 	}
-	enable := func(path string) {
+	enable := func(path string, cloud *alisim.Server) {
 		v.enable(t, path, cloud)
 		for name, role := range roles {
 			name, _, _ = strings.Cut(name, " ")
 			v.write(t, path+"/role/"+name, role)
 		}
 	}
-	enable("count")
+	enable("count", cloud)
 
 	// What counts where.
 	calls, leases := 0, []*api.Secret{}
@@ -86,17 +86,13 @@ func TestResourceGroups(t *testing.T) {
 	eventually(t, 3*time.Minute, "the lease that is over is revoked", func() bool { return leftovers(seed, cloud.Inventory()).empty() })
 
 	// The process dies.
-	kills := 0
-	var interrupted ours
-	killed := []string{"two", "session"}
-	callsOf := countCalls(t, v, cloud, "count", killed...)
-	for _, role := range killed {
-		for k := range callsOf[role] {
+	kills := &issueKills{v: v, seed: groupsSeed(), enable: enable}
+	cases := 1 // that of the revocation
+	for _, role := range []string{"two", "session"} {
+		for k := range kills.calls(t, role) {
 			for _, hold := range []string{"before", "after"} {
-				path := fmt.Sprintf("kill-%s-%d-%s", role, k+1, hold)
-				enable(path)
-				interrupted.add(killDuring(t, v, cloud, path, role, alisim.Fault{Kind: alisim.FaultHold, Hold: hold, Skip: k, Count: 1}))
-				kills++
+				kills.kill(t, role, k, hold)
+				cases++
 			}
 		}
 	}
@@ -114,17 +110,21 @@ func TestResourceGroups(t *testing.T) {
 	}
 	v.killPlugin(t)
 	<-revoked // with an error, or repeated in the next process
-	kills++
 	eventually(t, 5*time.Minute, "the revocation ends in the next process", func() bool { return revoke() == nil })
-	if len(interrupted.Users) == 0 || len(interrupted.Roles) == 0 {
-		t.Errorf("the kills left only %v: were they kills during an issue?", interrupted)
+	if len(kills.created.Users) < 4 || len(kills.created.Roles) < 4 {
+		t.Errorf("the kills left only %v: were they kills during an issue?", kills.created)
 	}
-	left := leftovers(seed, cloud.Inventory())
+	remaining := func() ours {
+		left := leftovers(seed, cloud.Inventory())
+		left.add(kills.left())
+		return left
+	}
+	left := remaining()
 	for begun := time.Now(); !left.empty() && time.Since(begun) < 6*time.Minute; {
 		<-time.After(200 * time.Millisecond)
-		left = leftovers(seed, cloud.Inventory())
+		left = remaining()
 	}
-	fmt.Printf("TestResourceGroups: leases %d calls %d kills %d orphans %d\n", len(leases), calls, kills, len(left.Users)+len(left.Roles)+len(left.Policies))
+	fmt.Printf("TestResourceGroups: leases %d calls %d kills %d orphans %d\n", len(leases), calls, cases, len(left.Users)+len(left.Roles)+len(left.Policies))
 	if !left.empty() {
 		t.Errorf("after rollback RAM still holds %v", left)
 	}
