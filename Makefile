@@ -37,7 +37,7 @@ lint:
 
 # Without the tests of very many cases, and without those that link programs; scripts/test runs all.
 unit:
-	@set -e; for module in $(filter-out bench differential e2e,$(MODULES)); do (set -x; go -C $$module test -short ./...); done
+	@set -e; for module in $(filter-out bench differential e2e,$(MODULES)); do (set -x; go -C $$module test -short -parallel 8 ./...); done
 
 test: build vet lint ## Everything, with -race, and end to end on a real Vault server
 	scripts/test
